@@ -1,10 +1,19 @@
-"""What runs say: intervals over seeds, and verdicts on claims by rules written before the runs."""
+"""What runs say: intervals over seeds, differences between arms, corrections for many of them.
+
+Everything takes plain numbers or the table of runs that `records.table` returns.
+"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats would take a second
+import pandas as pd
+from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a second to load
+
+
+class Unfit(ValueError):
+    """Runs that cannot answer a question; the message is the reason that the reader is given."""
 
 
 def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float, float]:
@@ -22,3 +31,116 @@ def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float
     quantile = stdtrit(array.size - 1, 0.5 + level / 2)
     half = float(quantile * array.std(ddof=1) / math.sqrt(array.size))
     return mean, mean - half, mean + half
+
+
+def p_value(values: Iterable[float]) -> float:
+    """Two-sided p-value of a mean of zero, by Student's t; nan below two values.
+
+    Values that are all equal have no spread: p is 0 where they differ from zero, else 1.
+    """
+    array = np.asarray(list(values), dtype=float)
+    if array.size < 2:
+        return math.nan
+    spread = array.std(ddof=1) / math.sqrt(array.size)
+    if spread == 0:
+        return float(array.mean() == 0)
+    return float(2 * stdtr(array.size - 1, -abs(array.mean() / spread)))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down correction: p-values that may each be held against the common level.
+
+    A nan is a contrast that has not been run. It counts in the family, as 1, so that a verdict
+    does not change because another contrast is run later or left out.
+    """
+    known = {name: 1.0 if math.isnan(p) else p for name, p in p_values.items()}
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(sorted(known, key=known.__getitem__)):
+        largest = max(largest, min(1.0, (len(known) - rank) * known[name]))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}
+
+
+# ------------------------------------------------------------------------------ runs of an arm
+
+
+def select(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    """The runs whose columns have these values; numbers are compared to nine digits."""
+    keep = np.ones(len(runs), dtype=bool)
+    for column, wanted in where.items():
+        if column not in runs:
+            return runs.iloc[:0]
+        keep &= np.array([same(value, wanted) for value in runs[column]], dtype=bool)
+    return runs[keep]
+
+
+def same(value: Any, wanted: Any) -> bool:
+    """Equality of plain values that lets 0.1 be 0.1 after a division, and True never be 1."""
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(value, numbers) and isinstance(wanted, numbers):
+        booleans = isinstance(value, (bool, np.bool_)), isinstance(wanted, (bool, np.bool_))
+        return booleans[0] == booleans[1] and math.isclose(value, wanted, rel_tol=1e-9)
+    return bool(value == wanted) if np.ndim(value) == 0 else False
+
+
+def by_seed(runs: pd.DataFrame, metric: str, name: str = "runs") -> pd.Series:
+    """One value a seed, sorted. Raises Unfit where a seed has two runs: they are not one arm.
+
+    The same run read twice (equal fingerprints) counts once; a run without a result is left out.
+    """
+    if "fingerprint" in runs:
+        runs = runs.drop_duplicates("fingerprint")
+    if metric not in runs:
+        return pd.Series(dtype=float)
+    twice = runs["seed"][runs["seed"].duplicated()]
+    if len(twice):
+        raise Unfit(
+            f"{name}: seed {twice.iloc[0]} has several runs that the rule does not tell apart"
+        )
+    return runs.set_index("seed")[metric].astype(float).dropna().sort_index()
+
+
+def contrast(
+    runs: pd.DataFrame,
+    metric: str,
+    arms: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, float],
+) -> pd.Series:
+    """The weighted sum of a metric over arms, within each seed that all of these arms have.
+
+    Raises Unfit, naming the arm, where one has no run or a seed has two.
+    """
+    columns = {}
+    for name in weights:
+        columns[name] = by_seed(select(runs, arms[name]), metric, f"arm '{name}'")
+        if columns[name].empty:
+            raise Unfit(f"no run of the arm '{name}'")
+    paired = pd.concat(columns, axis=1, join="inner")
+    return (paired * pd.Series(weights)).sum(axis=1)
+
+
+def paired_difference(
+    runs: pd.DataFrame, metric: str, first: Mapping[str, Any], second: Mapping[str, Any]
+) -> pd.Series:
+    """`metric` of the first arm minus that of the second, by seed."""
+    return contrast(runs, metric, {"first": first, "second": second}, {"first": 1, "second": -1})
+
+
+def fitted_change(runs: pd.DataFrame, metric: str, along: str) -> pd.Series:
+    """By how much a line through each seed's runs changes `metric` over the range of log2(along).
+
+    In the metric's own unit, so that one smallest effect serves contrasts and slopes. Seeds that
+    lack a value of `along` are left out. Raises Unfit below three values of it.
+    """
+    if "fingerprint" in runs:
+        runs = runs.drop_duplicates("fingerprint")
+    if runs.empty or metric not in runs or along not in runs:
+        raise Unfit(f"no run with '{metric}' and '{along}'")
+    if runs.duplicated(["seed", along]).any():
+        raise Unfit(f"a seed has several runs with the same '{along}'")
+    wide = runs.pivot(index="seed", columns=along, values=metric).dropna()
+    if wide.shape[1] < 3:
+        raise Unfit(f"a slope needs three values of '{along}', here are {wide.shape[1]}")
+    x = np.log2(wide.columns.to_numpy(dtype=float))
+    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * (x.max() - x.min())
+    return (wide * weights).sum(axis=1)
