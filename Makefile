@@ -1,0 +1,28 @@
+# Two commands matter: `make book` and `make test`. SIZE is smoke, tiny or paper.
+SIZE ?= smoke
+BIN := .venv/bin
+
+.PHONY: book test test-faults lab lock clean setup
+
+book: setup
+	@$(BIN)/python scripts/build.py $(SIZE)
+
+test: setup
+	@$(BIN)/python -m pytest -n 2 -m "not faults"
+
+test-faults: setup
+	@$(BIN)/python -m pytest -m faults
+
+lab: setup
+	@$(BIN)/jupyter lab --notebook-dir=.
+
+lock:
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+
+clean:
+	rm -rf _build runs/smoke runs/hand book/chapters .snakemake
+
+setup:
+	@command -v python3 >/dev/null || { echo "error: no python3 found; install Python 3.11, 3.12 or 3.13" >&2; exit 1; }
+	@python3 scripts/setup.py

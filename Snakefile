@@ -1,0 +1,60 @@
+# The experiment graph: a size file → run notebooks → records → chapters → the book.
+#   snakemake --configfile notebooks/params/smoke.yaml --cores 2      (-n shows what would run)
+# A record, written last by its notebook, is the only proof of success; the executed notebook is a log.
+import sys
+
+sys.path.insert(0, workflow.basedir + "/scripts")
+import graph
+
+graph.use_this_environment()
+SIZE = graph.size(config)
+RECORDS = graph.prepare_runs(config)
+CHAPTERS = graph.prepare_chapters(SIZE)
+
+
+rule all:
+    input:
+        f"_build/{SIZE}.json",
+
+
+rule simulate:
+    input:
+        notebook="notebooks/theory/simulate.ipynb",
+        parameters=f"runs/{SIZE}/theory/simulate/{{setting}}/parameters.yaml",
+        code=graph.run_code(SIZE, "theory/simulate"),
+    output:
+        record=f"runs/{SIZE}/theory/simulate/{{setting}}/record.json",
+    log:
+        notebook=f"runs/{SIZE}/theory/simulate/{{setting}}/notebook.ipynb",
+    message:
+        "run: theory/simulate, {wildcards.setting}"
+    shell:
+        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+
+
+rule chapter:
+    input:
+        notebook="notebooks/{chapter}.ipynb",
+        parameters=f"runs/{SIZE}/chapters/{{chapter}}/parameters.yaml",
+        reads=graph.reads(SIZE, RECORDS),
+        code=graph.chapter_code,
+    output:
+        record=f"runs/{SIZE}/chapters/{{chapter}}/record.json",
+    log:
+        notebook=f"runs/{SIZE}/chapters/{{chapter}}/notebook.ipynb",
+    message:
+        "chapter: {wildcards.chapter}"
+    shell:
+        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+
+
+rule book:
+    input:
+        chapters=CHAPTERS,
+        pages=graph.pages(),
+    output:
+        stamp=f"_build/{SIZE}.json",
+    message:
+        "book: Jupyter Book builds the pages"
+    shell:
+        "python scripts/book.py {SIZE}"

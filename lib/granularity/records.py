@@ -1,0 +1,338 @@
+"""One JSON file a run: written last and whole, read as one table, published.
+
+A run is one call `entry(**arguments)` of a library function with JSON-plain arguments; its record
+holds that call, what came out, and what made it. Its fingerprint is of the call, the data and the
+code, so an equal run is never made twice and a changed one never returns old numbers.
+"""
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from granularity import source
+
+SCHEMA = 1
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "pandas")
+PACKAGES += ("matplotlib", "nltk", "papermill", "snakemake", "jupyter-book", "granularity")
+REQUIRED = {"schema", "kind", "fingerprint", "metrics", "started", "seconds", "made_by", "checksum"}
+
+
+class RecordError(ValueError):
+    """A record that is broken, foreign, changed by hand, or not fit for what is asked of it."""
+
+
+# ------------------------------------------------------------------------------- one record
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text on every machine.
+
+    Raises ValueError for a number that is not finite, TypeError for what is not JSON-plain.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of `canonical(value)`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes beside `path`, syncs and renames: what exists under that name is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write(
+    path: Path | str,
+    *,
+    kind: str,
+    metrics: Mapping[str, Any],
+    parameters: Mapping[str, Any] | None = None,
+    started: float | None = None,
+    **more: Any,
+) -> dict:
+    """Writes one record atomically and returns it; `started` is in seconds since the epoch.
+
+    Raises RecordError, naming the field, for what is not JSON-plain or not finite, and for a name
+    that stands both among the metrics and the arguments (one table holds both).
+    """
+    now = time.time()
+    begun = now if started is None else started
+    record = {
+        "schema": SCHEMA,
+        "kind": kind,
+        "parameters": dict(parameters or {}),
+        "metrics": dict(metrics),
+        "started": datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds"),
+        "seconds": round(now - begun, 3),
+        "made_by": made_by(),
+        **more,
+    }
+    for name, value in record.items():
+        try:
+            canonical(value)
+        except (TypeError, ValueError) as error:
+            raise RecordError(f"{path}: field '{name}' cannot be recorded: {error}") from error
+    record.setdefault("fingerprint", digest([kind, record["parameters"]]))
+    both = set(metrics) & set(record.get("arguments", ()))
+    if both:
+        raise RecordError(f"{path}: {sorted(both)} named both as metric and as argument")
+    record["checksum"] = digest(record)
+    write_atomically(Path(path), json.dumps(record, allow_nan=False) + "\n")
+    return record
+
+
+def read(path: Path | str) -> dict:
+    """One record, checked. Raises RecordError, naming the file, for any that is not whole."""
+    return parse(Path(path).read_text(encoding="utf-8"), str(path))
+
+
+def parse(text: str, place: str) -> dict:
+    """A record from its JSON text; `place` names it in errors."""
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise RecordError(f"{place}: not a whole JSON record ({error})") from error
+    if not isinstance(record, dict) or REQUIRED - set(record):
+        raise RecordError(f"{place}: no record of this project (it needs {sorted(REQUIRED)})")
+    if record["schema"] != SCHEMA:
+        raise RecordError(f"{place}: schema {record['schema']!r}, this code reads {SCHEMA}")
+    rest = {name: value for name, value in record.items() if name != "checksum"}
+    if digest(rest) != record["checksum"]:
+        raise RecordError(f"{place}: changed after it was written (its checksum does not fit)")
+    return record
+
+
+def made_by() -> dict:
+    """Commit, package versions and device of this process; no name or path of the machine."""
+    return {"git": git_state(), "packages": versions(), "device": device()}
+
+
+def git_state() -> dict:
+    """Commit of the library's own repository and whether tracked files differ from it."""
+
+    def git(*words: str) -> str:
+        call = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not some repository around it
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "-s", "-uno"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages at the project's heart that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device() -> dict:
+    """Processor, cores, system, and the GPU where torch is loaded and sees one."""
+    described = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    torch = sys.modules.get("torch")  # a light notebook should not load it for this
+    if torch is not None and torch.cuda.is_available():
+        described["gpu"] = torch.cuda.get_device_name()
+        described["gpus"] = torch.cuda.device_count()
+    return described
+
+
+def processor() -> str:
+    """The processor's model name, or what Python knows of it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+# ---------------------------------------------------------------------------- runs in a folder
+
+
+def fingerprint(entry: Callable, arguments: Mapping[str, Any], data: Mapping | None = None) -> str:
+    """What names a run: the call, the data it reads, and the code behind it."""
+    return digest([name_of(entry), dict(arguments), data, source.fingerprint(entry.__module__)])
+
+
+def name_of(entry: Callable) -> str:
+    """`module:function` of a library function. Raises RecordError for any other callable."""
+    if not entry.__module__.startswith("granularity.") or "." in entry.__qualname__:
+        raise RecordError(f"{entry!r} is no function of the library: a record must be repeatable")
+    return f"{entry.__module__}:{entry.__qualname__}"
+
+
+def complete(
+    folder: Path | str,
+    entry: Callable[..., Mapping[str, Any]],
+    settings: Iterable[Mapping[str, Any]],
+    *,
+    data: Mapping[str, str] | None = None,
+) -> list[dict]:
+    """Makes the runs `entry(**setting)` that `folder` lacks; returns the records of all, in order.
+
+    Each record is written the moment its run ends, as `folder/<fingerprint>/record.json`, so a
+    killed call loses one run at most. The table of contents, `folder/record.json`, is written last.
+    `data` names what the runs read (`{"name": …, "fingerprint": …}`) where that is not an argument.
+    Raises RecordError for two equal settings and for a broken record that stands in the way.
+    """
+    folder, started = Path(folder), time.time()
+    settings = [dict(setting) for setting in settings]
+    keys = [fingerprint(entry, setting, data) for setting in settings]
+    if len(set(keys)) < len(keys):
+        twice = next(s for key, s in zip(keys, settings, strict=True) if keys.count(key) > 1)
+        raise RecordError(f"the setting {twice} is asked for twice")
+    paths = [folder / key / "record.json" for key in keys]
+    missing = [not path.exists() for path in paths]
+    bar = tqdm(total=len(paths), initial=len(paths) - sum(missing), desc=name_of(entry), unit="run")
+    for path, key, setting, wanted in zip(paths, keys, settings, missing, strict=True):
+        if wanted:
+            make(path, key, entry, setting, data)
+            bar.update()
+    bar.close()
+    made = [read(path) for path in paths]
+    kind = f"contents of {kind_of(entry)}"
+    write(folder / "record.json", kind=kind, metrics={}, started=started, runs=keys)
+    return made
+
+
+def make(path: Path, key: str, entry: Callable, setting: dict, data: Mapping | None) -> None:
+    """Runs `entry(**setting)` and writes its record."""
+    started = time.time()
+    result = dict(entry(**setting))
+    write(
+        path,
+        kind=kind_of(entry),
+        fingerprint=key,
+        entry=name_of(entry),
+        arguments=setting,
+        code=source.fingerprint(entry.__module__),
+        data=data,
+        seed=setting.get("seed"),
+        metrics=result.pop("metrics"),
+        curves=result.pop("curves", {}),
+        started=started,
+        **result,
+    )
+
+
+def kind_of(entry: Callable) -> str:
+    """`theory.simulate` for the function `simulate` of `granularity.theory`."""
+    return name_of(entry).removeprefix("granularity.").replace(":", ".")
+
+
+# -------------------------------------------------------------------------- reading, publishing
+
+
+def collect(path: Path | str) -> list[dict]:
+    """All run records of a published `.jsonl` file, or that tables of contents below a folder list.
+
+    Raises FileNotFoundError where there is none, RecordError for one that is broken or foreign.
+    """
+    path = Path(path)
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+    found = [(file, read(file)) for file in sorted(path.rglob("record.json"))]
+    contents = [(file, record) for file, record in found if "runs" in record]
+    if not contents:
+        raise FileNotFoundError(f"no table of contents of runs in or below {path}: nothing ran yet")
+    listed = dict(found)
+    missing = [
+        listing.parent / run / "record.json"
+        for listing, record in contents
+        for run in record["runs"]
+        if listing.parent / run / "record.json" not in listed
+    ]
+    if missing:
+        raise RecordError(f"{missing[0]} is missing, though the table of contents lists it")
+    return [
+        listed[listing.parent / run / "record.json"]
+        for listing, record in contents
+        for run in record["runs"]
+    ]
+
+
+def table(*paths: Path | str) -> pd.DataFrame:
+    """One row a run, over published files and folders of runs; arguments and metrics as columns."""
+    return pd.DataFrame(
+        [row(record) | {"source": str(path)} for path in paths for record in collect(path)]
+    )
+
+
+def row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record, flat: what a chapter groups, averages and draws."""
+    made = record["made_by"]
+    kept = ("kind", "fingerprint", "started", "seconds", "code", "entry", "curves")
+    return {
+        **record.get("arguments", {}),
+        **record["metrics"],
+        **{name: record.get(name) for name in kept},
+        "images_per_second": record.get("images_per_second"),
+        "commit": made["git"]["commit"],
+        "dirty": made["git"]["dirty"],
+        "packages": made["packages"],
+        "device": made["device"],
+    }
+
+
+def publish(folders: Sequence[Path | str], file: Path | str) -> int:
+    """Writes the runs of `folders` into one `.jsonl` file, a record a line; returns how many.
+
+    Raises RecordError for a run of uncommitted code: nobody could find what made its numbers.
+    """
+    runs = [record for folder in folders for record in collect(folder)]
+    for record in runs:
+        if record["made_by"]["git"]["dirty"] is not False:
+            raise RecordError(f"run {record['fingerprint']} was made by code that is not committed")
+    write_atomically(Path(file), "".join(json.dumps(record) + "\n" for record in runs))
+    return len(runs)
+
+
+def main() -> None:
+    """The command line: `python -m granularity.records publish FOLDER … FILE.jsonl`."""
+    parser = argparse.ArgumentParser(prog="python -m granularity.records", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    copy = commands.add_parser("publish", help="copy the runs of folders into one published file")
+    copy.add_argument("folders", nargs="+", metavar="FOLDER", help="holds a table of contents")
+    copy.add_argument("file", metavar="FILE.jsonl", help="as book/results/theory/simulate.jsonl")
+    given = parser.parse_args()
+    try:
+        print(f"{publish(given.folders, given.file)} records in {given.file}")
+    except (OSError, RecordError) as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

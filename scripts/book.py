@@ -1,0 +1,111 @@
+"""Publishes the executed chapters and builds the web book from them, all or nothing.
+
+    python scripts/book.py smoke
+
+papermill marks the cells of a dead kernel as completed and ends with status 0 on `sys.exit(0)`; an
+incremental Jupyter Book reports success with a page missing and leaves the old one. So every code
+cell must have run and left its record, and the book is built into an empty folder and swapped in
+when all of its pages are there.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import graph
+from granularity import records
+
+SITE = Path("_build/html")
+FRESH = Path("_build/fresh")
+LOG = Path("_build/jupyter-book.log")
+
+
+def check_executed(path: Path) -> None:
+    """Raises ValueError, naming the cell, where an executed notebook did not run to its end."""
+    cells = [
+        cell
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    for number, cell in enumerate(cells, 1):
+        if cell["execution_count"] is None:
+            raise ValueError(f"{path}: code cell {number} was not run")
+        if any(output["output_type"] == "error" for output in cell["outputs"]):
+            raise ValueError(f"{path}: code cell {number} raised an error")
+
+
+def publish(size: str) -> None:
+    """Copies the chapters of a size, each checked, into an emptied `book/chapters/`."""
+    shutil.rmtree(graph.PUBLISHED, ignore_errors=True)
+    for chapter in graph.chapters():
+        folder = Path("runs", size, "chapters", chapter)
+        check_executed(folder / "notebook.ipynb")
+        records.read(folder / "record.json")
+        target = graph.PUBLISHED / f"{chapter}.ipynb"
+        records.write_atomically(target, (folder / "notebook.ipynb").read_text(encoding="utf-8"))
+
+
+def render() -> None:
+    """Builds the book into an empty folder, any warning an error.
+
+    Raises RuntimeError with the lines of the log that tell.
+    """
+    shutil.rmtree(FRESH, ignore_errors=True)
+    command = [
+        "jupyter-book",
+        "build",
+        ".",
+        "--path-output",
+        str(FRESH),
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("w") as log:
+        status = subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    if status:
+        lines = LOG.read_text().splitlines()
+        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
+        raise RuntimeError("\n".join([f"jupyter-book failed, see {LOG}:", *told]))
+
+
+def check_pages(site: Path) -> None:
+    """Raises FileNotFoundError, naming it, where a page of the table of contents was not built."""
+    for page in ["index", *graph.contents()]:
+        if not (site / f"{page}.html").is_file():
+            raise FileNotFoundError(f"the book has no page {page}.html; the old book stays")
+
+
+def swap(site: Path) -> None:
+    """Puts the new book in the place of the old one."""
+    old = SITE.with_name("html.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if SITE.exists():
+        SITE.rename(old)
+    site.rename(SITE)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(FRESH, ignore_errors=True)
+
+
+def main(size: str) -> None:
+    """Publishes, builds, checks, swaps, and then says so in the stamp."""
+    publish(size)
+    render()
+    check_pages(FRESH / "_build/html")
+    for stamp in Path("_build").glob("*.json"):
+        stamp.unlink()  # the book of another size is about to go
+    swap(FRESH / "_build/html")
+    stamp = {"size": size, "pages": graph.contents()}
+    records.write_atomically(Path(f"_build/{size}.json"), json.dumps(stamp) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except (OSError, ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,128 @@
+"""One build of the book at a time, from whatever state the last one left.
+
+    python scripts/build.py smoke
+
+Snakemake cannot tell the lock of a killed call from a live one, and a killed Snakemake leaves
+papermill running. So the build holds a lock of its own, which the system frees when it dies, and
+everything that it starts carries a mark in its environment: what an earlier build left running is
+found by the mark and ended before anything starts.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = "GRANULARITY_BUILD"
+LOCK = Path(".snakemake/build.lock")
+
+
+def hold_lock():
+    """The open lock file; ends the program where another build holds it."""
+    LOCK.parent.mkdir(exist_ok=True)
+    lock = LOCK.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        sys.exit(f"error: another build ({lock.read().strip()}) runs in this folder; nothing done")
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()}")
+    lock.flush()
+    return lock
+
+
+def marked() -> list[psutil.Process]:
+    """Processes that a build of this folder started and that still run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(ROOT):
+                found.append(process)
+        except (psutil.Error, OSError):  # ended meanwhile, or another user's
+            continue
+    return found
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Asks the processes to end, then makes them."""
+    for send in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            try:
+                send(process)
+            except psutil.NoSuchProcess:
+                continue
+        _, processes = psutil.wait_procs(processes, timeout=5)
+
+
+def refuse_beside_snakemake() -> None:
+    """Ends the program where a snakemake started by hand works in this folder."""
+    for process in psutil.process_iter():
+        try:
+            named = any(Path(word).name == "snakemake" for word in process.cmdline()[:3])
+            if named and Path(process.cwd()) == ROOT:
+                sys.exit(f"error: snakemake ({process.pid}) runs in this folder; nothing done")
+        except (psutil.Error, OSError):
+            continue
+
+
+def snakemake(*words: str) -> int:
+    """Runs Snakemake, marked, to its end and returns its status."""
+    command = [sys.executable, "-m", "snakemake", *words]
+    environment = os.environ | {MARK: str(ROOT)}
+    # In a session of its own, so that Ctrl-C reaches this program alone, which then ends them all.
+    return subprocess.run(command, env=environment, start_new_session=True, check=False).returncode
+
+
+def build(size: str) -> int:
+    """Brings the book of a size up to date; returns the exit status."""
+    size_file = f"notebooks/params/{size}.yaml"
+    if not Path(size_file).exists():
+        known = sorted(path.stem for path in Path("notebooks/params").glob("*.yaml"))
+        sys.exit(f"error: no size '{size}'; there are {', '.join(known)}")
+    end(marked())
+    if any(Path(".snakemake/locks").glob("*")):
+        refuse_beside_snakemake()
+        snakemake("--configfile", size_file, "--unlock", "--quiet", "all")
+    stamp = Path(f"_build/{size}.json")
+    if stamp.exists() and not Path("_build/html/index.html").exists():
+        stamp.unlink()  # the book itself was deleted
+    options = (
+        "--keep-going",
+        "--rerun-incomplete",
+        "--show-failed-logs",
+        "--quiet",
+        "host",
+        "reason",
+    )
+    return snakemake("--configfile", size_file, "--cores", "all", *options)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("size", help="smoke, tiny or paper")
+    size = parser.parse_args().size
+    os.chdir(ROOT)
+    lock = hold_lock()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        status = build(size)
+    except KeyboardInterrupt:
+        status = 130
+    finally:
+        end(marked())
+        lock.close()
+    if status:
+        sys.exit(f"error: the {size} book is not complete (status {status}); an older one stays")
+    print(f"The book: {ROOT / '_build/html/index.html'}")
+
+
+if __name__ == "__main__":
+    main()

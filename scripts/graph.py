@@ -1,0 +1,161 @@
+"""What the Snakefile must know: the sizes' settings, what a chapter reads, what code stands behind.
+
+Everything that a size file says is checked here, before any job starts.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from granularity import notebook, source
+
+NOTEBOOKS = Path("notebooks")
+PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
+SIZES = ("smoke", "tiny", "paper")
+
+
+def use_this_environment() -> None:
+    """Lets jobs find papermill and python beside the snakemake that was called."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def size(config: dict) -> str:
+    """The size that a size file names. Raises ValueError where none was given."""
+    if config.get("size") not in SIZES:
+        raise ValueError(
+            f"size is {config.get('size')!r}, one of {', '.join(SIZES)} wanted: "
+            "call snakemake with --configfile notebooks/params/smoke.yaml"
+        )
+    unknown = set(config) - {"size", "runs"}
+    if unknown:
+        raise ValueError(f"size file: unknown {sorted(unknown)}; it has 'size' and 'runs'")
+    return config["size"]
+
+
+def write_if_changed(path: Path, values: dict) -> None:
+    """Writes YAML, but leaves an equal file and its time alone: Snakemake looks at both."""
+    text = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def prepare_runs(config: dict) -> dict[str, list[str]]:
+    """Checks every setting and writes its parameters; returns run notebook → its records.
+
+    Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook
+    does not have; FileNotFoundError for a notebook that is not there.
+    """
+    prepared: dict[str, list[str]] = {}
+    for name, settings in (config.get("runs") or {}).items():
+        allowed = notebook.declared(NOTEBOOKS / f"{name}.ipynb")
+        for setting, values in settings.items():
+            place = f"notebooks/params/{config['size']}.yaml, {name}, {setting}"
+            notebook.check(values or {}, allowed, place)
+            folder = Path("runs", config["size"], name, setting)
+            write_if_changed(
+                folder / "parameters.yaml", {**(values or {}), "folder": folder.as_posix()}
+            )
+            prepared.setdefault(name, []).append((folder / "record.json").as_posix())
+    return prepared
+
+
+def contents() -> list[str]:
+    """Files of the table of contents, without suffix, in order."""
+
+    def files(node: dict | list) -> list[str]:
+        if isinstance(node, list):
+            return [file for item in node for file in files(item)]
+        own = [node[key] for key in ("root", "file") if key in node]
+        below = [node[key] for key in ("parts", "chapters", "sections") if key in node]
+        return own + files(below)
+
+    return files(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8")))
+
+
+def chapters() -> list[str]:
+    """Notebooks, below `notebooks/` and without suffix, that the book shows as chapters."""
+    entries = [Path(entry) for entry in contents()]
+    return [
+        entry.relative_to(PUBLISHED).as_posix()
+        for entry in entries
+        if entry.is_relative_to(PUBLISHED)
+    ]
+
+
+def of_size(value: object, size: str) -> object:
+    """A default that names a folder of smoke runs, for another size; any other value as it is."""
+    smoke = "runs/smoke"
+    below = isinstance(value, str) and (value == smoke or value.startswith(f"{smoke}/"))
+    return value.replace(smoke, f"runs/{size}", 1) if below else value
+
+
+def prepare_chapters(size: str) -> list[str]:
+    """Writes each chapter's parameters for a size; returns the chapters' records."""
+    records = []
+    for chapter in chapters():
+        folder = Path("runs", size, "chapters", chapter)
+        defaults = notebook.declared(NOTEBOOKS / f"{chapter}.ipynb")
+        values = {name: of_size(value, size) for name, value in defaults.items()}
+        write_if_changed(folder / "parameters.yaml", {**values, "folder": folder.as_posix()})
+        records.append((folder / "record.json").as_posix())
+    return records
+
+
+def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
+    """The input function of a chapter: the records and published files that its parameters name."""
+    prepared = [record for group in records.values() for record in group]
+
+    def inputs(wildcards) -> list[str]:
+        defaults = notebook.declared(NOTEBOOKS / f"{wildcards.chapter}.ipynb")
+        paths = [str(of_size(value, size)) for name, value in defaults.items() if name != "folder"]
+        runs = [record for record in prepared for path in paths if record.startswith(f"{path}/")]
+        published = [
+            file.as_posix()
+            for path in paths
+            if path.startswith("book/")
+            for file in sorted([Path(path), *Path(path).rglob("*")])
+            if file.is_file()
+        ]
+        return sorted({*runs, *published})
+
+    return inputs
+
+
+def code_of(name: str) -> list[str]:
+    """The library's files behind a notebook."""
+    cells = notebook.code_cells(NOTEBOOKS / f"{name}.ipynb")
+    return [
+        str(path)
+        for path in source.behind(source.imports_of(cell["source"] for cell in cells)).values()
+    ]
+
+
+def run_code(size: str, name: str) -> list[str]:
+    """The library's files behind a run, at the smoke size only.
+
+    At the others the records' fingerprints decide, or a comment would start days of training again.
+    """
+    return code_of(name) if size == "smoke" else []
+
+
+def chapter_code(wildcards) -> list[str]:
+    """The library's files behind a chapter, at every size: running one again costs seconds."""
+    return code_of(wildcards.chapter)
+
+
+def pages() -> list[str]:
+    """What the book is built from, beside the chapters."""
+    own = [f"{entry}.md" for entry in contents() if not Path(entry).is_relative_to(PUBLISHED)]
+    static = [path for folder in ("_static", "images") for path in Path("book", folder).rglob("*")]
+    files = [*Path("book").glob("*.bib"), *Path("book").glob("*.yml"), *static]
+    return [
+        "_config.yml",
+        "_toc.yml",
+        "scripts/book.py",
+        *own,
+        *sorted(str(f) for f in files if f.is_file()),
+    ]

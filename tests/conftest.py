@@ -1,0 +1,108 @@
+"""What the tests share: where real data lie, and a small book of our own to break."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data that GRANULARITY_DATA names; skips, visibly, where it is not set."""
+    folder = os.environ.get("GRANULARITY_DATA")
+    if not folder:
+        pytest.skip("GRANULARITY_DATA names no folder of real data")
+    return Path(folder)
+
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+RUN = """from granularity import notebook, records
+given = notebook.parameters(In)
+records.write(notebook.root() / folder / "record.json", kind="contents of x", metrics={}, runs=[])"""
+CHAPTER = """from granularity import notebook, records
+given = notebook.parameters(In)
+print("a result")"""
+END = 'records.write(notebook.root() / folder / "record.json", kind="chapter", metrics={})'
+
+
+class House:
+    """A book of one run and one chapter, with the real engine, in a folder of its own."""
+
+    def __init__(self, folder: Path):
+        """Lays out the engine's files and the two notebooks in `folder`."""
+        self.folder = folder
+        for name in ("Snakefile", "Makefile", "_config.yml"):
+            shutil.copy(ROOT / name, folder)
+        shutil.copytree(ROOT / "scripts", folder / "scripts")
+        (folder / "notebooks" / "params").mkdir(parents=True)
+        (folder / "book").mkdir()
+        (folder / "book" / "references.bib").touch()
+        shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
+        self.write("book/index.md", "# A small book\n")
+        self.write(
+            "_toc.yml",
+            "format: jb-book\nroot: book/index\nchapters:\n- file: book/chapters/theory/chapter\n",
+        )
+        self.size("seed: 1")
+        self.notebook("theory/simulate", "seed = 0\nfolder = 'runs/hand/simulate'", RUN)
+        self.notebook(
+            "theory/chapter",
+            "runs = 'runs/smoke/theory/simulate'\nfolder = 'runs/hand/chapter'",
+            CHAPTER,
+            END,
+        )
+
+    def write(self, path: str, text: str) -> None:
+        """Writes a text file of the book."""
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text, encoding="utf-8")
+
+    def size(self, parameters: str) -> None:
+        """The smoke size, with one setting of the run notebook: a YAML mapping in one line."""
+        text = f"size: smoke\nruns:\n  theory/simulate:\n    only: {{{parameters}}}\n"
+        self.write("notebooks/params/smoke.yaml", text)
+
+    def notebook(self, name: str, parameters: str, *cells: str) -> None:
+        """Writes a notebook: title, tagged parameters, further code cells."""
+        tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        kernel = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+        content = [new_markdown_cell(f"# {name}"), tagged, *map(new_code_cell, cells)]
+        path = self.folder / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new_notebook(cells=content, metadata=kernel), path)
+
+    def start(self, **options) -> subprocess.Popen:
+        """Starts `make book`'s build, in a session of its own, with its output to be read."""
+        command = [sys.executable, "scripts/build.py", "smoke"]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def build(self) -> tuple[int, str]:
+        """Builds; returns the exit status and all that was printed."""
+        process = self.start()
+        printed, _ = process.communicate(timeout=240)
+        return process.returncode, printed
+
+    def page(self, name: str = "book/chapters/theory/chapter") -> Path:
+        """A page of the built book."""
+        return self.folder / "_build" / "html" / f"{name}.html"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A small book to build and to break."""
+    return House(tmp_path)
