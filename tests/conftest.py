@@ -25,7 +25,8 @@ def real_data() -> Path:
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 RUN = """from granularity import notebook, records
 given = notebook.parameters(In)
-records.write(notebook.root() / folder / "record.json", kind="contents of x", metrics={}, runs=[])"""
+path = notebook.root() / folder / "record.json"
+records.write(path, kind="contents of x", metrics={}, runs=[])"""
 CHAPTER = """from granularity import notebook, records
 given = notebook.parameters(In)
 print("a result")"""
@@ -44,8 +45,9 @@ class House:
         (folder / "notebooks" / "params").mkdir(parents=True)
         (folder / "book").mkdir()
         (folder / "book" / "references.bib").touch()
-        shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
-        self.write("book/index.md", "# A small book\n")
+        for name in ("_static", "_templates"):
+            shutil.copytree(ROOT / "book" / name, folder / "book" / name)
+        self.write("book/index.md", "# A small book\n\n$x^2$\n")
         self.write(
             "_toc.yml",
             "format: jb-book\nroot: book/index\nchapters:\n- file: book/chapters/theory/chapter\n",

@@ -1,1 +1,1 @@
-"""Pretraining label granularity: label functions, the theory, training, and the records of it all."""
+"""Pretraining label granularity: label functions, the theory, training, and their records."""
