@@ -3,6 +3,7 @@
 Runs on any Python 3 that a system may carry, so that it can refuse the wrong one in words.
 """
 
+import fcntl
 import hashlib
 import os
 import platform
@@ -97,8 +98,14 @@ def install():
     READY.write_text(wanted_state())
 
 
-if __name__ == "__main__":
+def main():
     os.environ.pop("PYTHONPATH", None)
     check_machine()
-    if not current():
-        install()
+    with Path(__file__).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second call waits for the first one's environment
+        if not current():
+            install()
+
+
+if __name__ == "__main__":
+    main()

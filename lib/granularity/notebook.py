@@ -36,8 +36,12 @@ def assignments(code: str) -> dict[str, Any]:
 
     Raises ParameterError, with the line, for anything else than `name = literal`.
     """
+    try:
+        statements = ast.parse(code).body
+    except (SyntaxError, ValueError) as error:
+        raise ParameterError(f"cell of parameters: not Python ({error})") from error
     found = {}
-    for statement in ast.parse(code).body:
+    for statement in statements:
         plain = isinstance(statement, ast.Assign) and len(statement.targets) == 1
         try:
             if not plain or not isinstance(statement.targets[0], ast.Name):

@@ -1,0 +1,96 @@
+"""Parameters of notebooks: read from the tagged cell, refused by name when they do not fit."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from granularity import notebook
+
+CELL = "labels = 'fine'  # or 'coarse'\nseed = 0\nrate = 0.2\nks = [2, 4]\nsave = True\n"
+
+
+def test_root_is_found_from_below(tmp_path):
+    (tmp_path / "_toc.yml").touch()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert notebook.root(tmp_path / "a" / "b") == tmp_path
+
+
+def test_no_root_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="in no checkout"):
+        notebook.root(tmp_path)
+
+
+def test_defaults_and_injected_values_together():
+    history = ["", CELL, "# Parameters\nseed = 3\nrate = 1\n", "the cell that asks"]
+    values = notebook.parameters(history)
+    assert values == {"labels": "fine", "seed": 3, "rate": 1, "ks": [2, 4], "save": True}
+
+
+def test_defaults_alone_as_in_jupyter():
+    assert notebook.parameters(["", CELL, "ask"])["seed"] == 0
+
+
+def test_after_other_cells_the_last_run_of_the_tagged_cell_counts():
+    history = ["", CELL, "ask", "x = plot()", CELL.replace("seed = 0", "seed = 9"), "ask"]
+    assert notebook.parameters(history)["seed"] == 9
+
+
+@pytest.mark.parametrize(
+    ("injected", "told"),
+    [
+        ("sead = 3", "no parameter 'sead'; did you mean 'seed'"),
+        ("zzz = 3", "no parameter 'zzz'"),
+        ("seed = 'three'", "'seed' is 'three', a str; it takes a int"),
+        ("seed = 1.5", "'seed' is 1.5"),
+        ("seed = True", "'seed' is True"),
+        ("save = 1", "'save' is 1"),
+        ("rate = '1e-3'", "'rate' is '1e-3'"),
+        ("seed = [1, 'two']", "'seed'"),
+        ("ks = ['a']", "'ks'"),
+        ("seed = [[1]]", "'seed'"),
+        ("seed = None", "'seed' is None"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(injected, told):
+    with pytest.raises(notebook.ParameterError, match=told.replace("[", r"\[")):
+        notebook.parameters(["", CELL, f"# Parameters\n{injected}\n", "ask"])
+
+
+@pytest.mark.parametrize("injected", ["seed = [1, 2]", "ks = 8", "rate = 1", "rate = [1, 0.5]"])
+def test_lists_and_single_values_stand_for_each_other(injected):
+    name = injected.split(" ")[0]
+    values = notebook.parameters(["", CELL, f"# Parameters\n{injected}\n", "ask"])
+    assert values[name] == eval(injected.split("= ")[1])
+
+
+def test_asked_out_of_order_it_says_so():
+    with pytest.raises(notebook.ParameterError):
+        notebook.parameters(["", CELL, "x = plot()", "ask"])
+    with pytest.raises(notebook.ParameterError, match="first"):
+        notebook.parameters(["ask"])
+
+
+literals = st.one_of(
+    st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(), st.booleans()
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,9}_", fullmatch=True), literals))
+def test_every_literal_is_read_back(values):
+    cell = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    assert notebook.assignments(cell) == values
+
+
+@given(st.text(max_size=40))
+def test_a_text_as_a_cell_is_read_or_refused(text):
+    try:
+        assert isinstance(notebook.assignments(text), dict)
+    except notebook.ParameterError as error:
+        assert "cell of parameters" in str(error)
+
+
+def test_a_notebook_without_the_tag_is_named(tmp_path):
+    path = tmp_path / "bare.ipynb"
+    path.write_text('{"cells": []}')
+    with pytest.raises(notebook.ParameterError, match=r"bare\.ipynb"):
+        notebook.declared(path)

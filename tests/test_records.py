@@ -1,0 +1,215 @@
+"""Records: whole or absent, refused by name when broken, never stale."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from granularity import records, source
+
+CALLS = []
+
+
+def study(seed: int, k: int = 2) -> dict:
+    """Stands in for an entry point of the library; remembers its calls."""
+    CALLS.append((seed, k))
+    return {"metrics": {"error": seed / 10 + k}, "curves": {"step": [0, 1], "loss": [1.0, 0.5]}}
+
+
+@pytest.fixture
+def entry(monkeypatch):
+    """`study`, passing for a function of the library whose code has a fingerprint."""
+    CALLS.clear()
+    monkeypatch.setattr(study, "__module__", "granularity.study")
+    monkeypatch.setattr(source, "fingerprint", lambda module: "the code")
+    return study
+
+
+SETTINGS = [{"seed": 0}, {"seed": 1}, {"seed": 1, "k": 4}]
+
+
+def test_a_table_of_what_was_run(tmp_path, entry):
+    records.complete(tmp_path, entry, SETTINGS)
+    table = records.table(tmp_path)
+    assert table["error"].tolist() == [2.0, 2.1, 4.1]
+    assert table["kind"].unique().tolist() == ["study.study"]
+    assert table["curves"][0]["loss"] == [1.0, 0.5]
+    assert table["seed"].tolist() == [0, 1, 1]
+
+
+def test_what_is_there_is_not_run_again(tmp_path, entry):
+    records.complete(tmp_path, entry, SETTINGS[:2])
+    records.complete(tmp_path, entry, SETTINGS)
+    assert CALLS == [(0, 2), (1, 2), (1, 4)]
+    assert len(records.table(tmp_path)) == 3
+
+
+def test_changed_code_or_data_is_run_afresh_and_the_old_is_not_read(tmp_path, entry, monkeypatch):
+    records.complete(tmp_path, entry, SETTINGS[:1])
+    monkeypatch.setattr(source, "fingerprint", lambda module: "other code")
+    records.complete(tmp_path, entry, SETTINGS[:1])
+    records.complete(tmp_path, entry, SETTINGS[:1], data={"name": "x", "fingerprint": "1"})
+    assert CALLS == [(0, 2)] * 3
+    assert len(records.table(tmp_path)) == 1
+
+
+def test_a_run_that_fails_leaves_what_was_made_before(tmp_path, entry):
+    with pytest.raises(TypeError):
+        records.complete(tmp_path, entry, [{"seed": 0}, {"seed": "not a number"}])
+    assert not (tmp_path / "record.json").exists()
+    records.complete(tmp_path, entry, [{"seed": 0}])
+    assert CALLS.count((0, 2)) == 1
+
+
+def test_the_same_run_twice_is_refused(tmp_path, entry):
+    with pytest.raises(records.RecordError, match="twice"):
+        records.complete(tmp_path, entry, [{"seed": 0}, {"seed": 0}])
+    assert not CALLS
+
+
+def test_only_functions_of_the_library_make_records(tmp_path):
+    with pytest.raises(records.RecordError, match="repeatable"):
+        records.complete(tmp_path, lambda seed: {}, [{"seed": 0}])
+
+
+def one(path, **changes):
+    return records.write(path, **({"kind": "test", "metrics": {"error": 0.25}} | changes))
+
+
+def test_a_record_says_what_made_it_and_no_path(tmp_path):
+    record = one(tmp_path / "record.json")
+    assert records.read(tmp_path / "record.json") == record
+    assert record["made_by"]["packages"]["numpy"]
+    assert record["made_by"]["device"]["cores"] == os.cpu_count()
+    assert str(tmp_path) not in json.dumps(record)
+    assert os.uname().nodename not in json.dumps(record)
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, -2])
+def test_a_truncated_record_is_refused_by_name(tmp_path, length):
+    path = tmp_path / "record.json"
+    one(path)
+    path.write_text(path.read_text()[:length])
+    with pytest.raises(records.RecordError, match=r"record\.json"):
+        records.read(path)
+
+
+def test_a_metric_changed_by_hand_is_refused(tmp_path):
+    path = tmp_path / "record.json"
+    one(path)
+    path.write_text(path.read_text().replace("0.25", "0.20"))
+    with pytest.raises(records.RecordError, match="changed after it was written"):
+        records.read(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"schema": 1}', "null", "3"])
+def test_foreign_json_is_refused(tmp_path, text):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(records.RecordError, match="no record of this project"):
+        records.read(path)
+
+
+def test_another_schema_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "SCHEMA", 99)
+    one(tmp_path / "record.json")
+    monkeypatch.undo()
+    with pytest.raises(records.RecordError, match="schema 99"):
+        records.read(tmp_path / "record.json")
+
+
+@given(st.text())
+def test_no_text_is_taken_for_a_record(text):
+    with pytest.raises(records.RecordError, match="somewhere"):
+        records.parse(text, "somewhere")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
+def test_what_json_cannot_hold_is_refused_by_field(tmp_path, value):
+    with pytest.raises(records.RecordError, match="'metrics'"):
+        one(tmp_path / "record.json", metrics={"error": value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_run_of_a_table_of_contents_is_named(tmp_path, entry):
+    made = records.complete(tmp_path, entry, SETTINGS)
+    (tmp_path / made[1]["fingerprint"] / "record.json").unlink()
+    with pytest.raises(records.RecordError, match=made[1]["fingerprint"]):
+        records.table(tmp_path)
+
+
+def test_nothing_to_read_is_an_error_not_an_empty_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing ran yet"):
+        records.table(tmp_path)
+
+
+def test_publishing_and_reading_back(tmp_path, entry, monkeypatch):
+    monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": False})
+    records.complete(tmp_path / "runs", entry, SETTINGS)
+    assert records.publish([tmp_path / "runs"], tmp_path / "published.jsonl") == 3
+    published, runs = records.table(tmp_path / "published.jsonl"), records.table(tmp_path / "runs")
+    assert published.drop(columns="source").equals(runs.drop(columns="source"))
+
+
+def test_runs_of_uncommitted_code_are_not_published(tmp_path, entry, monkeypatch):
+    monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": True})
+    records.complete(tmp_path / "runs", entry, SETTINGS)
+    with pytest.raises(records.RecordError, match="not committed"):
+        records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+    assert not (tmp_path / "published.jsonl").exists()
+
+
+def test_the_command_line_names_what_is_wrong(tmp_path):
+    command = [sys.executable, "-m", "granularity.records", "publish", str(tmp_path), "x.jsonl"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "nothing ran yet" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_full_disk_leaves_the_earlier_record(tmp_path):
+    path = tmp_path / "record.json"
+    before = one(path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # no file grows beyond 100 bytes
+    try:
+        with pytest.raises(OSError, match="large"):
+            one(path, metrics={"error": 0.5})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert records.read(path) == before
+    assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from granularity import records
+for number in range(10**9):
+    records.write_atomically(Path(sys.argv[1]), "x" * 100_000 + str(number % 10) * 100_000)
+"""
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "file"
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
+        path.unlink(missing_ok=True)
+        while not path.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.05)
+        process.kill()
+        process.wait()
+        text = path.read_text()
+        assert len(text) == 200_000
+        assert len(set(text)) == 2
