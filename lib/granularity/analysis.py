@@ -65,7 +65,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def select(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    """The runs whose columns have these values; numbers are compared to nine digits."""
+    """The runs whose columns have these values (see `same`); none where a column is missing."""
     keep = np.ones(len(runs), dtype=bool)
     for column, wanted in where.items():
         if column not in runs:
@@ -75,12 +75,15 @@ def select(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def same(value: Any, wanted: Any) -> bool:
-    """Equality of plain values that lets 0.1 be 0.1 after a division, and True never be 1."""
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(value, numbers) and isinstance(wanted, numbers):
-        booleans = isinstance(value, (bool, np.bool_)), isinstance(wanted, (bool, np.bool_))
-        return booleans[0] == booleans[1] and math.isclose(value, wanted, rel_tol=1e-9)
-    return bool(value == wanted) if np.ndim(value) == 0 else False
+    """Equality of plain values. Fractions agree to three digits; True is never 1."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool) or isinstance(wanted, bool) or type(wanted) not in (int, float):
+        return type(value) is type(wanted) and value == wanted
+    if not isinstance(value, (int, float)):
+        return False
+    whole = float(value).is_integer() and float(wanted).is_integer()
+    return value == wanted if whole else math.isclose(value, wanted, rel_tol=1e-3)
 
 
 def by_seed(runs: pd.DataFrame, metric: str, name: str = "runs") -> pd.Series:

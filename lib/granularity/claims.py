@@ -98,7 +98,7 @@ class Rule:
     direction: str = "above"
     smallest_effect: float = 0.0
     family: str = "exploratory"
-    gate: Gate | None = None
+    gate: Sequence[Gate] = ()
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     effect: Mapping[str, float] = field(default_factory=dict)
     along: str = ""
@@ -169,7 +169,7 @@ FREE = {"direction", "family", "gate", "why"}  # any rule may state these
 def read(text: str) -> Book:
     """The claims file from its YAML text. Raises ClaimsError for anything that does not fit."""
     data = yaml.safe_load(text)
-    check_names(data, {"claims", "tables"}, {"claims", "tables"}, "the file")
+    check_names(data, {"claims", "tables"}, {"shared"}, "the file")  # shared: YAML anchors
     return Book(
         claims={name: claim(name, given) for name, given in data["claims"].items()},
         tables={name: table(name, given) for name, given in data["tables"].items()},
@@ -209,12 +209,12 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
         choose(name, made.arms, place, "effect")
     if kind == "placebo":
         check_names(made.arms, {"effect", "placebo", "null"}, (), f"{place}, arms")
-    if made.gate and not isinstance(made.gate, Gate):
-        made = replace(made, gate=build(Gate, made.gate, f"{place}, gate"))
-        if made.gate.arm is not None and made.arms:
-            choose(made.gate.arm, made.arms, f"{place}, gate", "arm")
+    gates = tuple(build(Gate, entry, f"{place}, gate") for entry in made.gate)
+    for gate in gates:
+        if gate.arm is not None and kind != "parts":
+            choose(gate.arm, made.arms, f"{place}, gate", "arm")
     conditions = tuple(condition(entry, f"{place}, conditions") for entry in made.conditions)
-    return replace(made, conditions=conditions, parts=parts(given, place))
+    return replace(made, gate=gates, conditions=conditions, parts=parts(given, place))
 
 
 def parts(given: Mapping[str, Any], place: str) -> dict[str, Rule]:

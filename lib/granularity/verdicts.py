@@ -144,16 +144,14 @@ def few(seeds: int, rule: Rule) -> str:
 
 def gate_failure(rule: Rule, runs: pd.DataFrame) -> str:
     """Why the runs are not in the regime that the claim is about, or nothing."""
-    gate = rule.gate
-    if gate is None:
-        return ""
-    read = select(runs, rule.arms[gate.arm]) if gate.arm else runs
-    if gate.metric not in read or read[gate.metric].dropna().empty:
-        return f"regime not reached: no run says '{gate.metric}'"
-    reached = float(read[gate.metric].mean())
-    if reached <= gate.at_most:
-        return ""
-    return f"regime not reached: {gate.metric} is {reached:.3g}, not {gate.at_most:g} or less"
+    for gate in rule.gate:
+        read = select(runs, rule.arms[gate.arm]) if gate.arm else runs
+        if gate.metric not in read or read[gate.metric].dropna().empty:
+            return f"regime not reached: no run says '{gate.metric}'"
+        mean = float(read[gate.metric].mean())
+        if not mean <= gate.at_most:
+            return f"regime not reached: {gate.metric} is {mean:.3g}, not {gate.at_most:g} or less"
+    return ""
 
 
 def judged_effect(rule: Rule, runs: pd.DataFrame, values_of: Callable[[], pd.Series]) -> Verdict:
@@ -175,8 +173,8 @@ def apply_contrast(rule: Rule, runs: pd.DataFrame) -> Verdict:
 
 def apply_slope(rule: Rule, runs: pd.DataFrame) -> Verdict:
     """The change of a metric along a column; all arms but the gate's lie on the line."""
-    gated = rule.gate.arm if rule.gate else None
-    on_line = [where for name, where in rule.arms.items() if name != gated]
+    gated = {gate.arm for gate in rule.gate}
+    on_line = [where for name, where in rule.arms.items() if name not in gated]
 
     def values() -> pd.Series:
         return fitted_change(pd.concat([select(runs, w) for w in on_line]), rule.metric, rule.along)
@@ -187,7 +185,8 @@ def apply_slope(rule: Rule, runs: pd.DataFrame) -> Verdict:
 def apply_placebo(rule: Rule, runs: pd.DataFrame) -> Verdict:
     """An effect above zero and above its placebo, where the judge favours nobody."""
     found = judged_effect(rule, runs, lambda: contrast(runs, rule.metric, rule.arms, {"effect": 1}))
-    if found.word == NOT_RUN or not found.seeds or found.reason.startswith("regime"):
+    answered = found.word in (REPRODUCED, UNDECIDED) and found.seeds >= rule.seeds
+    if not answered or found.reason.startswith("regime"):
         return found
     sign = 1 if rule.direction == "above" else -1
     try:

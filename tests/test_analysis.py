@@ -1,0 +1,153 @@
+"""Intervals, paired differences and corrections, against scipy and against sums done by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from granularity import analysis
+
+errors = st.floats(0, 1)
+samples = st.lists(errors, min_size=2, max_size=12)
+
+
+@given(samples, st.sampled_from([0.8, 0.95, 0.99]))
+def test_interval_is_scipys_t_interval(values, level):
+    mean, low, high = analysis.interval(values, level)
+    scale = scipy.stats.sem(values)
+    wanted = (
+        (mean, mean)
+        if scale == 0
+        else scipy.stats.t.interval(level, len(values) - 1, loc=np.mean(values), scale=scale)
+    )
+    assert (low, high) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_interval_by_hand():
+    # mean 2, deviation 1, standard error 1/√3, and t(2 degrees, 97.5 %) = 4.30265 from any table
+    mean, low, high = analysis.interval([1, 2, 3])
+    assert (mean, low, high) == pytest.approx(
+        (2, 2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), abs=1e-5
+    )
+
+
+def test_interval_of_one_value_or_none():
+    assert analysis.interval([0.5])[0] == 0.5
+    assert all(map(math.isnan, analysis.interval([0.5])[1:]))
+    assert all(map(math.isnan, analysis.interval([])))
+    assert all(map(math.isnan, analysis.interval([0.1, math.nan])))
+
+
+@given(st.lists(errors, min_size=2, max_size=12, unique=True))
+def test_p_value_and_interval_agree(values):
+    shifted = np.array(values) - 0.5
+    _, low, high = analysis.interval(shifted)
+    p = analysis.p_value(shifted)
+    if abs(p - 0.05) > 1e-6:
+        assert (p < 0.05) == (low > 0 or high < 0)
+
+
+def test_p_value_without_spread():
+    assert analysis.p_value([0.25, 0.25, 0.25]) == 0
+    assert analysis.p_value([0, 0, 0]) == 1
+    assert math.isnan(analysis.p_value([0.25]))
+
+
+def test_holm_by_hand():
+    # sorted 0.005, 0.01, 0.03, 0.04; times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04, the last to 0.06
+    adjusted = analysis.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert list(adjusted) == ["a", "b", "c", "d"]
+
+
+def test_holm_counts_what_was_not_run():
+    assert analysis.holm({"a": 0.02, "b": math.nan, "c": math.nan}) == pytest.approx(
+        {"a": 0.06, "b": 1, "c": 1}
+    )
+    assert analysis.holm({}) == {}
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values):
+    adjusted = analysis.holm(p_values)
+    for name, p in p_values.items():
+        assert p - 1e-12 <= adjusted[name] <= 1
+        assert adjusted[name] <= len(p_values) * p + 1e-12
+    by_old, by_new = sorted(p_values, key=p_values.get), sorted(adjusted.values())
+    assert [adjusted[name] for name in by_old] == by_new
+
+
+def two_arms(first, second) -> pd.DataFrame:
+    rows = [{"labels": "a", "seed": s, "error": e} for s, e in enumerate(first)]
+    rows += [{"labels": "b", "seed": s, "error": e} for s, e in enumerate(second)]
+    return pd.DataFrame(rows)
+
+
+A, B = {"labels": "a"}, {"labels": "b"}
+
+
+def test_paired_difference_by_hand():
+    runs = two_arms([0.30, 0.40, 0.50], [0.20, 0.35])  # seed 2 has no partner
+    found = analysis.paired_difference(runs, "error", A, B)
+    assert found.to_dict() == pytest.approx({0: 0.10, 1: 0.05})
+
+
+@given(st.lists(st.tuples(errors, errors), min_size=2, max_size=9), errors, st.randoms())
+def test_shifting_both_arms_or_shuffling_rows_changes_nothing(pairs, shift, chance):
+    runs = two_arms(*zip(*pairs, strict=True))
+    plain = analysis.paired_difference(runs, "error", A, B)
+    order = list(range(len(runs)))
+    chance.shuffle(order)
+    shifted = runs.iloc[order].assign(error=lambda r: r["error"] + shift)
+    moved = analysis.paired_difference(shifted, "error", A, B)
+    assert list(moved.index) == list(plain.index)
+    assert moved.to_numpy() == pytest.approx(plain.to_numpy(), abs=1e-12)
+
+
+def test_two_runs_of_one_seed_are_refused_and_the_same_run_twice_is_not():
+    runs = two_arms([0.3, 0.4], [0.2, 0.2]).assign(fingerprint=["p", "q", "r", "s"])
+    again = pd.concat([runs, runs])
+    assert len(analysis.paired_difference(again, "error", A, B)) == 2
+    other = runs.assign(fingerprint=["t", "u", "v", "w"], epochs=40)
+    with pytest.raises(analysis.Unfit, match="seed 0 has several runs"):
+        analysis.paired_difference(pd.concat([runs, other]), "error", A, B)
+
+
+def test_an_arm_without_runs_is_named():
+    with pytest.raises(analysis.Unfit, match="'second'"):
+        analysis.paired_difference(two_arms([0.1], []), "error", A, B)
+
+
+def test_fitted_change_by_hand():
+    # On 1, 2, 4 classes the errors 0.3, 0.2, 0.1 fall by 0.1 a doubling, so by 0.2 over the range.
+    rows = [
+        {"seed": s, "classes": 2**i, "error": 0.3 - 0.1 * i + s} for s in (0, 1) for i in range(3)
+    ]
+    found = analysis.fitted_change(pd.DataFrame(rows), "error", "classes")
+    assert found.to_dict() == pytest.approx({0: -0.2, 1: -0.2})
+    with pytest.raises(analysis.Unfit, match="three values"):
+        analysis.fitted_change(pd.DataFrame(rows[:2]), "error", "classes")
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "equal"),
+    [
+        (0.0353553, 0.05 / 2**0.5, True),
+        (0.0353, 0.0354, False),
+        (20001, 20000, False),
+        (8.0, 8, True),  # a column with gaps holds its integers as floats
+        (np.int64(8), 8, True),
+        (True, 1, False),
+        (np.bool_(True), True, True),
+        ("fine", "fine", True),
+        (math.nan, 8, False),
+        (None, "fine", False),
+        ([8, 9], 8, False),
+    ],
+)
+def test_same(value, wanted, equal):
+    assert analysis.same(value, wanted) is equal

@@ -1,0 +1,162 @@
+"""The claims file is whole, and a mistake in it is named: claim, field, nearest valid one."""
+
+import copy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from granularity import claims, verdicts
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "book" / "claims.yml").read_text(encoding="utf-8")
+BOOK = claims.read(TEXT)
+
+
+def test_the_claims_of_the_paper():
+    wanted = ["C1", "C2a", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
+    assert list(BOOK.claims) == wanted
+    assert [BOOK.claims[name].mark for name in wanted] == ["P", "P", "O"] + ["P"] * 8
+
+
+def test_table_1():
+    table = BOOK.tables["table1"]
+    accuracy = {row[1]: row[-1] for row in table.rows}
+    assert accuracy == {None: 77.91, 0: 82.51, 1: 81.28, 2: 80.26, 4: 77.53, 6: 75.53, 9: 72.75}
+    assert {row[1]: row[2] for row in table.rows}[9] == 38
+
+
+def test_superclasses_add_up_to_all_species():
+    assert sum(row[1] for row in BOOK.tables["inat_superclasses"].rows) == 10_000
+
+
+def test_smoke_may_never_decide():
+    for claim in BOOK.claims.values():
+        assert all("smoke" not in rule.sizes for rule in claim.rules)
+
+
+def test_rules_are_as_strict_as_the_protocol():
+    for claim in BOOK.claims.values():
+        newest = claim.rules[-1]
+        for rule in (newest, *newest.parts.values()):
+            assert rule.seeds >= 8
+            assert rule.interval == 0.95
+            assert rule.refuted_by
+            if rule.kind not in ("bound",):
+                assert rule.smallest_effect == 0.010
+                gates = [g for g in rule.gate if g.metric == "training_error"]
+                assert gates and gates[0].at_most == 0.05
+    assert BOOK.claims["C3"].rules[-1].seeds == BOOK.claims["C4"].rules[-1].seeds == 10
+
+
+def test_settings_of_the_theory_follow_the_stated_scaling():
+    for name in ("C3", "C4"):
+        for s in BOOK.claims[name].rules[-1].settings:
+            scale = (128 / s["d"]) ** 0.5
+            assert s["k"] == int(s["d"] ** 0.4)
+            assert s["width"] == 32 * s["d"] // 128
+            assert s["noise"] == pytest.approx(0.05 * scale, rel=1e-5)
+            assert s["strong_noise"] == pytest.approx(0.5 * scale, rel=1e-5)
+
+
+def test_named_columns_are_parameters_of_the_entry_point():
+    """A misspelt column of a rule on theory runs would select nothing, for ever."""
+    theory = pytest.importorskip("granularity.theory")
+    for name in ("C3", "C4"):
+        claim = BOOK.claims[name]
+        selections = [shown.where for shown in claim.shows]
+        for rule in claim.rules:
+            selections += [*rule.arms.values(), *rule.settings]
+        for selection in selections:
+            theory.grid(**selection)
+
+
+def test_without_runs_every_claim_is_not_run():
+    for size in claims.SIZES:
+        rules = {name: claim.rule(size) for name, claim in BOOK.claims.items()}
+        found = verdicts.judge(rules, pd.DataFrame(), size)
+        assert {v.word for v in found.values()} == {"not run"}
+
+
+def test_chapters_exist():
+    for claim in BOOK.claims.values():
+        if claim.chapter:
+            assert (ROOT / "notebooks" / f"{claim.chapter}.ipynb").is_file()
+
+
+# --------------------------------------------------------------------------------- mistakes
+
+
+def broken(change) -> str:
+    data = apart(yaml.safe_load(TEXT))
+    change(data["claims"], data["tables"])
+    return yaml.safe_dump(data)
+
+
+def apart(data):
+    """A copy without the sharing that YAML's anchors make: a change stays in one place."""
+    if isinstance(data, dict):
+        return {name: apart(value) for name, value in data.items()}
+    return [apart(item) for item in data] if isinstance(data, list) else data
+
+
+def first_rule(found, name):
+    return found[name]["rules"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda c, t: c["C1"].update(statment="x"),
+            r"claim C1: unknown field 'statment'.*'statement'",
+        ),
+        (lambda c, t: c["C1"].pop("where"), r"claim C1: field 'where' is missing"),
+        (lambda c, t: c["C1"].update(mark="Q"), r"claim C1, field 'mark': unknown value 'Q'"),
+        (lambda c, t: c["C5"]["paper"][0].update(mark="p1"), r"claim C5, paper.*'mark'"),
+        (lambda c, t: first_rule(c, "C8").update(seedz=8), r"claim C8, rule 1.*'seedz'.*'seeds'"),
+        (lambda c, t: first_rule(c, "C8").pop("seeds"), r"claim C8, rule 1: field 'seeds'"),
+        (lambda c, t: first_rule(c, "C8").update(kind="contrst"), r"C8.*'kind'.*'contrast'"),
+        (lambda c, t: first_rule(c, "C8").update(sizes=["smoke"]), r"C8.*'sizes'.*'smoke'"),
+        (lambda c, t: first_rule(c, "C8").update(sizes=["tinny"]), r"C8.*'sizes'.*'tiny'"),
+        (
+            lambda c, t: first_rule(c, "C8").update(effect={"instence": 1}),
+            r"C8.*'effect'.*'instance'",
+        ),
+        (lambda c, t: first_rule(c, "C8").update(date="soon"), r"C8.*'date'.*'soon'"),
+        (lambda c, t: first_rule(c, "C8").update(version=2), r"C8.*'rules': versions"),
+        (lambda c, t: first_rule(c, "C8").update(family="main"), r"C8.*'family'"),
+        (lambda c, t: first_rule(c, "C8")["gate"][0].update(arm="base"), r"C8.*gate.*'baseline'"),
+        (lambda c, t: first_rule(c, "C9")["arms"].pop("placebo"), r"C9.*arms.*'placebo'"),
+        (lambda c, t: first_rule(c, "C3").update(effect={}), r"C3, rule 1: unknown field 'effect'"),
+        (lambda c, t: first_rule(c, "C3")["conditions"][0].pop("at_least"), r"C3.*one of at_most"),
+        (
+            lambda c, t: first_rule(c, "C3")["conditions"][2].update(trend="rising"),
+            r"C3.*'trend'.*'not rising'",
+        ),
+        (lambda c, t: first_rule(c, "C6")["parts"]["free"].pop("effect"), r"C6.*'free'.*'effect'"),
+        (lambda c, t: c["C3"]["shows"][0].pop("metric"), r"claim C3, shows: field 'metric'"),
+        (lambda c, t: t["table1"]["rows"].append([1]), r"table table1.*4 cells"),
+        (lambda c, t: t["table1"].update(colums=[]), r"table table1.*'colums'.*'columns'"),
+    ],
+)
+def test_a_mistake_is_named(change, message):
+    with pytest.raises(claims.ClaimsError, match=f"(?s){message}"):
+        claims.read(broken(change))
+
+
+def test_an_old_version_stays_and_the_newest_judges():
+    def newer(found, tables):
+        rule = copy.deepcopy(first_rule(found, "C8"))
+        found["C8"]["rules"].append(rule | {"version": 2, "seeds": 12, "why": "more spread"})
+
+    claim = claims.read(broken(newer)).claims["C8"]
+    assert [rule.seeds for rule in claim.rules] == [8, 12]
+    assert claim.rule("tiny").version == 2
+
+
+def test_methods_page_tells_the_recipe_as_the_data_do():
+    page = (ROOT / "book" / "methods.md").read_text(encoding="utf-8")
+    for row in BOOK.tables["vit_recipe"].rows:
+        assert all(cell in page for cell in row), row
