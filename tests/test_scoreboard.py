@@ -1,0 +1,135 @@
+"""The scoreboard: sizes told apart, older code marked, old verdicts kept, text escaped."""
+
+import dataclasses
+import datetime
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from granularity import claims, records, scoreboard, source
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = claims.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
+NOW = source.fingerprint("granularity.analysis")
+
+
+def theory(hard=0.4, seeds=10, code=NOW, **changes) -> pd.DataFrame:
+    """Made-up theory runs as claim C3 shows them at k = 8."""
+    where = next(s for s in BOOK.claims["C3"].shows if s.where["k"] == 8).where
+    rows = [
+        {**where, "seed": s, "hard_error": hard + s / 1000, "easy_error": 0.0, **changes}
+        for s in range(seeds)
+    ]
+    entry = "granularity.analysis:interval"
+    return pd.DataFrame(rows).assign(kind="theory.simulate", entry=entry, code=code)
+
+
+def entry(tables, name="C3", book=BOOK) -> scoreboard.Entry:
+    return {e.claim.id: e for e in scoreboard.entries(book, tables)}[name]
+
+
+def test_values_of_each_size_are_shown_and_the_verdict_follows_the_rule():
+    found = entry({"smoke": theory(0.5, seeds=3), "published": theory(0.4)})
+    (hard, easy), (small, _) = found.lines["published"], found.lines["smoke"]
+    assert (hard.what, hard.seeds, small.seeds) == ("hard error, k = 8", 10, 3)
+    assert hard.mean == pytest.approx(0.4045)
+    assert easy.mean == 0
+    assert found.verdict.word == "not run"  # the runs over d that the rule wants are not there
+
+
+def test_older_code_is_marked():
+    assert not entry({"published": theory()}).lines["published"][0].older
+    older = entry({"published": theory(code="0123456789abcdef")})
+    assert older.lines["published"][0].older
+    assert "older code" in scoreboard.card(older)
+    gone = theory().assign(entry="granularity.of_old:simulate")
+    assert entry({"published": gone}).lines["published"][0].older
+
+
+def test_without_runs_every_card_says_so():
+    found = scoreboard.entries(BOOK, {})
+    assert {e.verdict.word for e in found} == {"not run"}
+    assert scoreboard.cards(found).count("no run yet, at any size") == len(BOOK.claims)
+
+
+def instance_runs(gain, seeds=8) -> pd.DataFrame:
+    arms = BOOK.claims["C8"].rules[-1].arms
+    rows = [
+        {**arms[arm], "seed": s, "error": 0.2 + extra + s / 1e4 * extra, "training_error": 0.01}
+        for arm, extra in (("baseline", 0), ("instance", gain))
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows).assign(kind="train.run", entry="granularity.analysis:x", code=NOW)
+
+
+def test_the_largest_size_that_may_judge_speaks():
+    tables = {"smoke": instance_runs(0.3), "tiny": instance_runs(0.3)}
+    found = entry(tables, "C8")
+    assert found.verdicts["smoke"].word == "machinery only"
+    assert (found.size, found.verdict.word) == ("tiny", "reproduced")
+    tables["paper"] = instance_runs(0.0)
+    assert entry(tables, "C8").verdict.word == "not reproduced"
+    assert entry({"smoke": instance_runs(0.3)}, "C8").verdict.word == "machinery only"
+
+
+def test_a_replaced_rule_keeps_its_verdict_in_sight():
+    old = BOOK.claims["C8"].rules[0]
+    day = old.date + datetime.timedelta(days=1)
+    new = dataclasses.replace(old, version=2, date=day, seeds=12, why="The spread was larger.")
+    claim = dataclasses.replace(BOOK.claims["C8"], rules=(old, new))
+    book = dataclasses.replace(BOOK, claims={**BOOK.claims, "C8": claim})
+    found = entry({"tiny": instance_runs(0.3)}, "C8", book)
+    assert found.verdict.word == "undecided"
+    html = scoreboard.card(found)
+    assert "said <em>reproduced</em>" in html
+    assert "The spread was larger." in html
+
+
+def test_text_is_escaped_and_tags_are_closed():
+    claim = dataclasses.replace(BOOK.claims["C8"], title="a < b & <script>")
+    book = dataclasses.replace(BOOK, claims={"C8": claim})
+    html = scoreboard.cards(scoreboard.entries(book, {"tiny": instance_runs(0.3)}))
+    assert "<script>" not in html
+    open_tags = []
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag != "br":
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+    Checker().feed(html + scoreboard.strip(scoreboard.entries(book, {})))
+    assert not open_tags
+
+
+def write_runs(folder: Path, seed: int) -> None:
+    records.write(folder / "a" / "record.json", kind="x.y", metrics={"error": 0.5}, seed=seed)
+    records.write(folder / "record.json", kind="contents of x.y", metrics={}, runs=["a"])
+
+
+def test_load_tells_the_sizes_apart(tmp_path):
+    runs, published = tmp_path / "runs" / "smoke", tmp_path / "results"
+    assert scoreboard.load(runs, published) == {}
+    write_runs(runs / "study", 1)
+    line = json.dumps(records.read(runs / "study" / "a" / "record.json")) + "\n"
+    for name in ("theory/simulate.jsonl", "tiny/one.jsonl", "tiny/two.jsonl"):
+        (published / name).parent.mkdir(parents=True, exist_ok=True)
+        (published / name).write_text(line, encoding="utf-8")
+    found = scoreboard.load(runs, published)
+    assert {size: len(table) for size, table in found.items()} == {
+        "smoke": 1,
+        "tiny": 2,
+        "published": 1,
+    }
+
+
+def test_numbers_are_printed_with_interval_and_seeds():
+    assert scoreboard.number(0.41234, 0.4, 0.42, 10) == "0.412 [0.400, 0.420], 10 seeds"
+    nan = float("nan")
+    assert scoreboard.number(0.4, nan, nan, 1) == "0.400, 1 seed"
+    assert scoreboard.number(nan, nan, nan, 3) == "3 seeds"
