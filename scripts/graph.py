@@ -63,6 +63,16 @@ def prepare_runs(config: dict) -> dict[str, list[str]]:
     return prepared
 
 
+def existing(path: str, named_by: str) -> str:
+    """The path itself. Raises FileNotFoundError where it is not there.
+
+    Snakemake would take a made file whose source is missing for a source itself, and do nothing.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{named_by} names {path}, which is not there")
+    return path
+
+
 def contents() -> list[str]:
     """Files of the table of contents, without suffix, in order."""
 
@@ -100,6 +110,9 @@ def prepare_chapters(size: str) -> list[str]:
         folder = Path("runs", size, "chapters", chapter)
         defaults = notebook.declared(NOTEBOOKS / f"{chapter}.ipynb")
         values = {name: of_size(value, size) for name, value in defaults.items()}
+        for value in values.values():
+            if str(value).startswith("book/"):
+                existing(value, f"notebooks/{chapter}.ipynb")
         write_if_changed(folder / "parameters.yaml", {**values, "folder": folder.as_posix()})
         records.append((folder / "record.json").as_posix())
     return records
@@ -150,12 +163,8 @@ def chapter_code(wildcards) -> list[str]:
 def pages() -> list[str]:
     """What the book is built from, beside the chapters."""
     own = [f"{entry}.md" for entry in contents() if not Path(entry).is_relative_to(PUBLISHED)]
-    static = [path for folder in ("_static", "images") for path in Path("book", folder).rglob("*")]
-    files = [*Path("book").glob("*.bib"), *Path("book").glob("*.yml"), *static]
-    return [
-        "_config.yml",
-        "_toc.yml",
-        "scripts/book.py",
-        *own,
-        *sorted(str(f) for f in files if f.is_file()),
-    ]
+    folders = [Path("book", name) for name in ("_static", "_templates", "images")]
+    files = [*Path("book").glob("*.*"), *(path for folder in folders for path in folder.rglob("*"))]
+    static = sorted(str(path) for path in files if path.is_file())
+    pages = [existing(page, "_toc.yml") for page in own]
+    return ["_config.yml", "_toc.yml", "scripts/book.py", *pages, *static]

@@ -1,0 +1,263 @@
+"""The build, broken for real: a fault ends non-zero, shows nothing stale, and is recovered from."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import CHAPTER, END, ROOT, RUN, House
+
+PARAMETERS = "runs = 'runs/smoke/theory/simulate'\nfolder = 'runs/hand/chapter'"
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory):
+    """A small book that was built; copied before it is broken."""
+    house = House(tmp_path_factory.mktemp("built"))
+    status, printed = house.build()
+    assert status == 0, printed
+    return house
+
+
+@pytest.fixture
+def built(built_once, tmp_path):
+    """The built book in a folder of its own, with the times of its files."""
+    shutil.copytree(built_once.folder, tmp_path, dirs_exist_ok=True)
+    house = object.__new__(House)
+    house.folder = tmp_path
+    return house
+
+
+def chapter(house, *cells):
+    house.notebook("theory/chapter", PARAMETERS, CHAPTER, *cells)
+
+
+def test_a_fresh_build_makes_the_pages_and_a_second_one_does_nothing(built):
+    page = built.page()
+    assert "a result" in page.read_text()
+    assert (built.folder / "_build/html/index.html").exists()
+    before = page.stat().st_mtime_ns
+    status, printed = built.build()
+    assert status == 0
+    assert "Nothing to be done" in printed
+    assert page.stat().st_mtime_ns == before
+
+
+def test_a_changed_chapter_alone_runs_again(built):
+    chapter(built, "print('another result')", END)
+    status, printed = built.build()
+    assert status == 0
+    assert "chapter: theory/chapter" in printed
+    assert "run: theory/simulate" not in printed
+    assert "another result" in built.page().read_text()
+
+
+def test_a_deleted_book_is_built_again_from_its_chapters(built):
+    shutil.rmtree(built.folder / "_build/html")
+    status, printed = built.build()
+    assert status == 0
+    assert "chapter:" not in printed
+    assert built.page().exists()
+
+
+FAULTS = {
+    "an exception": ("raise ValueError('it broke')", "it broke"),
+    "sys.exit(0)": ("import sys; sys.exit(0)", "chapter"),
+    "a killed kernel": ("import os; os.kill(os.getpid(), 9)", "Kernel died"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_chapter_that_fails_leaves_the_old_book_and_its_repair_is_enough(built, fault):
+    cell, told = FAULTS[fault]
+    old = built.page().read_text()
+    chapter(built, cell, "print('a later result')", END)
+    status, printed = built.build()
+    assert status != 0
+    assert told in printed
+    assert built.page().read_text() == old
+    chapter(built, "print('a later result')", END)
+    status, printed = built.build()
+    assert status == 0, printed
+    assert "a later result" in built.page().read_text()
+
+
+@pytest.mark.parametrize("cell", ["import sys; sys.exit(0)", "import os; os.kill(os.getpid(), 9)"])
+def test_a_chapter_that_ends_after_its_record_is_not_published(built, cell):
+    chapter(built, END, cell, "print('never reached')")
+    old = built.page().read_text()
+    status, _ = built.build()
+    assert status != 0
+    assert built.page().read_text() == old
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_that_fails_stops_what_depends_on_it(house, fault):
+    cell, told = FAULTS[fault]
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", cell, RUN)
+    status, printed = house.build()
+    assert status != 0
+    assert told in printed or "simulate" in printed
+    assert not house.page().exists()
+    assert not (house.folder / "runs/smoke/theory/simulate/only/record.json").exists()
+    log = house.folder / "runs/smoke/theory/simulate/only/notebook.ipynb"
+    assert log.exists(), "the notebook is kept for reading"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ("sead: 1", "did you mean 'seed'"),
+        ("seed: one", "'seed' is 'one'"),
+        ("seed: 1e-3", "'seed'"),
+    ],
+)
+def test_a_wrong_parameter_in_a_size_file_stops_before_any_work(house, parameters, told):
+    house.size(parameters)
+    status, printed = house.build()
+    assert status != 0
+    assert told in printed
+    assert "notebooks/params/smoke.yaml, theory/simulate, only" in printed
+    assert "run: theory/simulate" not in printed
+
+
+def test_an_unknown_size_is_refused_with_the_sizes_there_are(house):
+    command = [sys.executable, "scripts/build.py", "smok"]
+    ended = subprocess.run(command, cwd=house.folder, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "no size 'smok'; there are smoke" in ended.stderr
+
+
+def test_a_page_that_is_not_there_fails_the_build_and_the_old_book_stays(built):
+    built.write(
+        "_toc.yml",
+        "format: jb-book\nroot: book/index\nchapters:\n- file: book/chapters/theory/chapter\n"
+        "- file: book/missing\n",
+    )
+    old = built.page().read_text()
+    status, printed = built.build()
+    assert status != 0
+    assert "book/missing" in printed
+    assert built.page().read_text() == old
+
+
+def test_a_warning_fails_the_build(built):
+    built.write("book/index.md", "# A small book\n\n[nowhere](nowhere.md)\n")
+    old = (built.folder / "_build/html/book/index.html").read_text()
+    status, printed = built.build()
+    assert status != 0
+    assert "nowhere" in printed
+    assert (built.folder / "_build/html/book/index.html").read_text() == old
+
+
+SLEEP = "import pathlib, time\npathlib.Path('asleep').touch()\ntime.sleep(600)"
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def left_running(house):
+    """Processes that a build of the folder started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("GRANULARITY_BUILD") == str(house.folder):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def asleep(house):
+    """A build whose run notebook sleeps."""
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", SLEEP, RUN)
+    process = house.start()
+    wait_for(house.folder / "asleep", process)
+    return process
+
+
+def test_a_second_build_at_once_refuses_and_the_first_goes_on(house):
+    first = asleep(house)
+    status, printed = house.build()
+    assert status != 0
+    assert re.search(rf"another build \(process {first.pid}\)", printed)
+    assert first.poll() is None
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    assert first.returncode != 0
+    assert not left_running(house)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_build_that_is_told_to_stop_takes_its_children_along(house, sign):
+    process = asleep(house)
+    process.send_signal(sign)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not left_running(house)
+
+
+def test_a_killed_build_leaves_orphans_that_the_next_one_ends_and_recovers(house):
+    process = asleep(house)
+    process.kill()
+    process.wait()
+    for orphan in left_running(house):
+        if "snakemake" in " ".join(orphan.cmdline()):
+            orphan.kill()  # it can free no lock and note nothing
+    time.sleep(0.5)
+    orphans = left_running(house)
+    assert orphans, "papermill goes on without its parents"
+    assert list((house.folder / ".snakemake/locks").iterdir())
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", RUN)
+    status, printed = house.build()
+    assert status == 0, printed
+    assert not any(orphan.is_running() for orphan in orphans)
+    assert house.page().exists()
+
+
+def test_the_lock_of_a_live_snakemake_is_respected(house):
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", SLEEP, RUN)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1"]
+    command += ["--configfile", "notebooks/params/smoke.yaml"]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=house.folder, start_new_session=True, **quiet)
+    try:
+        wait_for(house.folder / "asleep", process)
+        status, printed = house.build()
+        assert status != 0
+        assert f"snakemake ({process.pid}) runs in this folder" in printed
+        assert process.poll() is None
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.parametrize("parameter", ["sead 7", "seed seven"])
+def test_a_notebook_called_by_hand_refuses_a_wrong_parameter(house, parameter):
+    papermill = [sys.executable, "-m", "papermill", "notebooks/theory/simulate.ipynb", "out.ipynb"]
+    ended = subprocess.run(
+        [*papermill, "-p", *parameter.split(), "-p", "folder", "runs/hand"],
+        cwd=house.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "ParameterError" in ended.stderr
+    assert "'seed'" in ended.stderr
+    assert not (house.folder / "runs").exists()
+
+
+def test_the_tree_is_not_touched_by_a_build_of_another_folder(built):
+    assert not (ROOT / "book/chapters/theory/chapter.ipynb").exists()
+    assert built.folder != ROOT
