@@ -29,6 +29,8 @@ def check_executed(path: Path) -> None:
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
         if cell["cell_type"] == "code"
     ]
+    if not cells:
+        raise ValueError(f"{path}: no code cell")
     for number, cell in enumerate(cells, 1):
         if cell["execution_count"] is None:
             raise ValueError(f"{path}: code cell {number} was not run")

@@ -1,0 +1,84 @@
+"""Every notebook keeps the conventions that the engine and the readers rely on."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from granularity import notebook
+
+NOTEBOOKS = sorted(
+    path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+)
+DRAWS = re.compile(r"plt\.|figures\.(?!style|COLOURS)|\.plot\(")
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix())
+def path(request):
+    return request.param
+
+
+def cells(path):
+    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in found]
+
+
+def test_it_opens_with_a_title_then_parameters_then_their_check(path):
+    first, second, third = cells(path)[:3]
+    assert first["source"].startswith("# ")
+    assert second["metadata"].get("tags") == ["parameters"]
+    assert "notebook.parameters(In)" in third["source"]
+
+
+def test_every_parameter_has_a_comment_and_a_literal(path):
+    cell = cells(path)[1]["source"]
+    names = notebook.declared(path)
+    assert "folder" in names
+    commented = re.findall(r"^(\w+) = .+ {2}# \S", cell, re.MULTILINE)
+    assert commented == list(names)
+
+
+def test_it_carries_no_outputs(path):
+    for cell in cells(path):
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_it_ends_with_its_record(path):
+    code = [cell["source"] for cell in cells(path) if cell["cell_type"] == "code"]
+    assert re.search(r"records\.(write|complete)\(", code[-1])
+
+
+def test_a_cell_that_draws_has_alt_text_and_a_caption(path):
+    for cell in cells(path)[3:]:
+        if cell["cell_type"] == "code" and DRAWS.search(cell["source"]):
+            shown = cell["metadata"].get("mystnb", {})
+            assert len(shown.get("image", {}).get("alt", "")) > 30, cell["source"][:80]
+            assert len(shown.get("figure", {}).get("caption", "")) > 30, cell["source"][:80]
+
+
+def test_it_holds_no_loop_over_runs_and_no_class(path):
+    for cell in cells(path):
+        if cell["cell_type"] == "code":
+            assert "class " not in cell["source"]
+            assert "sys.exit" not in cell["source"]
+
+
+@pytest.mark.parametrize("size", ["smoke", "tiny", "paper"])
+def test_every_size_is_accepted(size):
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--nolock"]
+    command += ["--configfile", f"notebooks/params/{size}.yaml"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_readme_s_call_of_one_notebook_writes_its_record(tmp_path):
+    command = [sys.executable, "-m", "papermill", "notebooks/theory/simulate.ipynb"]
+    command += [str(tmp_path / "out.ipynb"), "-p", "labels", "coarse", "-p", "seed", "3"]
+    command += ["-p", "steps", "2", "-p", "k", "2", "-p", "folder", str(tmp_path / "runs")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1
