@@ -102,6 +102,18 @@ def test_levels_are_what_a_plain_walk_finds(imagenet21k):
         assert all(by_level[level][i] == walk(imagenet21k[i], level) for i in sample)
 
 
+def test_steps_lead_from_level_to_level():
+    synsets = ["n02113023", "n09450163", "n07753592"]  # a corgi, the sun (a root), a banana
+    for synset in synsets:
+        by_level = wordnet.levels([synset], 9)
+        for level, pairs in enumerate(wordnet.steps(synset, 9)):
+            assert {below for below, _ in pairs} == by_level[level][0]
+            assert {above for _, above in pairs} == by_level[level + 1][0]
+    assert wordnet.steps("n02084071", 1) == [
+        [("n02084071", "n01317541"), ("n02084071", "n02083346")]
+    ]
+
+
 # Synset i has hypernyms with smaller numbers only, so that every draw is a hierarchy; `~` marks an
 # instance hypernym. n0 is a root, others may be.
 def above(i):

@@ -205,6 +205,19 @@ def subtree(root: str, synsets: Sequence[str]) -> list[str]:
     return [synset for synset in synsets if root in closure([synset], upwards)]
 
 
+def steps(synset: str, last: int) -> list[list[tuple[str, str]]]:
+    """How a synset climbs to level `last`: `steps(…)[k]` leads from level k to level k + 1.
+
+    A step is a pair (from, to), sorted; a synset without hypernyms steps to itself. Raises
+    ValueError for an unknown synset or a negative level.
+    """
+    upwards = nouns().hypernyms
+    return [
+        sorted((below, above) for below in labels for above in upwards[below] or (below,))
+        for (labels,) in levels([synset], last)[:-1]
+    ]
+
+
 def class_counts(
     synsets: Sequence[str], last: int = 12, reading: str = "every", table: Nouns | None = None
 ) -> list[int]:
