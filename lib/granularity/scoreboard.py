@@ -1,5 +1,6 @@
 """Claims beside runs: what the paper says, what ours say at each size, and the verdict, as HTML."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -73,7 +74,7 @@ def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
     Published files below `tiny/` and `paper/` are of these sizes, all others are "published".
     """
     found: dict[str, list[pd.DataFrame]] = {}
-    if any(runs.rglob("record.json")):
+    with contextlib.suppress(FileNotFoundError):  # nothing ran yet: there may be published runs
         found[runs.name] = [records.table(runs)]
     for file in sorted(published.rglob("*.jsonl")):
         top = file.relative_to(published).parts[0]

@@ -1,0 +1,86 @@
+"""Where numbers came from: times, machines, versions and commits of runs, as small tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from granularity.scoreboard import NAMES
+
+
+def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All runs under one another, with the size's name and the machine in words."""
+    parts = [table.assign(size=NAMES[size]) for size, table in tables.items()]
+    if not parts:
+        return pd.DataFrame(columns=["size", "machine", "kind", "seconds", "commit", "dirty"])
+    runs = pd.concat(parts, ignore_index=True)
+    return runs.assign(machine=[machine(device) for device in runs["device"]])
+
+
+def machine(device: Mapping[str, Any]) -> str:
+    """A machine in words: processor and cores, or the GPU where one was seen."""
+    cpu = f"{device['processor']}, {device['cores']} cores, {device['system']}"
+    gpus = device.get("gpus", 0)
+    return f"{f'{gpus} × ' if gpus > 1 else ''}{device['gpu']}; {cpu}" if gpus else cpu
+
+
+def times(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Number of runs and their time, by size and kind."""
+    runs = together(tables)
+    grouped = runs.groupby(["size", "kind"], sort=False)["seconds"]
+    found = grouped.agg(["count", "median", "max", "sum"]).reset_index()
+    return pd.DataFrame(
+        {
+            "size": found["size"],
+            "run": found["kind"],
+            "runs": found["count"],
+            "median": [duration(s) for s in found["median"]],
+            "longest": [duration(s) for s in found["max"]],
+            "in all": [duration(s) for s in found["sum"]],
+        }
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader says them: 0.4 s, 12 s, 3.5 min, 2.1 h."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def machines(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Number of runs of each size on each machine."""
+    found = together(tables).groupby(["size", "machine"], sort=False).size()
+    return found.rename("runs").reset_index()
+
+
+def commits(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Number of runs of each size at each commit; "changed" where files differed from it."""
+    runs = together(tables)
+    named = [str(c)[:10] if isinstance(c, str) else "unknown" for c in runs["commit"]]
+    state = ["changed" if dirty is True else "as committed" for dirty in runs["dirty"]]
+    runs = runs.assign(commit=named, files=state)
+    found = runs.groupby(["size", "commit", "files"], sort=False).size()
+    return found.rename("runs").reset_index()
+
+
+def versions(tables: Mapping[str, pd.DataFrame], here: Mapping[str, str]) -> pd.DataFrame:
+    """One row a package: its version on this machine and in each size's runs."""
+    columns = {"here": dict(here)}
+    for size, table in tables.items():
+        made: dict[str, set[str]] = {}
+        for packages in table["packages"]:
+            for name, version in packages.items():
+                made.setdefault(name, set()).add(version)
+        columns[NAMES[size]] = {name: ", ".join(sorted(v)) for name, v in made.items()}
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    rows = {title: [column.get(name, "–") for name in names] for title, column in columns.items()}
+    return pd.DataFrame({"package": names, **rows})
+
+
+def html(table: pd.DataFrame) -> str:
+    """A table as HTML that scrolls by itself where it is wider than the screen."""
+    if table.empty:
+        return "<p>No runs yet.</p>"
+    plain = table.to_html(index=False, border=0, justify="left", classes="table")
+    return f'<div style="overflow-x: auto" tabindex="0">{plain}</div>'
