@@ -164,7 +164,7 @@ def pages() -> list[str]:
     """What the book is built from, beside the chapters."""
     own = [f"{entry}.md" for entry in contents() if not Path(entry).is_relative_to(PUBLISHED)]
     folders = [Path("book", name) for name in ("_static", "_templates", "images")]
-    files = [*Path("book").glob("*.*"), *(path for folder in folders for path in folder.rglob("*"))]
+    files = [*Path("book").glob("*.*"), *(path for folder in folders for path in folder.glob("*"))]
     static = sorted(str(path) for path in files if path.is_file())
     pages = [existing(page, "_toc.yml") for page in own]
     return ["_config.yml", "_toc.yml", "scripts/book.py", *pages, *static]

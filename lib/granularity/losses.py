@@ -1,0 +1,67 @@
+"""Losses from class indices: nothing of the size images × classes is built beside the logits.
+
+Targets are an integer array (N, q) of class indices, padded with -1, as label functions give them,
+with a weight for each: 1, or the shares of two mixed images. An image may have several labels.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def padded(targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Indices that are safe to gather with, and their weights: 0 where the padding stood."""
+    given = targets >= 0
+    weights = given.float() if weights is None else weights.float() * given
+    return targets.clamp_min(0).long(), weights
+
+
+def wide(logits: Tensor) -> Tensor:
+    """Logits in float32 at least: sums over thousands of classes are not for half precision."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+class SigmoidCrossEntropy(torch.autograd.Function):
+    """Σ_c softplus(x_c) - Σ_j w_j x_{t_j} for each image; the gradient is σ(x) less the weights."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Losses (N,), in float32 at least."""
+        ctx.save_for_backward(logits, targets, weights)
+        picked = (wide(logits.gather(1, targets)) * weights).sum(1)
+        return functional.softplus(wide(logits)).sum(1) - picked
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None, None]:
+        """One buffer of the logits' size: the gradient itself."""
+        logits, targets, weights = ctx.saved_tensors
+        gradient = torch.sigmoid(wide(logits))
+        gradient.scatter_add_(1, targets, -weights.to(gradient.dtype))
+        gradient.mul_(upstream[:, None])
+        return gradient.to(logits.dtype), None, None
+
+
+def sigmoid_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy over all classes, summed over classes (L: the ViT code); (N,).
+
+    Equals the dense `binary_cross_entropy_with_logits` on multi-hot targets. A class that stands
+    twice among an image's targets has the sum of its weights, as in mixup of two images of one
+    class.
+    """
+    return SigmoidCrossEntropy.apply(logits, *padded(targets, weights))
+
+
+def softmax_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the softmax, (N,); weights of an image must sum to 1.
+
+    Raises ValueError where no weights are given and targets have more than one column: softmax
+    wants one label for each image.
+    """
+    if weights is None and targets.shape[1] != 1:
+        raise ValueError("softmax wants one label for each image; use the sigmoid loss for several")
+    targets, weights = padded(targets, weights)
+    picked = wide(logits).log_softmax(1).gather(1, targets)
+    return -(picked * weights).sum(1)
+
+
+LOSSES = {"sigmoid": sigmoid_cross_entropy, "softmax": softmax_cross_entropy}

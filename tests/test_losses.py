@@ -1,0 +1,100 @@
+"""Index losses against the dense ones, value and gradient."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from granularity import losses
+
+CLASSES = 23
+
+
+def dense(targets, weights):
+    """The multi-hot matrix that the indices stand for, written out by a plain loop."""
+    wanted = torch.zeros(len(targets), CLASSES)
+    for row in range(len(targets)):
+        for index, weight in zip(targets[row].tolist(), weights[row].tolist(), strict=True):
+            if index >= 0:
+                wanted[row, index] += weight
+    return wanted
+
+
+def drawn(seed, images, several):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 4 * torch.randn(images, CLASSES, generator=generator)
+    targets = torch.stack([torch.randperm(CLASSES, generator=generator)[:several] for _ in logits])
+    padding = torch.rand(targets.shape, generator=generator) < 0.4
+    padding[:, 0] = False
+    return logits, targets.masked_fill(padding, -1).int()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 6))
+@settings(deadline=None)
+def test_sigmoid_equals_the_dense_loss_with_its_gradient(seed, images, several):
+    logits, targets = drawn(seed, images, several)
+    compare(logits, targets, torch.ones_like(targets, dtype=torch.float), None, 1e-5)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1))
+@settings(deadline=None)
+def test_sigmoid_equals_the_dense_loss_under_mixup(seed, share):
+    logits, first = drawn(seed, 6, 3)
+    targets = torch.cat([first, first.flip(0)], dim=1)
+    weights = torch.tensor([share] * 3 + [1 - share] * 3).expand(6, 6)
+    compare(logits, targets, weights, weights, 1e-5)
+
+
+def test_sigmoid_in_bfloat16():
+    logits, targets = drawn(3, 8, 4)
+    compare(logits.bfloat16(), targets, torch.ones(8, 4), None, 2e-2)
+
+
+def compare(logits, targets, ones, weights, tolerance):
+    ours, theirs = (logits.clone().requires_grad_() for _ in range(2))
+    loss = losses.sigmoid_cross_entropy(ours, targets, weights).mean()
+    wanted = dense(targets, ones)
+    reference = functional.binary_cross_entropy_with_logits(
+        theirs.float(), wanted, reduction="none"
+    )
+    reference = reference.sum(1).mean()
+    loss.backward()
+    reference.backward()
+    torch.testing.assert_close(loss, reference, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=tolerance, atol=tolerance)
+    assert ours.grad.dtype == logits.dtype
+
+
+def test_the_written_gradient_equals_finite_differences():
+    logits, targets = drawn(1, 3, 2)
+    logits = logits.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: losses.sigmoid_cross_entropy(x, targets), [logits])
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1))
+@settings(deadline=None)
+def test_softmax_equals_torch_with_and_without_mixup(seed, share):
+    logits, targets = drawn(seed, 5, 1)
+    plain = losses.softmax_cross_entropy(logits, targets)
+    torch.testing.assert_close(
+        plain, functional.cross_entropy(logits, targets[:, 0].long(), reduction="none")
+    )
+    both = torch.cat([targets, targets.flip(0)], dim=1)
+    weights = torch.tensor([share, 1 - share]).expand(5, 2)
+    mixed = losses.softmax_cross_entropy(logits, both, weights)
+    wanted = functional.cross_entropy(logits, dense(both, weights), reduction="none")
+    torch.testing.assert_close(mixed, wanted)
+
+
+def test_softmax_refuses_several_labels():
+    logits, targets = drawn(0, 4, 3)
+    with pytest.raises(ValueError, match="one label"):
+        losses.softmax_cross_entropy(logits, targets)
+
+
+def test_a_class_out_of_range_stops():
+    logits, targets = drawn(0, 4, 1)
+    targets[2, 0] = CLASSES
+    with pytest.raises(RuntimeError):
+        losses.sigmoid_cross_entropy(logits, targets)
