@@ -3,12 +3,13 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from granularity import theory
+from granularity import notebook, theory
 from granularity.theory import Network, Setting
 
 PLUS, MINUS = 0, 1
@@ -425,3 +426,14 @@ def test_fine_labels_teach_what_hard_samples_need():
     assert fine["hard_error"] < 0.05
     assert coarse["response_common"] > 3 * coarse["response_fine"]
     assert fine["response_fine"] > fine["response_common"]
+
+
+def test_the_run_notebook_offers_every_parameter_with_its_default():
+    path = Path(__file__).parents[1] / "notebooks/theory/simulate.ipynb"
+    offered = notebook.declared(path)
+    expected = theory.grid()[0]
+    assert offered.keys() - {"folder"} == expected.keys()
+    varied = {"labels", "k", "seed", "folder"}
+    assert {name: offered[name] for name in offered.keys() - varied} == {
+        name: expected[name] for name in expected.keys() - varied
+    }
