@@ -29,7 +29,7 @@ def cells(path):
 def test_it_opens_with_a_title_then_parameters_then_their_check(path):
     first, second, third = cells(path)[:3]
     assert first["source"].startswith("# ")
-    assert second["metadata"].get("tags") == ["parameters"]
+    assert "parameters" in second["metadata"].get("tags", ())
     assert "notebook.parameters(In)" in third["source"]
 
 
@@ -60,10 +60,10 @@ def test_a_cell_that_draws_has_alt_text_and_a_caption(path):
             assert len(shown.get("figure", {}).get("caption", "")) > 30, cell["source"][:80]
 
 
-def test_it_holds_no_loop_over_runs_and_no_class(path):
+def test_it_holds_no_class_and_no_exit(path):
     for cell in cells(path):
         if cell["cell_type"] == "code":
-            assert "class " not in cell["source"]
+            assert not re.search(r"^\s*class \w", cell["source"], re.MULTILINE)
             assert "sys.exit" not in cell["source"]
 
 
