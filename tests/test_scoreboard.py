@@ -37,7 +37,8 @@ def test_values_of_each_size_are_shown_and_the_verdict_follows_the_rule():
     assert (hard.what, hard.seeds, small.seeds) == ("hard error, k = 8", 10, 3)
     assert hard.mean == pytest.approx(0.4045)
     assert easy.mean == 0
-    assert found.verdict.word == "not run"  # the runs over d that the rule wants are not there
+    assert found.verdicts["smoke"].word == "machinery only"
+    assert found.verdict.word == "undecided"  # the runs over d that the rule wants are not there
 
 
 def test_older_code_is_marked():
@@ -131,5 +132,6 @@ def test_load_tells_the_sizes_apart(tmp_path):
 def test_numbers_are_printed_with_interval_and_seeds():
     assert scoreboard.number(0.41234, 0.4, 0.42, 10) == "0.412 [0.400, 0.420], 10 seeds"
     nan = float("nan")
+    assert scoreboard.number(0.4, 0.3, 0.5, None) == "0.400 [0.300, 0.500]"
     assert scoreboard.number(0.4, nan, nan, 1) == "0.400, 1 seed"
     assert scoreboard.number(nan, nan, nan, 3) == "3 seeds"

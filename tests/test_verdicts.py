@@ -289,7 +289,8 @@ def theory(hard=(0.3, 0.4), easy=0.001, loss=0.001, spread=0.01, low=0.3, last=4
         (theory(last=2), "undecided", "ends at step 20"),
         (theory(seeds=5), "undecided", "5 seeds"),
         (theory().query("d == 128"), "undecided", "no run at d 256"),
-        (theory().assign(d=64), "not run", "2 settings"),
+        (theory().assign(d=64), "undecided", "runs at none of the 2 settings"),
+        (pd.DataFrame(), "not run", "no run yet"),
     ],
 )
 def test_bound(table, word, reason):

@@ -133,8 +133,8 @@ def is_older(run: object) -> bool:
 STYLE = """<style>
 .gb-strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr));
   gap: .4rem; margin: 1rem 0; padding: 0; list-style: none; }
-.gb-strip li { margin: 0; padding: .3rem .6rem; border-left: .35rem solid var(--gb-colour);
-  background: var(--pst-color-surface, #f5f5f5); border-radius: .25rem; }
+.gb-strip li { margin: 0; padding: .3rem .6rem; border: 1px solid var(--pst-color-border, #ccc);
+  border-left: .35rem solid var(--gb-colour); border-radius: .25rem; }
 .gb-claim { margin: 1.2rem 0; padding: .8rem 1rem; border: 1px solid var(--pst-color-border, #ccc);
   border-left: .35rem solid var(--gb-colour); border-radius: .25rem; overflow-wrap: anywhere; }
 .gb-claim p { margin: .4rem 0; }
@@ -144,6 +144,8 @@ STYLE = """<style>
 .gb-claim dt { font-weight: 600; margin: 0; }
 .gb-claim dd { margin: 0; }
 .gb-muted { color: var(--pst-color-text-muted, #555); }
+html[data-theme=dark] .bd-content div.cell_output .text_html:has(.gb-strip, .gb-claim) {
+  background: transparent; color: inherit; padding: 0; } /* the theme would put it on light grey */
 .gb-claim details { margin-top: .4rem; }
 .gb-claim summary { cursor: pointer; }
 @media (max-width: 560px) { .gb-claim dl { grid-template-columns: 1fr; gap: 0; }
@@ -210,11 +212,15 @@ def paper_values(claim: Claim) -> str:
 
 def ours(found: Verdict, shown: Sequence[Line]) -> str:
     """What the runs of one size give: shown quantities, and the effect that the rule judges."""
+    seeds = {line.seeds for line in shown}
     said = [
-        f"{escape(line.what)}: {number(line.mean, line.low, line.high, line.seeds)}"
+        f"{escape(line.what)}: "
+        f"{number(line.mean, line.low, line.high, line.seeds if len(seeds) > 1 else None)}"
         + (" <em>(older code)</em>" if line.older else "")
         for line in shown
     ]
+    if len(seeds) == 1:
+        said.append(f"{counted(seeds.pop())} each")
     if found.seeds and not found.parts and not shown:
         said.append(f"effect: {number(found.mean, found.low, found.high, found.seeds)}")
     said += [
@@ -227,12 +233,17 @@ def ours(found: Verdict, shown: Sequence[Line]) -> str:
     return "<br>".join(said)
 
 
-def number(mean: float, low: float, high: float, seeds: int) -> str:
-    """Mean, interval and number of seeds, to three decimals."""
+def number(mean: float, low: float, high: float, seeds: int | None) -> str:
+    """Mean, interval and, where given, number of seeds, to three decimals."""
     if mean != mean:
-        return f"{seeds} seed{'s' * (seeds != 1)}"
+        return counted(seeds or 0)
     between = "" if low != low else f" [{low:.3f}, {high:.3f}]"
-    return f"{mean:.3f}{between}, {seeds} seed{'s' * (seeds != 1)}"
+    return f"{mean:.3f}{between}" + (f", {counted(seeds)}" if seeds else "")
+
+
+def counted(seeds: int) -> str:
+    """`1 seed`, `10 seeds`."""
+    return f"{seeds} seed{'s' * (seeds != 1)}"
 
 
 def rules(entry: Entry) -> str:
@@ -258,7 +269,7 @@ def demands(rule: Rule) -> str:
     said = f"Version {rule.version} of {rule.date}: at least {rule.seeds} seeds"
     if rule.smallest_effect:
         said += f", smallest effect {rule.smallest_effect:g}"
-    said += f", {rule.interval:.0%} intervals; runs of size {' or '.join(rule.sizes)} decide."
+    said += f", {rule.interval:.0%} intervals; {verdicts.listed(rule.sizes)} runs decide."
     for gate in rule.gate:
         arm = f" of the {gate.arm} runs" if gate.arm else ""
         said += f" Gate: mean {gate.metric}{arm} at most {gate.at_most:g} ({gate.note})."

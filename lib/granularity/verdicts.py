@@ -59,8 +59,13 @@ def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
     judged = APPLY[rule.kind](rule, runs)
     if judged.word == NOT_RUN or size in rule.sizes:
         return judged
-    allowed = " or ".join(rule.sizes)
+    allowed = listed(rule.sizes)
     return replace(judged, word=MACHINERY, reason=f"only {allowed} runs can decide this claim")
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def judge(
@@ -211,9 +216,11 @@ def apply_bound(rule: Rule, runs: pd.DataFrame) -> Verdict:
     """Limits and trends at some settings: all must hold, and one that fails refutes."""
     (arm,) = rule.arms.values() or ({},)
     groups = [select(runs, {**arm, **setting}) for setting in rule.settings]
-    if all(group.empty for group in groups):
-        return Verdict(NOT_RUN, f"no run at any of the {len(groups)} settings of the rule yet")
     names = [", ".join(f"{k} {v:g}" for k, v in s.items()) for s in rule.settings]
+    if all(group.empty for group in groups):
+        if select(runs, arm).empty:
+            return Verdict(NOT_RUN, "no run yet")
+        return Verdict(UNDECIDED, f"runs at none of the {len(names)} settings that the rule wants")
     lacking = [name for name, group in zip(names, groups, strict=True) if group.empty]
     if lacking:
         return Verdict(UNDECIDED, f"no run at {lacking[0]} (of {len(groups)} settings)")
