@@ -144,7 +144,7 @@ STYLE = """<style>
 .gb-claim dt { font-weight: 600; margin: 0; }
 .gb-claim dd { margin: 0; }
 .gb-muted { color: var(--pst-color-text-muted, #555); }
-html[data-theme=dark] .bd-content div.cell_output .text_html:has(.gb-strip, .gb-claim) {
+html[data-theme=dark] body .bd-content div.cell_output .text_html:has(.gb-strip, .gb-claim) {
   background: transparent; color: inherit; padding: 0; } /* the theme would put it on light grey */
 .gb-claim details { margin-top: .4rem; }
 .gb-claim summary { cursor: pointer; }
