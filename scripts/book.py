@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import graph
-from granularity import records
+from granularity import files, records
 
 SITE = Path("_build/html")
 FRESH = Path("_build/fresh")
@@ -46,7 +46,7 @@ def publish(size: str) -> None:
         check_executed(folder / "notebook.ipynb")
         records.read(folder / "record.json")
         target = graph.PUBLISHED / f"{chapter}.ipynb"
-        records.write_atomically(target, (folder / "notebook.ipynb").read_text(encoding="utf-8"))
+        files.write(target, (folder / "notebook.ipynb").read_text(encoding="utf-8"))
 
 
 def render() -> None:
@@ -103,7 +103,7 @@ def main(size: str) -> None:
         stamp.unlink()  # the book of another size is about to go
     swap(FRESH / "_build/html")
     stamp = {"size": size, "pages": graph.contents()}
-    records.write_atomically(Path(f"_build/{size}.json"), json.dumps(stamp) + "\n")
+    files.write(Path(f"_build/{size}.json"), json.dumps(stamp) + "\n")
 
 
 if __name__ == "__main__":

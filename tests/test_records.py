@@ -193,9 +193,9 @@ def test_a_full_disk_leaves_the_earlier_record(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from granularity import records
+from granularity import files
 for number in range(10**9):
-    records.write_atomically(Path(sys.argv[1]), "x" * 100_000 + str(number % 10) * 100_000)
+    files.write(Path(sys.argv[1]), "x" * 100_000 + str(number % 10) * 100_000)
 """
 
 

@@ -7,7 +7,6 @@ else, so one copy of the images serves every label function.
 import hashlib
 import io
 import json
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity import wordnet
+from granularity import files, wordnet
 
 FORMAT = "granularity label function 1"
 DOMAINS = ("leaf", "sample")
@@ -186,13 +185,8 @@ def save(function: LabelFunction, path: str | Path) -> None:
         "classes": _as_bytes(function.classes),
         "indices": function.indices,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with files.whole(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def load(path: str | Path) -> LabelFunction:

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from granularity import source
+from granularity import files, source
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "pandas")
@@ -48,21 +48,6 @@ def canonical(value: Any) -> str:
 def digest(value: Any) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of `canonical(value)`."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes beside `path`, syncs and renames: what exists under that name is always whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def write(
@@ -101,7 +86,7 @@ def write(
     if both:
         raise RecordError(f"{path}: {sorted(both)} named both as metric and as argument")
     record["checksum"] = digest(record)
-    write_atomically(Path(path), json.dumps(record, allow_nan=False) + "\n")
+    files.write(Path(path), json.dumps(record, allow_nan=False) + "\n")
     return record
 
 
@@ -316,7 +301,7 @@ def publish(folders: Sequence[Path | str], file: Path | str) -> int:
     for record in runs:
         if record["made_by"]["git"]["dirty"] is not False:
             raise RecordError(f"run {record['fingerprint']} was made by code that is not committed")
-    write_atomically(Path(file), "".join(json.dumps(record) + "\n" for record in runs))
+    files.write(Path(file), "".join(json.dumps(record) + "\n" for record in runs))
     return len(runs)
 
 
