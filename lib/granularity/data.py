@@ -1,0 +1,387 @@
+"""Image sets: opened from folders, tar files or a hub; split by name; decoded; an item at a time.
+
+An image knows its leaf (its class in the dataset) and its number in the set, and no label: labels
+are looked up later, so one copy of the images serves every label function. From the shell,
+`python -m granularity.data check ROOT` looks a set over before a week of training.
+"""
+
+import argparse
+import difflib
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from granularity import hub, layouts, listing, wordnet
+from granularity.images import ImageError, rgb, square
+from granularity.layouts import DataError
+from granularity.listing import Listing
+from granularity.splits import drop_twins, split, twins
+
+__all__ = [
+    "DataError",
+    "ImageError",
+    "ImageSet",
+    "Transformed",
+    "decode",
+    "drop_twins",
+    "open_set",
+    "split",
+    "twins",
+]
+
+# Where the real sets come from, and how large they are; a key is looked for in a missing path.
+SOURCES = {
+    "imagenet21k": "ImageNet-21k: image-net.org (a free account; non-commercial research), release"
+    " winter 2021, winter21_whole.tar.gz, about 1.1 TB; 19,167 of the paper's 21,843 classes",
+    "imagenet1k": "ImageNet-1k: image-net.org (a free account; non-commercial research),"
+    " ILSVRC2012_img_train.tar, 138 GB, and ILSVRC2012_img_val.tar, 6.3 GB",
+    "tinyimagenet": "Tiny-ImageNet: cs231n.stanford.edu/tiny-imagenet-200.zip, 248 MB",
+    "inat": "iNaturalist 2021: github.com/visipedia/inat_comp/tree/master/2021, train_mini.tar.gz,"
+    " 42 GB, and val.tar.gz, 8.4 GB; also torchvision.datasets.INaturalist(…, download=True)",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageSet:
+    """A set of images, sorted by class and file name; light enough for worker processes.
+
+    `leaf[i]` is image i's index into `classes`, `names[i]` its name as bytes, `class/file`.
+    `fingerprint` is of all names and sizes: the same on every machine and for folders and tar
+    files of the same images. `skipped` holds (name, reason) of classes and images left out.
+    `content(i)` gives its encoded bytes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    leaf: np.ndarray
+    names: np.ndarray
+    fingerprint: str
+    content: Callable[[int], bytes]
+    skipped: tuple[tuple[str, str], ...] = ()
+    others: int = 0  # files beside the images that are not named as such
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.leaf)
+
+    def __repr__(self) -> str:
+        """One line, without the place on this machine."""
+        return (
+            f"ImageSet({self.name!r}: {len(self):,} images of {len(self.classes):,} classes,"
+            f" {len(self.skipped):,} left out, {self.fingerprint[:16]})"
+        )
+
+    def read(self, i: int) -> Image.Image:
+        """Image `i` in RGB. Raises ImageError, naming it, where it cannot be decoded."""
+        return rgb(self.content(i), os.fsdecode(self.names[i]))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The number of images of each class."""
+        return np.bincount(self.leaf, minlength=len(self.classes))
+
+
+# ------------------------------------------------------------------------------------- opening
+
+
+def open_set(
+    root: str | Path,
+    part: str | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    cache: str | Path | None = None,
+    skip_broken: bool = False,
+    skip_extra: bool = False,
+    skip_missing: bool = False,
+) -> ImageSet:
+    """The images of a folder of class folders, of tar files, or of a dataset on a hub.
+
+    `root` is a folder with a folder for each class (images in it or in its `images/`), or with
+    Tiny-ImageNet's `images/` and annotations, or with tar files; or it is a tar file or a pattern
+    of such (`…/train-*.tar`); or `hfds/<owner>/<name>` on the Hugging Face hub. `part` (`"train"`)
+    names the folder, the tar files or the hub's split inside.
+
+    `classes` are the classes that there should be. Where a source has numbers instead of names
+    (WebDataset, hub), number i is `classes[i]`. A class beyond the list, one without images, and
+    an image that cannot be decoded are errors that name them, or are left out and noted in
+    `skipped` where asked. To find such images `skip_broken` decodes them all, once; otherwise they
+    raise ImageError when they are met.
+
+    Files are listed once, into an index file in `cache` (default: `granularity` in
+    `$XDG_CACHE_HOME` or `~/.cache`), which is made anew when a file was added or removed.
+
+    Raises FileNotFoundError, with the place to download from, where there is no such root, and
+    DataError for what is wrong with it.
+    """
+    if str(root).startswith(hub.PREFIX):
+        return ImageSet(**hub.columns(str(root), part or "train", classes))
+    folder, shards, name = _located(root, part)
+    found, index = listing.kept(folder, shards, classes, Path(cache) if cache else _cache())
+    if skip_broken and found.broken is None:
+        found = replace(found, broken=tuple(_broken(found)))
+        listing.write(index, found)
+    problems = _problems(found, classes)
+    allowed = {"broken": skip_broken, "extra": skip_extra, "missing": skip_missing}
+    refused = {kind: names for kind, names in problems.items() if names and not allowed[kind]}
+    if refused:
+        near = {"extra": classes, "missing": found.classes, "broken": ()}
+        told = [_told(kind, names, near[kind]) for kind, names in refused.items()]
+        raise DataError(f"{name}: " + "; ".join(told))
+    rows = np.flatnonzero(_sound(found, problems))
+    if not len(rows):
+        raise DataError(f"{name}: no image is left of {len(found.names):,} ({folder})")
+    if len(rows) < len(found.names) or len(np.unique(found.leaf)) < len(found.classes):
+        found = found.take(rows)
+    skipped = tuple(item for names in problems.values() for item in names)
+    return ImageSet(
+        name,
+        found.classes,
+        found.leaf,
+        found.names,
+        found.fingerprint(),
+        found.content,
+        skipped,
+        found.others,
+    )
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "granularity")
+
+
+def _located(root: str | Path, part: str | None) -> tuple[Path, list[str], str]:
+    """The folder, the tar files in it (none for class folders), and the set's name."""
+    path = Path(root).expanduser()
+    pattern = path.name if "*" in path.name or path.is_file() else None
+    folder = (path.parent if pattern else path).resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(_missing(folder))
+    name = folder.name if pattern is None else f"{folder.name}/{pattern}"
+    if part:
+        name = f"{name}/{part}"
+        if (folder / part).is_dir():
+            folder = folder / part
+        else:
+            pattern = f"{part}*.tar*"
+    elif pattern is None and not any(entry.is_dir() for entry in folder.iterdir()):
+        pattern = "*.tar*"
+    shards = sorted(file.name for file in folder.glob(pattern)) if pattern else []
+    if pattern and not shards:
+        there = ", ".join(sorted(entry.name for entry in islice(folder.iterdir(), 6)))
+        raise FileNotFoundError(
+            f"{folder} holds no {part or 'class folders'} and no {pattern};"
+            f" it holds {there or 'nothing'}"
+        )
+    return folder, shards, name
+
+
+def _missing(folder: Path) -> str:
+    """What a person has to know who does not have the images yet."""
+    plain = "".join(letter for letter in str(folder).lower() if letter.isalnum())
+    near = [text for key, text in SOURCES.items() if key in plain] or list(SOURCES.values())
+    return f"{folder}: no such folder. It can be downloaded here. " + ". ".join(near)
+
+
+def _problems(found: Listing, wanted: Sequence[str] | None) -> dict[str, list[tuple[str, str]]]:
+    """Everything that is not as it should be: (name, reason), by the argument that allows it."""
+    filled = np.bincount(found.leaf, minlength=len(found.classes)) > 0
+    known = set(found.classes if wanted is None else wanted)
+    there = set(found.classes)
+    empty = [name for name, some in zip(found.classes, filled, strict=True) if not some]
+    broken = dict(found.broken or ())
+    for i in np.flatnonzero(found.sizes == 0):
+        broken.setdefault(found.name(i), "an empty file")
+    return {
+        "extra": [(name, "not in the list of classes") for name in sorted(there - known)],
+        "missing": [(name, "a class without images") for name in empty if name in known]
+        + [(name, "a class that is not there") for name in sorted(known - there)],
+        "broken": sorted(broken.items()),
+    }
+
+
+def _told(kind: str, names: Sequence[tuple[str, str]], valid: Collection[str]) -> str:
+    """A kind of problem in a sentence: how many, the first, and what it may be meant for."""
+    name, reason = names[0]
+    near = [other for other in difflib.get_close_matches(name, valid, n=2) if other != name]
+    meant = f" (nearest: {near[0]})" if near else ""
+    more = f", and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{name!r}: {reason}{meant}{more}; skip_{kind}=True leaves such out"
+
+
+def _sound(found: Listing, problems: Mapping[str, Sequence[tuple[str, str]]]) -> np.ndarray:
+    """Which images are in no class and under no name that is left out."""
+    extra = {name for name, _ in problems["extra"]}
+    wanted = np.array([name not in extra for name in found.classes])
+    broken = [os.fsencode(name) for name, _ in problems["broken"]]
+    return wanted[found.leaf] & ~np.isin(found.names, np.array(broken, found.names.dtype))
+
+
+def _broken(found: Listing) -> Iterator[tuple[str, str]]:
+    """Decodes every image; those that fail, with the reason."""
+
+    def fault(i: int) -> str | None:
+        try:
+            rgb(found.content(i), found.name(i))
+        except (ImageError, DataError, OSError) as error:
+            return str(error).removeprefix(f"{found.name(i)}: ")
+        return None
+
+    for i, reason in enumerate(_in_threads(fault, len(found.names), "looking at every image")):
+        if reason:
+            yield found.name(i), reason
+
+
+def _in_threads(work: Callable, count: int, what: str | None) -> Iterator:
+    """`work(0), work(1), …` in order, on all cores: Pillow decodes outside Python's lock."""
+    chunk = 4_096  # results waiting at a time, so that millions of images do not queue up
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=count, desc=what, unit=" images", leave=False, disable=what is None) as bar,
+    ):
+        for first in range(0, count, chunk):
+            for result in pool.map(work, range(first, min(first + chunk, count))):
+                yield result
+                bar.update()
+
+
+# ------------------------------------------------------------------------------ pixels, batches
+
+
+def decode(
+    images: ImageSet, size: int, rows: Sequence[int] | None = None, *, progress: bool = True
+) -> torch.Tensor:
+    """All images (or those in `rows`), decoded once: uint8 of shape (N, 3, size, size).
+
+    The shorter side is scaled to `size` and the middle square cut out; an image that has this size
+    is taken as it is. Raises ImageError, naming it, for one that cannot be decoded, and
+    MemoryError where they would not fit.
+    """
+    rows = range(len(images)) if rows is None else rows
+    needed, free = len(rows) * 3 * size**2, psutil.virtual_memory().available
+    if needed > free:
+        raise MemoryError(
+            f"{images.name}: {len(rows):,} images of {size}×{size} take {needed / 1e9:.1f} GB,"
+            f" {free / 1e9:.1f} GB are free"
+        )
+    pixels = torch.empty((len(rows), 3, size, size), dtype=torch.uint8)
+
+    def work(i: int) -> None:
+        image = square(images.read(int(rows[i])), size)
+        pixels[i] = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+
+    for _ in _in_threads(work, len(rows), f"decoding {images.name}" if progress else None):
+        pass
+    layouts.decompressed.cache_clear()
+    return pixels
+
+
+class Transformed(torch.utils.data.Dataset):
+    """(transformed image, leaf, index in the set) of the images in `rows`, or of all.
+
+    That is all that a batch ever holds. `transform` takes a PIL image, as timm's do; with `pixels`,
+    which `decode` made of the whole set, no file is read.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        transform: Callable[[Image.Image], torch.Tensor],
+        rows: Sequence[int] | None = None,
+        pixels: torch.Tensor | None = None,
+    ):
+        """Keeps what it is given."""
+        self.images, self.transform, self.pixels = images, transform, pixels
+        self.rows = range(len(images)) if rows is None else rows
+
+    def __len__(self) -> int:
+        """The number of items."""
+        return len(self.rows)
+
+    def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int]:
+        """One item. Raises ImageError, naming it, for an image that cannot be decoded."""
+        i = int(self.rows[item])
+        if self.pixels is None:
+            image = self.images.read(i)
+        else:
+            image = Image.fromarray(self.pixels[i].permute(1, 2, 0).numpy())
+        return self.transform(image), int(self.images.leaf[i]), i
+
+
+# --------------------------------------------------------------------------------- command line
+
+
+def look(images: ImageSet, sample: int, seed: int = 0) -> Iterator[str]:
+    """What a set holds, in lines; then it opens `sample` images at random and tells of the broken.
+
+    The last line starts with `ok` or with `not ok`.
+    """
+    counts = images.counts
+    yield f"set          {images.name}"
+    yield f"fingerprint  {images.fingerprint}"
+    yield f"images       {len(images):,} of {len(images.classes):,} classes"
+    yield f"in a class   {counts.min():,} to {counts.max():,}, median {np.median(counts):,.0f}"
+    yield f"other files  {images.others:,}"
+    for reason, number in Counter(reason for _, reason in images.skipped).items():
+        first = next(name for name, why in images.skipped if why == reason)
+        yield f"left out     {number:,}: {reason} (the first is {first})"
+    chosen = np.random.default_rng(seed).permutation(len(images))[:sample]
+
+    def opened(k: int) -> str | tuple[int, int]:
+        try:
+            return images.read(int(chosen[k])).size
+        except (ImageError, DataError, OSError) as error:
+            return str(error)
+
+    found = list(_in_threads(opened, len(chosen), "opening images"))
+    broken = [answer for answer in found if isinstance(answer, str)]
+    sides = [min(answer) for answer in found if not isinstance(answer, str)]
+    if sides:
+        yield f"opened       {len(found):,}; shorter side {min(sides)} to {max(sides)} pixels"
+    yield from (f"broken       {answer}" for answer in broken)
+    yield f"not ok: {len(broken):,} of {len(found):,} images opened" if broken else "ok"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line: `python -m granularity.data check ROOT`."""
+    parser = argparse.ArgumentParser(prog="python -m granularity.data", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="classes, counts, and a sample of images opened")
+    check.add_argument("root", help="a folder, tar files (in quotes: 'DIR/*.tar'), or hfds/NAME")
+    check.add_argument("--part", help="as train or val: the folder, tar files or split inside")
+    check.add_argument("--classes", help="imagenet21k, imagenet1k, …, or a file of synsets")
+    check.add_argument("--sample", type=int, default=1000, help="images to open (default: 1000)")
+    check.add_argument("--cache", help="folder of index files (default: ~/.cache/granularity)")
+    for kind in ("broken", "extra", "missing"):
+        check.add_argument(f"--skip-{kind}", action="store_true", help=f"leave the {kind} out")
+    given = parser.parse_args(arguments)
+    try:
+        images = open_set(
+            given.root,
+            given.part,
+            classes=wordnet.read_list(given.classes) if given.classes else None,
+            cache=given.cache,
+            skip_broken=given.skip_broken,
+            skip_extra=given.skip_extra,
+            skip_missing=given.skip_missing,
+        )
+        for line in look(images, given.sample):
+            print(line)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"not ok: {error}\n")
+    if line != "ok":
+        parser.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Which images a set holds: listed once, kept in an index file, checked against the disk.
+
+Images are sorted by class and file name and named `class/file`, whatever the layout, so the same
+images make the same list, with the same fingerprint, from folders and from tar files.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from granularity import layouts
+from granularity.layouts import DataError, Place
+
+FORMAT = "granularity image index 1"
+COLUMNS = {"names": None, "leaf": "<i4", "sizes": "<i8", "place": "<i4", "start": "<i8"}
+FRESH = 2_000_000_000  # ns; a second change in one tick of a file system's clock leaves no trace
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Listing:
+    """The images of a set, sorted by class and file name, and where each one lies.
+
+    The arrays have an entry for each image: `names` (bytes, `class/file`), `leaf` (index into
+    `classes`), `sizes` in bytes, `place` (index into `places`, folders or tar files relative to
+    `root`) and `start` (where it begins in a tar file). `stamps` are the times of the places' last
+    changes. `others` counts files that are not named as images. `broken` holds (name, reason) of
+    images that cannot be decoded, and is None where nobody has tried them all.
+    """
+
+    root: str
+    classes: tuple[str, ...]
+    places: tuple[str, ...]
+    names: np.ndarray
+    leaf: np.ndarray
+    sizes: np.ndarray
+    place: np.ndarray
+    start: np.ndarray
+    stamps: dict[str, int]
+    others: int
+    broken: tuple[tuple[str, str], ...] | None = None
+
+    def name(self, i: int) -> str:
+        """The name of image `i`, as text."""
+        return os.fsdecode(self.names[i])
+
+    def content(self, i: int) -> bytes:
+        """The encoded bytes of image `i`.
+
+        Raises DataError, naming it, where it no longer has the size that it had when listed.
+        """
+        place = Path(self.root, self.places[self.place[i]])
+        start, size = int(self.start[i]), int(self.sizes[i])
+        content = layouts.content(place, self.name(i).rpartition("/")[2], start, size)
+        if len(content) != size:
+            raise DataError(f"{self.name(i)}: {len(content):,} bytes, {size:,} when it was listed")
+        return content
+
+    def take(self, rows: np.ndarray) -> "Listing":
+        """Some of the images only; classes that are left without any are dropped."""
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
+        present, leaf = np.unique(columns["leaf"], return_inverse=True)
+        columns |= {"leaf": leaf.astype("<i4"), "names": _narrow(columns["names"])}
+        return replace(self, classes=tuple(self.classes[i] for i in present), **columns)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of names and sizes: equal on every machine and in every layout."""
+        return hashlib.sha256(self.names.tobytes() + self.sizes.tobytes()).hexdigest()
+
+
+def _narrow(names: np.ndarray) -> np.ndarray:
+    """Byte strings at the width of the longest one: equal names are then equal bytes."""
+    return names.astype(f"S{np.strings.str_len(names).max(initial=1)}")
+
+
+# ------------------------------------------------------------------------------------ assembling
+
+
+def assembled(root: Path, places: Sequence[Place]) -> Listing:
+    """One sorted listing of all places. Raises DataError, naming it, for an image found twice."""
+    classes = tuple(sorted({label for place in places for label in place.classes}))
+    index = {label: i for i, label in enumerate(classes)}
+    leaf = [np.array([index[c] for c in p.classes], "<i4")[p.leaf] for p in places if len(p.leaf)]
+    columns = {
+        "names": _joined([place.names for place in places], "S1"),
+        "leaf": _joined(leaf, "<i4"),
+        "sizes": _joined([place.sizes for place in places], "<i8"),
+        "place": np.repeat(np.arange(len(places), dtype="<i4"), [len(p.names) for p in places]),
+        "start": _joined([place.start for place in places], "<i8"),
+    }
+    order = np.lexsort((columns["names"], columns["leaf"]))
+    columns = {name: column[order] for name, column in columns.items()}
+    names = columns["names"]
+    twice = np.flatnonzero(names[1:] == names[:-1])
+    if len(twice):
+        raise DataError(f"{root}: {os.fsdecode(names[twice[0]])} is there twice")
+    return Listing(
+        root=str(root),
+        classes=classes,
+        places=tuple(place.path for place in places),
+        stamps={place.path: place.stamp for place in places},
+        others=sum(place.others for place in places),
+        **columns,
+    )
+
+
+def _joined(arrays: Sequence[np.ndarray], dtype: str) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype), *arrays])
+
+
+# ----------------------------------------------------------------------------------- index file
+
+
+def kept(
+    root: Path, shards: Sequence[str], numbered: Sequence[str] | None, folder: Path
+) -> tuple[Listing, Path]:
+    """The listing of `root` from its index file in `folder`, and that file's path.
+
+    Where the file is missing or not whole, or anything was added or removed since, the listing is
+    made anew. A file whose bytes change in place is met when it is read. With `shards` it lists
+    these tar files, otherwise folders.
+    """
+    key = json.dumps([str(root), list(shards), list(numbered or ()) if shards else ()])
+    path = folder / f"{root.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.index"
+    listing = read(path)
+    if listing is not None and listing.root == str(root) and _unchanged(listing):
+        return listing, path
+    now = time.time_ns()
+    listing = assembled(root, layouts.find(root, shards, numbered))
+    settled = {p: stamp if stamp < now - FRESH else 0 for p, stamp in listing.stamps.items()}
+    listing = replace(listing, stamps=settled)
+    write(path, listing)
+    return listing, path
+
+
+def _unchanged(listing: Listing) -> bool:
+    try:
+        return all(
+            Path(listing.root, path).stat().st_mtime_ns == stamp
+            for path, stamp in listing.stamps.items()
+        )
+    except OSError:
+        return False
+
+
+def write(path: Path, listing: Listing) -> None:
+    """Writes an index file, whole or not at all: a line of JSON, then the columns."""
+    columns = [getattr(listing, name) for name in COLUMNS]
+    body = hashlib.sha256()
+    for column in columns:
+        body.update(column.tobytes())
+    header = {
+        "format": FORMAT,
+        "images": len(listing.names),
+        "width": listing.names.dtype.itemsize,
+        "body": body.hexdigest(),
+        **{name: value for name, value in vars(listing).items() if name not in COLUMNS},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes may do this at once, so each writes a file of its own.
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            file.write(json.dumps(header).encode() + b"\n")
+            for column in columns:
+                file.write(column.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+
+
+def read(path: Path) -> Listing | None:
+    """The listing in an index file, mapped and not copied; None where the file is not whole."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.readline())
+            offset = file.tell()
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if header.pop("format") != FORMAT:
+            return None
+        images, width, digest = (header.pop(name) for name in ("images", "width", "body"))
+        if hashlib.sha256(memoryview(content)[offset:]).hexdigest() != digest:
+            return None
+        columns = {}
+        for name, kind in COLUMNS.items():
+            dtype = np.dtype(kind or f"S{width}")
+            columns[name] = np.frombuffer(content, dtype, images, offset)
+            offset += columns[name].nbytes
+        for name in ("classes", "places"):
+            header[name] = tuple(header[name])
+        if header["broken"] is not None:
+            header["broken"] = tuple(map(tuple, header["broken"]))
+        return Listing(**header, **columns)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
