@@ -15,7 +15,7 @@ def runs(seconds, device=CPU, commit="0123456789abcdef", dirty=False, torch="2.0
             {
                 "kind": "x.y",
                 "seconds": s,
-                "device": device,
+                "machine": device,
                 "commit": commit,
                 "dirty": dirty,
                 "packages": {"python": "3.11.7", "torch": torch},

@@ -14,7 +14,7 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=["size", "machine", "kind", "seconds", "commit", "dirty"])
     runs = pd.concat(parts, ignore_index=True)
-    return runs.assign(machine=[machine(device) for device in runs["device"]])
+    return runs.assign(machine=[machine(described) for described in runs["machine"]])
 
 
 def machine(device: Mapping[str, Any]) -> str:

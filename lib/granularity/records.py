@@ -288,7 +288,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "commit": made["git"]["commit"],
         "dirty": made["git"]["dirty"],
         "packages": made["packages"],
-        "device": made["device"],
+        "machine": made["device"],
     }
 
 
