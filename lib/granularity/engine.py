@@ -1,0 +1,354 @@
+"""One training engine, for every arm: it knows images, indices and labels, and no experiment.
+
+Chance of a step is a function of (seed, step) and chance of an image of (seed, epoch, image):
+nothing depends on how many processes share a batch, on workers, or on whether a run was stopped
+in between. So a resumed run makes the same numbers as one that was never stopped, bit for bit on
+a CPU.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from granularity import checkpoint, files, losses
+from granularity.checkpoint import CheckpointError
+from granularity.recipe import Recipe
+
+LOG_EVERY = 50  # steps between two lines of the log; the loss is looked at only then
+
+
+class Images(Protocol):
+    """What the engine asks of a set of images."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def batches(
+        self, plan: Iterator["Piece"], train: bool, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each piece of the plan its images (n, 3, h, w), augmented in training, and leaves."""
+
+
+# ----------------------------------------------------------------------------- which images when
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The images that one process handles at once, and where chance for them comes from."""
+
+    step: int
+    samples: np.ndarray  # (n,) indices of images
+    places: np.ndarray  # (n,) their places in the step's batch
+    seed: tuple[int, ...]  # (run's seed, epoch, step)
+
+
+def order(images: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch: a permutation that depends on the seed and the epoch alone."""
+    return np.random.default_rng([seed, epoch]).permutation(images)
+
+
+def plan(
+    images: int, batch: int, seed: int, steps: range, *, at_once: int, rank: int = 0, world: int = 1
+) -> Iterator[Piece]:
+    """The pieces of one process. Raises ValueError where a batch holds more images than there are.
+
+    Each epoch drops its last, partial batch. Of a batch, process r of w takes places r, r + w, …,
+    at most `at_once` of them in a piece.
+    """
+    each = images // batch
+    if not each:
+        raise ValueError(f"a batch of {batch} is more than the {images} images there are")
+    current, permutation = -1, None
+    for step in steps:
+        epoch, index = divmod(step, each)
+        if epoch != current:
+            current, permutation = epoch, order(images, seed, epoch)
+        mine = np.arange(rank, batch, world)
+        for start in range(0, len(mine), at_once):
+            places = mine[start : start + at_once]
+            samples = permutation[index * batch + places]
+            yield Piece(step, samples, places, (seed, epoch, step))
+
+
+# ------------------------------------------------------------------------- optimiser, schedule
+
+
+def optimiser_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """timm's optimiser of the recipe; biases and norms are not decayed, as timm does it."""
+    beta = {} if recipe.optimiser == "sgd" else {"betas": (recipe.momentum, recipe.beta2)}
+    name = {"sgd": "momentum"}.get(recipe.optimiser, recipe.optimiser)  # timm's "sgd" is Nesterov's
+    return create_optimizer_v2(
+        model,
+        opt=name,
+        lr=recipe.rate,
+        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
+        **beta,
+    )
+
+
+def rate_at(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate of a step: linear warm-up from one warm-up step's share, then the schedule.
+
+    A pure function of the step, so that there is no state to lose.
+    """
+    if step < recipe.warmup:
+        return recipe.rate * (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, steps - recipe.warmup)
+    factor = {
+        "constant": 1.0,
+        "linear": 1 - done,
+        "cosine": (1 + math.cos(math.pi * done)) / 2,
+        "steps": 0.1 ** sum(step >= steps * third for third in (1 / 3, 2 / 3, 8 / 9)),
+    }[recipe.schedule]
+    return recipe.rate * factor
+
+
+def mixed(
+    recipe: Recipe, images: Tensor, targets: Tensor, seed: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Mixup: each image with its mirror place in the piece; all labels stay, with their shares."""
+    if not recipe.mixup:
+        return images, targets, None
+    share = float(np.random.default_rng([*seed, 1]).beta(recipe.mixup, recipe.mixup))
+    both = torch.cat([targets, targets.flip(0)], dim=1)
+    weights = torch.full(both.shape, 1 - share, device=images.device)
+    weights[:, : targets.shape[1]] = share
+    return images.lerp(images.flip(0), 1 - share), both, weights
+
+
+# ---------------------------------------------------------------------------------- one run
+
+
+@dataclass
+class Run:
+    """A network in training: what a checkpoint keeps, and where."""
+
+    folder: Path
+    fingerprint: str  # of recipe, data, labels, code and seed: names what may resume what
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    accelerator: Accelerator
+
+    @property
+    def bare(self) -> nn.Module:
+        """The network without what accelerate and torch.compile wrap round it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints in the folder, newest first."""
+        found = self.folder.glob("checkpoint-*.safetensors")
+        return sorted(found, key=lambda path: int(path.stem.split("-")[1]), reverse=True)
+
+    def save(self, step: int) -> None:
+        """Keeps the state before `step`, and no more than one older one."""
+        if self.accelerator.is_main_process:
+            model = {f"model.{name}": value for name, value in self.bare.state_dict().items()}
+            facts = {"fingerprint": self.fingerprint, "step": step}
+            path = self.folder / f"checkpoint-{step}.safetensors"
+            checkpoint.save(path, model | checkpoint.flat(self.optimiser), facts)
+            for old in self.checkpoints()[2:]:
+                old.unlink()
+        self.accelerator.wait_for_everyone()
+
+    def resume(self) -> int:
+        """Takes up the newest checkpoint and returns its step; 0 where there is none.
+
+        Raises CheckpointError for one that is broken or of another run.
+        """
+        for path in self.checkpoints()[:1]:
+            tensors, facts = checkpoint.load(path)
+            if facts["fingerprint"] != self.fingerprint:
+                raise CheckpointError(f"{path} is of another run: recipe, data or code differ")
+            self.bare.load_state_dict(checkpoint.weights(tensors))
+            checkpoint.restore(self.optimiser, tensors)
+            return facts["step"]
+        return 0
+
+
+def fit(
+    run: Run,
+    recipe: Recipe,
+    images: Images,
+    labels: Tensor,
+    *,
+    seed: int,
+    at_once: int = 0,
+    save_every: int = 0,
+) -> dict[str, list[float]]:
+    """Trains to the recipe's end and returns the log: step, loss, rate, images_per_second.
+
+    `labels` (leaves, q) are class indices padded with -1. `at_once`: images of a piece, 0 for all
+    of a process's share at once. `save_every`: steps between two checkpoints, 0 for one at the end.
+    Raises FloatingPointError, naming the step and the last good checkpoint, where a loss is not
+    finite.
+    """
+    accelerator, steps = run.accelerator, recipe.length(len(images))
+    rank, world = accelerator.process_index, accelerator.num_processes
+    share = -(-recipe.batch // world)
+    at_once = min(at_once or share, share)
+    first = run.resume()
+    log = Log(run.folder / "metrics.jsonl", first, steps, accelerator.is_main_process)
+    loss_of = losses.LOSSES[recipe.loss]
+    pieces = plan(
+        len(images),
+        recipe.batch,
+        seed,
+        range(first, steps),
+        at_once=at_once,
+        rank=rank,
+        world=world,
+    )
+    kept, told = [], []
+    run.model.train()
+    for piece, (x, leaf) in with_pieces(images, pieces, accelerator.device):
+        last = piece.places[-1] + world >= recipe.batch
+        torch.manual_seed(np.random.SeedSequence([*piece.seed, rank]).generate_state(1)[0].item())
+        x, targets, weights = mixed(recipe, x, labels[leaf], piece.seed)
+        if recipe.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with accelerator.autocast(), gradients_of(run.model, accelerator, synced=last):
+            loss = loss_of(run.model(x), targets, weights).sum() / recipe.batch
+            accelerator.backward(loss * world)  # accelerate averages over processes; we want sums
+        told.append(loss.detach())
+        if not last:
+            continue
+        step_optimiser(run, recipe, piece.step, steps)
+        kept.append(torch.stack(told).sum())
+        told = []
+        done = piece.step + 1
+        if done % LOG_EVERY == 0 or done == steps or (save_every and done % save_every == 0):
+            values = accelerator.reduce(torch.stack(kept), "sum").tolist()
+            check_finite(values, done - len(values), run)
+            log.add(done, values, rate_at(recipe, piece.step, steps), recipe.batch)
+            kept = []
+        if (save_every and done % save_every == 0) or done == steps:
+            run.save(done)
+    log.close()
+    return log.read()
+
+
+def with_pieces(
+    images: Images, pieces: Iterator[Piece], device: torch.device
+) -> Iterator[tuple[Piece, tuple[Tensor, Tensor]]]:
+    """Pieces with their images; the set of images may work ahead of the training."""
+    ahead, mine = itertools.tee(pieces)
+    return zip(mine, images.batches(ahead, train=True, device=device), strict=True)
+
+
+def gradients_of(model: nn.Module, accelerator: Accelerator, *, synced: bool):
+    """Where gradients of several pieces add up, processes exchange them once, with the last."""
+    return contextlib.nullcontext() if synced else accelerator.no_sync(model)
+
+
+def step_optimiser(run: Run, recipe: Recipe, step: int, steps: int) -> None:
+    """One update with the rate of its step, clipped where the recipe says so."""
+    if recipe.clip:
+        run.accelerator.clip_grad_norm_(run.model.parameters(), recipe.clip)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate_at(recipe, step, steps)
+    run.optimiser.step()
+    run.optimiser.zero_grad(set_to_none=True)
+
+
+def check_finite(values: list[float], first: int, run: Run) -> None:
+    """Raises FloatingPointError at the first loss that is not finite."""
+    for step, value in enumerate(values, first):
+        if not math.isfinite(value):
+            good = run.checkpoints()
+            last = f"the last good checkpoint is {good[0].name}" if good else "no checkpoint yet"
+            raise FloatingPointError(f"the loss is {value} at step {step}; {last}")
+
+
+class Log:
+    """One JSON line for each stretch of steps, and a progress bar; cut back where a run resumes."""
+
+    def __init__(self, path: Path, first: int, steps: int, shown: bool):
+        """Opens the log of a run that starts before step `first` of `steps`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.shown, self.since, self.step = path, shown, time.monotonic(), first
+        lines = [line for line in self.lines() if line["step"] <= first]
+        if shown:
+            files.write(path, "".join(f"{json.dumps(line)}\n" for line in lines))
+        self.bar = tqdm(total=steps, initial=first, unit="step", disable=not shown)
+
+    def lines(self) -> list[dict]:
+        """What stands in the file; a last line that a kill cut short is left out."""
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+
+    def add(self, step: int, losses: list[float], rate: float, batch: int) -> None:
+        """Writes the mean loss of the steps since the last line."""
+        now = time.monotonic()
+        speed = (step - self.step) * batch / max(now - self.since, 1e-9)
+        self.bar.update(step - self.step)
+        self.bar.set_postfix_str(f"loss {np.mean(losses):.4f}, {speed:,.0f} images/s")
+        self.since, self.step = now, step
+        line = {"step": step, "loss": float(np.mean(losses)), "rate": rate}
+        if self.shown:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line | {"images_per_second": round(speed, 1)}) + "\n")
+
+    def read(self) -> dict[str, list[float]]:
+        """The log as columns."""
+        lines = self.lines()
+        return {name: [line[name] for line in lines] for name in (lines[0] if lines else ())}
+
+    def close(self) -> None:
+        """Ends the progress bar."""
+        self.bar.close()
+
+
+# --------------------------------------------------------------------------------- evaluation
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, images: Images, labels: Tensor, accelerator: Accelerator, recipe: Recipe
+) -> dict[str, np.ndarray]:
+    """Per-image `loss`, `prediction` and `rank` (0: top-1 right), each image once, in order.
+
+    `rank` counts the classes that score above the best of the image's own. The result is the same
+    for any number of processes and any batch size, losses to rounding.
+    """
+    rank, world = accelerator.process_index, accelerator.num_processes
+    mine = np.arange(rank, len(images), world)
+    pieces = [
+        Piece(0, samples, samples, (0, 0, 0))
+        for samples in np.array_split(mine, max(1, -(-len(mine) // recipe.batch)))
+        if len(samples)
+    ]
+    model.eval()
+    found = []
+    for piece, (x, leaf) in zip(
+        pieces, images.batches(iter(pieces), train=False, device=accelerator.device), strict=True
+    ):
+        with accelerator.autocast():
+            logits = model(x)
+        targets = labels[leaf]
+        loss = losses.LOSSES[recipe.loss](logits, targets)
+        own = logits.gather(1, targets.clamp_min(0).long()).masked_fill(targets < 0, -math.inf)
+        above = (logits > own.amax(1, keepdim=True)).sum(1)
+        parts = (loss.float(), logits.argmax(1), above)
+        found.append((piece.samples, *(part.cpu().numpy() for part in parts)))
+    every = gather_object(found) if world > 1 else found
+    columns = [np.concatenate(column) for column in zip(*every, strict=True)]
+    in_order = np.argsort(columns[0])
+    assert np.array_equal(columns[0][in_order], np.arange(len(images)))
+    return dict(
+        zip(("loss", "prediction", "rank"), (c[in_order] for c in columns[1:]), strict=True)
+    )

@@ -1,0 +1,192 @@
+"""A training run on one page: every number of it, and where each comes from.
+
+Marks: P the paper's text, L lineage (the ViT paper for ImageNet, the usual large-batch ImageNet
+recipe for ResNets), O ours. The paper calls its ImageNet pretraining "almost identical" to the ViT
+paper's (P); the numbers behind these words are that paper's (L).
+"""
+
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+
+
+def choice(default: str, *others: str):
+    """A field that takes one of some words."""
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
+def at_least(default: float, low: float = 0):
+    """A field that takes a finite number of at least `low`."""
+    return field(default=default, metadata={"low": low})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, the data and the labels apart.
+
+    Lengths are in steps of `batch` images, or in epochs where `steps` is 0. Raises TypeError or
+    ValueError naming the field, the value found and the values allowed.
+    """
+
+    model: str = "resnet18"  # any name that timm knows
+    model_options: Mapping[str, float | int | str | bool | list] = field(default_factory=dict)
+    image_size: int = at_least(224, 1)  # pixels, square
+    head: str = choice("linear", "tanh")  # tanh: a hidden layer of the features' width before it
+    head_start: str = choice("zero", "prior")  # prior: bias -ln K, so that every class is unlikely
+    loss: str = choice("sigmoid", "softmax")
+    optimiser: str = choice("sgd", "adam", "adamw")  # sgd: with momentum; adamw: decoupled decay
+    rate: float = at_least(0.1)  # peak learning rate
+    momentum: float = at_least(0.9)
+    beta2: float = at_least(0.999)
+    weight_decay: float = at_least(0.0)
+    batch: int = at_least(256, 1)  # images of a step, over all processes
+    epochs: float = at_least(0.0)
+    steps: int = at_least(0)
+    warmup: int = at_least(0)  # steps of linear warm-up
+    schedule: str = choice(
+        "cosine", "linear", "constant", "thirds"
+    )  # thirds: ×0.1 at 1/3, 2/3, 8/9
+    clip: float = at_least(0.0)  # largest global norm of the gradient; 0: no clipping
+    augmentation: str = choice(
+        "crop", "pad", "none"
+    )  # crop: Inception's; pad: shift by 1/8; + flip
+    randaugment: str = ""  # as timm spells it, "rand-m9-n2"; an option only, not in the lineage
+    mixup: float = at_least(0.0)  # α of the Beta distribution; an option only
+    precision: str = choice("fp32", "bf16")
+    channels_last: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks every field; an int given for a float becomes one."""
+        hints = typing.get_type_hints(type(self))
+        for item in fields(self):
+            value, wanted = getattr(self, item.name), hints[item.name]
+            if item.name == "model_options":
+                object.__setattr__(self, item.name, dict(value))
+                continue
+            if wanted is float and type(value) is int:
+                value = float(value)
+                object.__setattr__(self, item.name, value)
+            if type(value) is not wanted:
+                raise TypeError(f"{item.name} must be a {wanted.__name__}, not {value!r}")
+            choices, low = item.metadata.get("choices"), item.metadata.get("low")
+            if choices and value not in choices:
+                near = difflib.get_close_matches(value, choices, n=1, cutoff=0) or choices
+                raise ValueError(f"{item.name} is {value!r}; of {choices} {near[0]!r} is nearest")
+            if low is not None and not (low <= value < math.inf):
+                raise ValueError(f"{item.name} must be at least {low}, not {value!r}")
+        if bool(self.epochs) == bool(self.steps):
+            raise ValueError(f"one of epochs ({self.epochs}) and steps ({self.steps}) must be 0")
+
+    def length(self, images: int) -> int:
+        """Gradient steps of the run on so many images; the last, partial batch is left out."""
+        return self.steps or round(self.epochs * (images // self.batch))
+
+    def plain(self) -> dict:
+        """JSON-plain fields, for records and checkpoints."""
+        return asdict(self)
+
+
+def changed(recipe: Recipe, **overrides: object) -> Recipe:
+    """The recipe with other values. Raises TypeError, with the nearest name, for an unknown one."""
+    known = [item.name for item in fields(Recipe)]
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise TypeError(f"a recipe has no field {name!r}; the nearest one is {near!r}")
+    return replace(recipe, **overrides)
+
+
+def preset(name: str, **overrides: object) -> Recipe:
+    """A recipe by its name in `PRESETS`, with some values changed. KeyError names the nearest."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0)[0]
+        raise KeyError(f"no recipe is called {name!r}; the nearest one is {near!r}")
+    return changed(PRESETS[name], **overrides)
+
+
+# ViT-B/16 on ImageNet-21k: Adam, 90 epochs, batch 4096, decay 0.03, dropout 0.1, no clipping
+# stated (L). Its code decouples the decay, and starts the head's bias at -10 for 21,843 classes,
+# which is -ln K (L).
+VIT_B16_I21K = Recipe(
+    model="vit_base_patch16_224",
+    model_options={"pos_drop_rate": 0.1, "proj_drop_rate": 0.1},
+    image_size=224,
+    head="tanh",
+    head_start="prior",
+    loss="sigmoid",
+    optimiser="adamw",
+    rate=1e-3,
+    weight_decay=0.03,
+    batch=4096,
+    epochs=90,
+    warmup=10_000,
+    schedule="linear",
+    augmentation="crop",
+    precision="bf16",
+)
+
+# The baseline, ImageNet-1k from scratch: 300 epochs, rate 3e-3, decay 0.3, cosine, clipping (L).
+VIT_B16_I1K_SCRATCH = replace(
+    VIT_B16_I21K, rate=3e-3, weight_decay=0.3, epochs=300, schedule="cosine", clip=1.0
+)
+
+# Finetuning at 384 pixels: SGD, batch 512, 20,000 steps, one new linear layer from zero (L). The
+# rate is the best of 0.003, 0.01, 0.03 and 0.06 (L): one of them stands here.
+VIT_B16_I1K_FINETUNE = Recipe(
+    model="vit_base_patch16_224",
+    image_size=384,
+    head="linear",
+    head_start="zero",
+    loss="softmax",
+    optimiser="sgd",
+    rate=0.03,
+    batch=512,
+    steps=20_000,
+    warmup=500,
+    schedule="cosine",
+    clip=1.0,
+    augmentation="crop",
+    precision="bf16",
+)
+
+# ResNet-34 for 90 epochs: momentum 0.9, decay 1e-4, rate 0.1 for each 256 images with warm-up (L).
+RESNET34 = Recipe(
+    model="resnet34",
+    loss="softmax",
+    optimiser="sgd",
+    rate=0.4,
+    weight_decay=1e-4,
+    batch=1024,
+    epochs=90,
+    warmup=2_400,
+    schedule="cosine",
+    augmentation="crop",
+    precision="bf16",
+    channels_last=True,
+)
+
+# Small ones, all ours. Three blocks, width 32, for 32 pixels: 1,600 images/s on one core.
+RESNET_SMALL = Recipe(
+    model="resnet10t",
+    model_options={"channels": [32, 64, 128, 128], "stem_type": "", "stem_width": 32},
+    image_size=32,
+    loss="sigmoid",
+    head_start="prior",
+    rate=0.1,
+    weight_decay=5e-4,
+    batch=128,
+    epochs=15,
+    warmup=50,
+    augmentation="pad",
+)
+
+PRESETS = {
+    "vit_b16_i21k": VIT_B16_I21K,
+    "vit_b16_i1k_scratch": VIT_B16_I1K_SCRATCH,
+    "vit_b16_i1k_finetune": VIT_B16_I1K_FINETUNE,
+    "resnet34": RESNET34,
+    "resnet_small": RESNET_SMALL,
+}
