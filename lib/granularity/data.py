@@ -9,7 +9,7 @@ import argparse
 import difflib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from granularity import hub, layouts, listing, wordnet
 from granularity.images import ImageError, rgb, square
@@ -130,18 +130,17 @@ def open_set(
     if skip_broken and found.broken is None:
         found = replace(found, broken=tuple(_broken(found)))
         listing.write(index, found)
-    problems = _problems(found, classes)
+    problems, sound = _looked_over(found, classes)
     allowed = {"broken": skip_broken, "extra": skip_extra, "missing": skip_missing}
     refused = {kind: names for kind, names in problems.items() if names and not allowed[kind]}
     if refused:
         near = {"extra": classes, "missing": found.classes, "broken": ()}
         told = [_told(kind, names, near[kind]) for kind, names in refused.items()]
         raise DataError(f"{name}: " + "; ".join(told))
-    rows = np.flatnonzero(_sound(found, problems))
-    if not len(rows):
-        raise DataError(f"{name}: no image is left of {len(found.names):,} ({folder})")
-    if len(rows) < len(found.names) or len(np.unique(found.leaf)) < len(found.classes):
-        found = found.take(rows)
+    if not sound.any():
+        raise DataError(f"{name}: no image is left of {len(sound):,} ({folder})")
+    if not sound.all() or len(np.unique(found.leaf)) < len(found.classes):
+        found = found.take(np.flatnonzero(sound))
     skipped = tuple(item for names in problems.values() for item in names)
     return ImageSet(
         name,
@@ -188,26 +187,29 @@ def _located(root: str | Path, part: str | None) -> tuple[Path, list[str], str]:
 
 def _missing(folder: Path) -> str:
     """What a person has to know who does not have the images yet."""
-    plain = "".join(letter for letter in str(folder).lower() if letter.isalnum())
+    plain = "".join(letter for letter in "".join(folder.parts[-2:]).lower() if letter.isalnum())
     near = [text for key, text in SOURCES.items() if key in plain] or list(SOURCES.values())
     return f"{folder}: no such folder. It can be downloaded here. " + ". ".join(near)
 
 
-def _problems(found: Listing, wanted: Sequence[str] | None) -> dict[str, list[tuple[str, str]]]:
-    """Everything that is not as it should be: (name, reason), by the argument that allows it."""
-    filled = np.bincount(found.leaf, minlength=len(found.classes)) > 0
-    known = set(found.classes if wanted is None else wanted)
+def _looked_over(
+    found: Listing, wanted: Sequence[str] | None
+) -> tuple[dict[str, list[tuple[str, str]]], np.ndarray]:
+    """What is not as it should be, (name, reason) by the argument that allows it; sound images."""
     there = set(found.classes)
-    empty = [name for name, some in zip(found.classes, filled, strict=True) if not some]
-    broken = dict(found.broken or ())
-    for i in np.flatnonzero(found.sizes == 0):
-        broken.setdefault(found.name(i), "an empty file")
+    known = there if wanted is None else set(wanted)
+    broken = {found.name(i): "an empty file" for i in np.flatnonzero(found.sizes == 0)}
+    broken |= dict(found.broken or ())
+    names = np.array([os.fsencode(name) for name in broken], found.names.dtype)
+    sound = np.array([label in known for label in found.classes])[found.leaf]
+    sound &= ~np.isin(found.names, names)
+    filled = {found.classes[i] for i in np.unique(found.leaf[sound])}
     return {
-        "extra": [(name, "not in the list of classes") for name in sorted(there - known)],
-        "missing": [(name, "a class without images") for name in empty if name in known]
-        + [(name, "a class that is not there") for name in sorted(known - there)],
         "broken": sorted(broken.items()),
-    }
+        "extra": [(label, "not in the list of classes") for label in sorted(there - known)],
+        "missing": [(label, "a class without images") for label in sorted(known & there - filled)]
+        + [(label, "a class that is not there") for label in sorted(known - there)],
+    }, sound
 
 
 def _told(kind: str, names: Sequence[tuple[str, str]], valid: Collection[str]) -> str:
@@ -217,14 +219,6 @@ def _told(kind: str, names: Sequence[tuple[str, str]], valid: Collection[str]) -
     meant = f" (nearest: {near[0]})" if near else ""
     more = f", and {len(names) - 1:,} more" if len(names) > 1 else ""
     return f"{name!r}: {reason}{meant}{more}; skip_{kind}=True leaves such out"
-
-
-def _sound(found: Listing, problems: Mapping[str, Sequence[tuple[str, str]]]) -> np.ndarray:
-    """Which images are in no class and under no name that is left out."""
-    extra = {name for name, _ in problems["extra"]}
-    wanted = np.array([name not in extra for name in found.classes])
-    broken = [os.fsencode(name) for name, _ in problems["broken"]]
-    return wanted[found.leaf] & ~np.isin(found.names, np.array(broken, found.names.dtype))
 
 
 def _broken(found: Listing) -> Iterator[tuple[str, str]]:
@@ -274,16 +268,15 @@ def decode(
             f"{images.name}: {len(rows):,} images of {size}×{size} take {needed / 1e9:.1f} GB,"
             f" {free / 1e9:.1f} GB are free"
         )
-    pixels = torch.empty((len(rows), 3, size, size), dtype=torch.uint8)
+    pixels = np.empty((len(rows), 3, size, size), np.uint8)
 
     def work(i: int) -> None:
-        image = square(images.read(int(rows[i])), size)
-        pixels[i] = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+        pixels[i] = np.asarray(square(images.read(int(rows[i])), size)).transpose(2, 0, 1)
 
     for _ in _in_threads(work, len(rows), f"decoding {images.name}" if progress else None):
         pass
-    layouts.decompressed.cache_clear()
-    return pixels
+    layouts.decompressed.cache_clear()  # the pixels are here now
+    return torch.from_numpy(pixels)
 
 
 class Transformed(torch.utils.data.Dataset):
@@ -349,7 +342,7 @@ def look(images: ImageSet, sample: int, seed: int = 0) -> Iterator[str]:
     if sides:
         yield f"opened       {len(found):,}; shorter side {min(sides)} to {max(sides)} pixels"
     yield from (f"broken       {answer}" for answer in broken)
-    yield f"not ok: {len(broken):,} of {len(found):,} images opened" if broken else "ok"
+    yield f"not ok: {len(broken):,} of {len(found):,} images are broken" if broken else "ok"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -26,6 +26,8 @@ def rgb(content: bytes, name: str) -> Image.Image:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
             return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: no whole image (of no known kind)") from error
     except Exception as error:  # a bomb is no OSError, and broken files raise a dozen other kinds
         raise ImageError(f"{name}: no whole image ({type(error).__name__}: {error})") from error
 

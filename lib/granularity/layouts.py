@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from granularity.images import EXTENSIONS
 
