@@ -24,11 +24,15 @@ MEAN, DEVIATION = timm.data.IMAGENET_INCEPTION_MEAN, timm.data.IMAGENET_INCEPTIO
 
 @dataclass(frozen=True)
 class Memory:
-    """Decoded images, kept where the network is: uint8 `pixels` (N, 3, size, size), `leaf` (N,)."""
+    """Decoded images, kept where the network is: uint8 `pixels` (M, 3, size, size), `leaf` (M,).
+
+    `rows` (N,) are the images that belong to this set, all where None: arms share the pixels.
+    """
 
     pixels: Tensor
     leaf: Tensor
     recipe: Recipe
+    rows: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where the images are not of the recipe's size, or it wants more."""
@@ -40,14 +44,15 @@ class Memory:
 
     def __len__(self) -> int:
         """The number of images."""
-        return len(self.leaf)
+        return len(self.leaf if self.rows is None else self.rows)
 
     def batches(
         self, plan: Iterator[Piece], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and leaves of each piece."""
         for piece in plan:
-            index = torch.from_numpy(piece.samples).to(self.pixels.device)
+            samples = piece.samples if self.rows is None else self.rows[piece.samples]
+            index = torch.from_numpy(samples).to(self.pixels.device)
             pixels = self.pixels[index].to(device, non_blocking=True)
             if train:
                 pixels = augmented(pixels, self.recipe, piece)
@@ -103,9 +108,9 @@ def cropped(pixels: Tensor, draw: Tensor) -> Tensor:
 class Seeded(Dataset):
     """Images by (index, seed, epoch): what chance does to an image is a function of the three."""
 
-    def __init__(self, images, transform: Callable):
-        """`images` has `read(index)` and `leaf`; `transform` is timm's."""
-        self.images, self.transform = images, transform
+    def __init__(self, images, leaf: np.ndarray, transform: Callable):
+        """`images` has `read(index)`, `leaf` one number for each; `transform` is timm's."""
+        self.images, self.leaf, self.transform = images, leaf, transform
 
     def __len__(self) -> int:
         """The number of images."""
@@ -118,7 +123,7 @@ class Seeded(Dataset):
         random.seed(int(state[0]))
         np.random.seed(int(state[1]))  # noqa: NPY002  timm's RandAugment draws from this state
         torch.manual_seed(int(state[2]))
-        return self.transform(self.images.read(index)), int(self.images.leaf[index])
+        return self.transform(self.images.read(index)), int(self.leaf[index])
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,13 @@ class Files:
 
     images: object
     recipe: Recipe
+    rows: np.ndarray | None = None
+    leaf: np.ndarray | None = None  # for each image of the set, where not its own
     workers: int = 0
 
     def __len__(self) -> int:
         """The number of images."""
-        return len(self.images)
+        return len(self.images if self.rows is None else self.rows)
 
     def transform(self, train: bool) -> Callable:
         """timm's transform for the recipe."""
@@ -154,9 +161,11 @@ class Files:
         self, plan: Iterator[Piece], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and leaves of each piece, loaded ahead."""
-        keys = ([(int(s), *piece.seed[:2]) for s in piece.samples] for piece in plan)
+        rows = np.arange(len(self.images)) if self.rows is None else self.rows
+        keys = ([(int(s), *piece.seed[:2]) for s in rows[piece.samples]] for piece in plan)
+        leaf = self.images.leaf if self.leaf is None else self.leaf
         loader = DataLoader(
-            Seeded(self.images, self.transform(train)),
+            Seeded(self.images, leaf, self.transform(train)),
             batch_sampler=keys,
             num_workers=self.workers,
             pin_memory=device.type == "cuda",

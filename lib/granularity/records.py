@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,16 @@ def complete(
     settings: Iterable[Mapping[str, Any]],
     *,
     data: Mapping[str, str] | None = None,
+    places: Mapping[str, Any] | None = None,
 ) -> list[dict]:
     """Makes the runs `entry(**setting)` that `folder` lacks; returns the records of all, in order.
 
     Each record is written the moment its run ends, as `folder/<fingerprint>/record.json`, so a
     killed call loses one run at most. The table of contents, `folder/record.json`, is written last.
     `data` names what the runs read (`{"name": …, "fingerprint": …}`) where that is not an argument.
+    `places` are arguments that say where things lie on this machine and change no number: they are
+    given to every run and stand in no record. An entry with a parameter `run_folder` is told the
+    folder of its record.
     Raises RecordError for two equal settings and for a broken record that stands in the way.
     """
     folder, started = Path(folder), time.time()
@@ -203,7 +208,7 @@ def complete(
     bar = tqdm(total=len(paths), initial=len(paths) - sum(missing), desc=name_of(entry), unit="run")
     for path, key, setting, wanted in zip(paths, keys, settings, missing, strict=True):
         if wanted:
-            make(path, key, entry, setting, data)
+            make(path, key, entry, setting, data, places or {})
             bar.update()
     bar.close()
     made = [read(path) for path in paths]
@@ -212,10 +217,13 @@ def complete(
     return made
 
 
-def make(path: Path, key: str, entry: Callable, setting: dict, data: Mapping | None) -> None:
-    """Runs `entry(**setting)` and writes its record."""
+def make(
+    path: Path, key: str, entry: Callable, setting: dict, data: Mapping | None, places: Mapping
+) -> None:
+    """Runs `entry(**setting, **places)` and writes its record."""
     started = time.time()
-    result = dict(entry(**setting))
+    told = {"run_folder": path.parent} if "run_folder" in signature(entry).parameters else {}
+    result = dict(entry(**setting, **places, **told))
     write(
         path,
         kind=kind_of(entry),

@@ -1,0 +1,145 @@
+"""One stage of training, in a folder that its fingerprint names; and runs started from a shell.
+
+    python -m granularity.train job.yaml
+    accelerate launch --num_processes 8 -m granularity.train job.yaml
+
+A job is a YAML file with `entry` (a function of the library), `settings` (a list of its
+arguments), `places` (arguments that say where things lie on this machine) and `folder`.
+"""
+
+import argparse
+import importlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from granularity import checkpoint, engine, files, network, records, source
+from granularity.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after its stage, with what made it and what it cost."""
+
+    model: nn.Module
+    accelerator: Accelerator
+    key: str
+    folder: Path
+    curves: dict[str, list[float]]
+    seconds: float  # of this call: next to nothing where the stage was done before
+
+
+def key_of(*parts: object) -> str:
+    """The fingerprint of a stage: what it is made of, and the code that trains."""
+    return records.digest([*parts, source.fingerprint("granularity.train")])
+
+
+def stage(
+    recipe: Recipe,
+    images: engine.Images,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    key: str,
+    seed: int,
+    folder: Path,
+    start: Path | None = None,
+    device: str = "cpu",
+    at_once: int = 0,
+    save_every: int = 0,
+) -> Trained:
+    """Trains one stage in `folder/<key>`, or takes up where it was stopped, or finds it done.
+
+    `labels` (leaves, q) are class indices, padded with -1. `start` is the folder of the stage
+    whose network is finetuned; its head is replaced. Raises FileNotFoundError where that stage is
+    not done, ValueError for a device that is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', and torch sees no GPU here; use 'cpu'")
+    begun = time.monotonic()
+    accelerator = Accelerator(
+        mixed_precision="bf16" if recipe.precision == "bf16" else "no", cpu=device == "cpu"
+    )
+    model = network.build(recipe, num_classes, seed)
+    if start is not None:
+        network.transfer(model, checkpoint.weights(checkpoint.load(finished(start))[0]))
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    optimiser = engine.optimiser_of(model, recipe)
+    if recipe.compile:
+        model = torch.compile(model)
+    model, optimiser = accelerator.prepare(model, optimiser)
+    run = engine.Run(folder / key, key, model, optimiser, accelerator)
+    curves = engine.fit(
+        run,
+        recipe,
+        images,
+        labels.to(accelerator.device),
+        seed=seed,
+        at_once=at_once,
+        save_every=save_every,
+    )
+    if accelerator.is_main_process:
+        files.write(run.folder / "done", key)
+    return Trained(model, accelerator, key, run.folder, curves, time.monotonic() - begun)
+
+
+def finished(folder: Path) -> Path:
+    """The last checkpoint of a stage. Raises FileNotFoundError where the stage is not done."""
+    found = sorted(
+        folder.glob("checkpoint-*.safetensors"), key=lambda path: int(path.stem.split("-")[1])
+    )
+    if not found or not (folder / "done").exists():
+        raise FileNotFoundError(f"the stage in {folder} is not done: run its pretraining first")
+    return found[-1]
+
+
+def measured(found: Mapping[str, np.ndarray], classes: np.ndarray) -> dict[str, float]:
+    """Errors over all images: plain, balanced over `classes` (N,), and top-5; and the mean loss."""
+    wrong = found["rank"] > 0
+    of_class = [wrong[classes == label].mean() for label in np.unique(classes)]
+    return {
+        "error": float(wrong.mean()),
+        "balanced_error": float(np.mean(of_class)),
+        "top5_error": float((found["rank"] > 4).mean()),
+        "loss": float(found["loss"].mean()),
+    }
+
+
+def keep(found: Mapping[str, np.ndarray], path: Path) -> None:
+    """Per-image losses, predictions and ranks, in the images' order, as a small array file."""
+    kinds = {"loss": np.float16, "prediction": np.int32, "rank": np.uint16}
+    small = {name: found[name].clip(max=60_000).astype(kind) for name, kind in kinds.items()}
+    with files.whole(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **small)
+
+
+def main() -> None:
+    """Runs a job file; with several processes every one works, and the first writes records."""
+    parser = argparse.ArgumentParser(prog="python -m granularity.train", description=__doc__)
+    parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
+    run_job(yaml.safe_load(parser.parse_args().job.read_text(encoding="utf-8")))
+
+
+def run_job(job: Mapping[str, Any]) -> None:
+    """Completes the runs of a job. Raises ValueError for a field too many or too few."""
+    wanted = {"entry", "settings", "places", "folder"}
+    if set(job) - {"data"} != wanted:
+        raise ValueError(f"a job has {sorted(wanted)} and maybe data, not {sorted(job)}")
+    module, _, function = job["entry"].partition(":")
+    entry = getattr(importlib.import_module(module), function)
+    records.complete(
+        job["folder"], entry, job["settings"], data=job.get("data"), places=job["places"]
+    )
+
+
+if __name__ == "__main__":
+    main()
