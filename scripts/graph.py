@@ -3,6 +3,7 @@
 Everything that a size file says is checked here, before any job starts.
 """
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -43,23 +44,41 @@ def write_if_changed(path: Path, values: dict) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def jobs_of(setting: str, values: dict) -> dict[str, dict]:
+    """The jobs of a setting: one, or under `each` one for every combination of the lists there.
+
+    `levels: {each: {level: [0, 4], seed: [0]}, world: imagenet}` gives `levels-level0-seed0` and
+    `levels-level4-seed0`: jobs for as many GPUs. A list outside `each` goes to one notebook.
+    """
+    each = values.get("each")
+    if each is None:
+        return {setting: values}
+    common = {name: value for name, value in values.items() if name != "each"}
+    found = {}
+    for combination in itertools.product(*each.values()):
+        chosen = dict(zip(each, combination, strict=True))
+        name = "-".join([setting, *(f"{key}{value}" for key, value in chosen.items())])
+        found[name] = common | chosen
+    return found
+
+
 def prepare_runs(config: dict) -> dict[str, list[str]]:
-    """Checks every setting and writes its parameters; returns run notebook → its records.
+    """Checks every setting and writes its jobs' parameters; returns run notebook → its records.
 
     Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook
     does not have; FileNotFoundError for a notebook that is not there.
     """
     prepared: dict[str, list[str]] = {}
     for name, settings in (config.get("runs") or {}).items():
+        existing(f"{NOTEBOOKS}/{name}.ipynb", f"notebooks/params/{config['size']}.yaml")
         allowed = notebook.declared(NOTEBOOKS / f"{name}.ipynb")
-        for setting, values in settings.items():
-            place = f"notebooks/params/{config['size']}.yaml, {name}, {setting}"
-            notebook.check(values or {}, allowed, place)
-            folder = Path("runs", config["size"], name, setting)
-            write_if_changed(
-                folder / "parameters.yaml", {**(values or {}), "folder": folder.as_posix()}
-            )
-            prepared.setdefault(name, []).append((folder / "record.json").as_posix())
+        for setting, given in settings.items():
+            for job, values in jobs_of(setting, given or {}).items():
+                place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
+                notebook.check(values, allowed, place)
+                folder = Path("runs", config["size"], name, job)
+                write_if_changed(folder / "parameters.yaml", values | {"folder": folder.as_posix()})
+                prepared.setdefault(name, []).append((folder / "record.json").as_posix())
     return prepared
 
 
@@ -134,6 +153,16 @@ def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
             if file.is_file()
         ]
         return sorted({*runs, *published})
+
+    return inputs
+
+
+def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[str]]:
+    """The input function of a run that takes up another's: that run's record of the same setting."""
+
+    def inputs(wildcards) -> list[str]:
+        wanted = f"/{name}/{wildcards.setting}/record.json"
+        return [record for record in records.get(name, []) if record.endswith(wanted)]
 
     return inputs
 

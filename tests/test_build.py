@@ -186,6 +186,7 @@ def asleep(house):
     return process
 
 
+@pytest.mark.faults
 def test_a_second_build_at_once_refuses_and_the_first_goes_on(house):
     first = asleep(house)
     status, printed = house.build()
@@ -198,6 +199,7 @@ def test_a_second_build_at_once_refuses_and_the_first_goes_on(house):
     assert not left_running(house)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_build_that_is_told_to_stop_takes_its_children_along(house, sign):
     process = asleep(house)
@@ -207,6 +209,7 @@ def test_a_build_that_is_told_to_stop_takes_its_children_along(house, sign):
     assert not left_running(house)
 
 
+@pytest.mark.faults
 def test_a_killed_build_leaves_orphans_that_the_next_one_ends_and_recovers(house):
     process = asleep(house)
     process.kill()
@@ -225,6 +228,7 @@ def test_a_killed_build_leaves_orphans_that_the_next_one_ends_and_recovers(house
     assert house.page().exists()
 
 
+@pytest.mark.faults
 def test_the_lock_of_a_live_snakemake_is_respected(house):
     house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", SLEEP, RUN)
     command = [sys.executable, "-m", "snakemake", "--cores", "1"]
