@@ -158,7 +158,7 @@ def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
 
 
 def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[str]]:
-    """The input function of a run that takes up another's: that run's record of the same setting."""
+    """The input function of a run that takes up another: its record of the same setting."""
 
     def inputs(wildcards) -> list[str]:
         wanted = f"/{name}/{wildcards.setting}/record.json"
