@@ -1,9 +1,10 @@
 """One training engine, for every arm: it knows images, indices and labels, and no experiment.
 
 Chance of a step is a function of (seed, step) and chance of an image of (seed, epoch, image):
-nothing depends on how many processes share a batch, on workers, or on whether a run was stopped
-in between. So a resumed run makes the same numbers as one that was never stopped, bit for bit on
-a CPU.
+nothing depends on workers or on whether a run was stopped in between. So a resumed run makes the
+same numbers as one that was never stopped, bit for bit on a CPU. How many processes share a batch,
+and in pieces of what size, changes rounding alone, but for mixup (its pairs are of one piece) and
+dropout.
 """
 
 import contextlib
@@ -64,7 +65,7 @@ def order(images: int, seed: int, epoch: int) -> np.ndarray:
 def plan(
     images: int, batch: int, seed: int, steps: range, *, at_once: int, rank: int = 0, world: int = 1
 ) -> Iterator[Piece]:
-    """The pieces of one process. Raises ValueError where a batch holds more images than there are.
+    """The pieces of one process. Raises ValueError for a batch that is too large or too small.
 
     Each epoch drops its last, partial batch. Of a batch, process r of w takes places r, r + w, …,
     at most `at_once` of them in a piece.
@@ -72,6 +73,8 @@ def plan(
     each = images // batch
     if not each:
         raise ValueError(f"a batch of {batch} is more than the {images} images there are")
+    if batch < world:
+        raise ValueError(f"a batch of {batch} for {world} processes leaves one without images")
     current, permutation = -1, None
     for step in steps:
         epoch, index = divmod(step, each)
@@ -113,7 +116,7 @@ def rate_at(recipe: Recipe, step: int, steps: int) -> float:
         "constant": 1.0,
         "linear": 1 - done,
         "cosine": (1 + math.cos(math.pi * done)) / 2,
-        "steps": 0.1 ** sum(step >= steps * third for third in (1 / 3, 2 / 3, 8 / 9)),
+        "thirds": 0.1 ** sum(step >= steps * third for third in (1 / 3, 2 / 3, 8 / 9)),
     }[recipe.schedule]
     return recipe.rate * factor
 
@@ -174,8 +177,11 @@ class Run:
             tensors, facts = checkpoint.load(path)
             if facts["fingerprint"] != self.fingerprint:
                 raise CheckpointError(f"{path} is of another run: recipe, data or code differ")
-            self.bare.load_state_dict(checkpoint.weights(tensors))
-            checkpoint.restore(self.optimiser, tensors)
+            try:
+                self.bare.load_state_dict(checkpoint.weights(tensors))
+                checkpoint.restore(self.optimiser, tensors)
+            except (RuntimeError, ValueError) as error:
+                raise CheckpointError(f"{path} is of another network: {error}") from error
             return facts["step"]
         return 0
 
@@ -195,8 +201,10 @@ def fit(
     `labels` (leaves, q) are class indices padded with -1. `at_once`: images of a piece, 0 for all
     of a process's share at once. `save_every`: steps between two checkpoints, 0 for one at the end.
     Raises FloatingPointError, naming the step and the last good checkpoint, where a loss is not
-    finite.
+    finite, or the weights at a checkpoint.
     """
+    if recipe.loss == "softmax" and labels.shape[1] != 1:
+        raise ValueError("softmax wants one label for each image; use the sigmoid loss for several")
     accelerator, steps = run.accelerator, recipe.length(len(images))
     rank, world = accelerator.process_index, accelerator.num_processes
     share = -(-recipe.batch // world)
@@ -217,7 +225,8 @@ def fit(
     run.model.train()
     for piece, (x, leaf) in with_pieces(images, pieces, accelerator.device):
         last = piece.places[-1] + world >= recipe.batch
-        torch.manual_seed(np.random.SeedSequence([*piece.seed, rank]).generate_state(1)[0].item())
+        chance = np.random.SeedSequence([*piece.seed, piece.places[0]])  # each piece has its own
+        torch.manual_seed(int(chance.generate_state(1)[0]))
         x, targets, weights = mixed(recipe, x, labels[leaf], piece.seed)
         if recipe.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -237,6 +246,7 @@ def fit(
             log.add(done, values, rate_at(recipe, piece.step, steps), recipe.batch)
             kept = []
         if (save_every and done % save_every == 0) or done == steps:
+            check_weights(done, run)
             run.save(done)
     log.close()
     return log.read()
@@ -269,9 +279,20 @@ def check_finite(values: list[float], first: int, run: Run) -> None:
     """Raises FloatingPointError at the first loss that is not finite."""
     for step, value in enumerate(values, first):
         if not math.isfinite(value):
-            good = run.checkpoints()
-            last = f"the last good checkpoint is {good[0].name}" if good else "no checkpoint yet"
-            raise FloatingPointError(f"the loss is {value} at step {step}; {last}")
+            raise FloatingPointError(f"the loss is {value} at step {step}; {last_good(run)}")
+
+
+def check_weights(step: int, run: Run) -> None:
+    """Raises FloatingPointError for a tensor that is not finite: no such one is kept."""
+    for name, value in run.bare.state_dict().items():
+        if not value.isfinite().all():
+            raise FloatingPointError(f"{name} is not finite before step {step}; {last_good(run)}")
+
+
+def last_good(run: Run) -> str:
+    """Where to go on from."""
+    kept = run.checkpoints()
+    return f"the last good checkpoint is {kept[0].name}" if kept else "no checkpoint yet"
 
 
 class Log:
@@ -281,14 +302,15 @@ class Log:
         """Opens the log of a run that starts before step `first` of `steps`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.shown, self.since, self.step = path, shown, time.monotonic(), first
-        lines = [line for line in self.lines() if line["step"] <= first]
+        lines = [line for line in self.lines_of(path) if line["step"] <= first]
         if shown:
             files.write(path, "".join(f"{json.dumps(line)}\n" for line in lines))
         self.bar = tqdm(total=steps, initial=first, unit="step", disable=not shown)
 
-    def lines(self) -> list[dict]:
-        """What stands in the file; a last line that a kill cut short is left out."""
-        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+    @staticmethod
+    def lines_of(path: Path) -> list[dict]:
+        """What stands in a log; a last line that a kill cut short is left out."""
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         return [json.loads(line) for line in text.split("\n")[:-1]]
 
     def add(self, step: int, losses: list[float], rate: float, batch: int) -> None:
@@ -305,7 +327,7 @@ class Log:
 
     def read(self) -> dict[str, list[float]]:
         """The log as columns."""
-        lines = self.lines()
+        lines = self.lines_of(self.path)
         return {name: [line[name] for line in lines] for name in (lines[0] if lines else ())}
 
     def close(self) -> None:

@@ -1,0 +1,399 @@
+"""The engine: which image when, at what rate, and a run that is killed, split, or goes wrong."""
+
+import math
+import random
+import time
+
+import numpy as np
+import pytest
+import tiny_run as runs
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from granularity import engine
+from granularity.recipe import Recipe
+
+# ----------------------------------------------------------------------------- which images when
+
+
+def pieces_of(images, batch, seed, steps, *, at_once, world):
+    """All pieces of all processes, by step."""
+    found = {step: [] for step in steps}
+    for rank in range(world):
+        for piece in engine.plan(
+            images, batch, seed, steps, at_once=at_once, rank=rank, world=world
+        ):
+            assert 0 < len(piece.samples) <= at_once
+            found[piece.step].append(piece)
+    return found
+
+
+def batch_of(pieces):
+    """A step's images in the order of their places, each place once."""
+    places = np.concatenate([piece.places for piece in pieces])
+    samples = np.concatenate([piece.samples for piece in pieces])
+    assert sorted(places) == list(range(len(places)))
+    return samples[np.argsort(places)].tolist()
+
+
+splits = st.integers(1, 40).flatmap(
+    lambda images: st.integers(1, images).flatmap(
+        lambda batch: st.tuples(
+            st.just(images), st.just(batch), st.integers(1, batch), st.integers(1, batch)
+        )
+    )
+)
+
+
+@given(splits, st.integers(0, 2**40), st.integers(0, 5))
+def test_each_image_once_an_epoch_however_it_is_split(split, seed, epoch):
+    images, batch, world, at_once = split
+    each = images // batch
+    steps = range(epoch * each, (epoch + 1) * each)
+    found = pieces_of(images, batch, seed, steps, at_once=at_once, world=world)
+    seen = [batch_of(pieces) for pieces in found.values()]
+    assert all(len(samples) == batch for samples in seen)
+    seen = [sample for samples in seen for sample in samples]
+    assert len(set(seen)) == each * batch  # the dropped tail is less than a batch
+    assert set(seen) <= set(range(images))
+    assert seen == engine.order(images, seed, epoch)[: each * batch].tolist()
+    assert {piece.seed for ps in found.values() for piece in ps} == {
+        (seed, epoch, step) for step in steps
+    }
+
+
+@given(splits, st.integers(0, 99), st.integers(0, 30), st.integers(0, 30))
+def test_a_plan_taken_up_at_a_step_goes_on_as_before(split, seed, first, more):
+    images, batch, world, at_once = split
+    whole = pieces_of(images, batch, seed, range(first + more), at_once=at_once, world=world)
+    rest = pieces_of(images, batch, seed, range(first, first + more), at_once=batch, world=1)
+    assert all(batch_of(whole[step]) == batch_of(pieces) for step, pieces in rest.items())
+
+
+def test_other_seeds_and_epochs_have_other_orders():
+    orders = [tuple(engine.order(50, seed, epoch)) for seed in range(4) for epoch in range(4)]
+    assert len(set(orders)) == 16
+
+
+def test_a_batch_that_cannot_be_made_is_refused():
+    with pytest.raises(ValueError, match="a batch of 9 is more than the 8 images"):
+        next(engine.plan(8, 9, 0, range(1), at_once=9))
+    with pytest.raises(ValueError, match="a batch of 2 for 3 processes"):
+        next(engine.plan(8, 2, 0, range(1), at_once=1, rank=2, world=3))
+
+
+# ------------------------------------------------------------------------- optimiser, schedule
+
+RATES = {  # 10 steps, 2 of them warm-up, rate 8: by hand
+    "constant": [4, 8, 8, 8, 8, 8, 8, 8, 8, 8],
+    "linear": [4, 8, 8, 7, 6, 5, 4, 3, 2, 1],
+    "cosine": [4, 8, 8, 7.69552, 6.82843, 5.53073, 4, 2.46927, 1.17157, 0.30448],
+    "thirds": [4, 8, 8, 8, 0.8, 0.8, 0.8, 0.08, 0.08, 0.008],
+}
+
+
+@pytest.mark.parametrize("schedule", RATES)
+def test_the_rate_of_each_step(schedule):
+    recipe = Recipe(rate=8, steps=10, warmup=2, schedule=schedule)
+    rates = [engine.rate_at(recipe, step, 10) for step in range(10)]
+    assert rates == pytest.approx(RATES[schedule], rel=1e-4)
+
+
+def test_every_schedule_of_a_recipe_is_known():
+    choices = Recipe.__dataclass_fields__["schedule"].metadata["choices"]
+    assert set(choices) == set(RATES)
+
+
+def test_without_warm_up_the_first_step_has_the_full_rate():
+    assert engine.rate_at(Recipe(rate=8, steps=10), 0, 10) == 8
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
+def test_the_optimiser_is_torchs_and_decays_weights_alone(name, kind):
+    recipe = runs.recipe(optimiser=name, momentum=0.7, beta2=0.8, weight_decay=0.3)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    optimiser = engine.optimiser_of(model, recipe)
+    assert type(optimiser).__name__ == kind
+    decays = {
+        tuple(p.shape): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]
+    }
+    assert decays == {(2, 3): 0.3, (2,): 0.0}
+    if name == "sgd":
+        assert (groups[0]["momentum"], groups[0]["nesterov"]) == (0.7, False)
+    else:
+        assert tuple(groups[0]["betas"]) == (0.7, 0.8)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 7))
+@settings(deadline=None)
+def test_mixup_keeps_all_labels_with_their_shares(seed, images):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(images, 3, 2, 2, generator=generator)
+    targets = torch.randint(-1, 9, (images, 2), generator=generator)
+    mixed, both, weights = engine.mixed(Recipe(mixup=0.3, steps=1), x, targets, (seed, 0, 0))
+    share = weights[0, 0].item()
+    assert 0 <= share <= 1
+    for place in range(images):
+        mirror = images - 1 - place
+        wanted = share * x[place] + (1 - share) * x[mirror]
+        torch.testing.assert_close(mixed[place], wanted)
+        assert both[place].tolist() == [*targets[place].tolist(), *targets[mirror].tolist()]
+        assert weights[place].tolist() == pytest.approx(
+            [share, share, 1 - share, 1 - share], abs=1e-6
+        )
+    assert engine.mixed(Recipe(steps=1), x, targets, (seed, 0, 0)) == (x, targets, None)
+
+
+# ------------------------------------------------------------------------------------ whole runs
+
+
+def test_a_run_learns_and_logs(tmp_path):
+    recipe = runs.recipe(steps=120, optimiser="adamw", rate=0.01)
+    images = runs.memory(recipe)
+    run = runs.start(tmp_path, recipe)
+    log = engine.fit(run, recipe, images, runs.LABELS, seed=0)
+    assert log["step"] == [50, 100, 120]
+    assert log["rate"] == [engine.rate_at(recipe, step - 1, 120) for step in log["step"]]
+    assert all(speed > 0 for speed in log["images_per_second"])
+    assert log["loss"][-1] < 0.75 * log["loss"][0]
+    assert [path.name for path in run.checkpoints()] == ["checkpoint-120.safetensors"]
+    found = engine.evaluate(run.model, images, runs.LABELS, run.accelerator, recipe)
+    assert (found["rank"] == 0).mean() > 0.6
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+def test_evaluation_equals_a_plain_loop(tmp_path, loss):
+    recipe = runs.recipe(loss=loss, steps=10)
+    images = runs.memory(recipe)
+    run = runs.train(tmp_path, recipe, images)
+    labels = runs.LABELS.flip(0)
+    found = engine.evaluate(run.model, images, labels, run.accelerator, recipe)
+    for index in range(len(images)):
+        x = images.pixels[index : index + 1].float() / 127.5 - 1
+        with torch.no_grad():
+            logits = run.bare(x)[0].double()
+        own = int(labels[images.leaf[index], 0])
+        wanted = -logits.log_softmax(0)[own]
+        if loss == "sigmoid":
+            wanted = torch.log1p(logits.exp()).sum() - logits[own]
+        assert found["loss"][index] == pytest.approx(wanted.item(), rel=1e-4)
+        assert found["prediction"][index] == logits.argmax()
+        assert found["rank"][index] == (logits > logits[own]).sum()
+
+
+def test_with_several_labels_the_best_of_an_images_own_counts(tmp_path):
+    recipe = runs.recipe(steps=10)
+    images = runs.memory(recipe)
+    run = runs.train(tmp_path, recipe, images)
+    both = torch.cat([runs.LABELS, runs.LABELS.roll(1)], dim=1)
+    both[0, 1] = -1
+    one, two, either = (
+        engine.evaluate(run.model, images, labels, run.accelerator, recipe)["rank"]
+        for labels in (both[:, :1], runs.LABELS.roll(1), both)
+    )
+    alone = images.leaf.numpy() == 0
+    assert np.array_equal(either, np.where(alone, one, np.minimum(one, two)))
+
+
+def test_pieces_add_up_to_the_whole_batch(tmp_path):
+    recipe = runs.recipe(steps=8, clip=0.5, optimiser="adamw", rate=0.003)
+    whole = runs.train(tmp_path / "whole", recipe)
+    parts = runs.train(tmp_path / "parts", recipe, at_once=5)
+    close(whole.bare.state_dict(), parts.bare.state_dict())
+
+
+def test_clipping_bounds_the_step(tmp_path):
+    free = runs.recipe(steps=1, warmup=0, rate=1, momentum=0, schedule="constant")
+    moved = []
+    for recipe in (free, runs.recipe(**(free.plain() | {"clip": 0.01}))):
+        before = runs.start(tmp_path, recipe).bare.state_dict()
+        after = runs.train(tmp_path / str(recipe.clip), recipe).bare.state_dict()
+        moved.append(math.sqrt(sum((after[name] - before[name]).square().sum() for name in before)))
+    assert moved[0] > 0.02
+    assert moved[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def close(ours, theirs, **tolerance):
+    assert set(ours) == set(theirs)
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], msg=name, **tolerance)
+
+
+# ------------------------------------------------------------------------------- killed, resumed
+
+KILLED = {
+    "sgd, mixup, pieces": ({"mixup": 0.2, "clip": 1.0}, {"at_once": 5}),
+    "adamw, dropout": ({"optimiser": "adamw", "rate": 0.003, "weight_decay": 0.1}, {}),
+}
+KILLED["adamw, dropout"][0]["model_options"] = runs.TINY_VIT["model_options"] | {
+    "proj_drop_rate": 0.1
+}
+
+
+@pytest.mark.parametrize("case", KILLED)
+def test_a_run_killed_at_any_moment_ends_as_one_that_ran_through(tmp_path, case):
+    changes, options = KILLED[case]
+    steps = 150
+    changes, options = changes | {"steps": steps}, options | {"save_every": 7}
+    assert runs.ended(runs.begin(tmp_path / "through", changes, **options)) == [0]
+    chance = random.Random(case)
+    for target in sorted(chance.sample(range(7, 120), 4)):
+        (process,) = runs.begin(tmp_path / "killed", changes, **options)
+        while newest(tmp_path / "killed") < target:
+            assert process.exitcode is None
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.03))
+        process.kill()
+        assert runs.ended([process]) == [-9]
+        assert newest(tmp_path / "killed") < steps
+    assert runs.ended(runs.begin(tmp_path / "killed", changes, **options)) == [0]
+    (weights, log), (wanted, wanted_log) = (
+        runs.result(tmp_path / name, steps) for name in ("killed", "through")
+    )
+    assert set(weights) == set(wanted)
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+    assert log == wanted_log
+    assert len(log) == 24  # each multiple of 7 or 50, and the end
+
+
+def newest(folder):
+    """The step of the newest checkpoint; 0 where there is none."""
+    return max((int(p.stem.split("-")[1]) for p in folder.glob("*.safetensors")), default=0)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    recipe = runs.recipe()
+    before = runs.train(tmp_path, recipe).bare.state_dict()
+    again = runs.train(tmp_path, recipe, images=Unread())
+    assert all(torch.equal(before[name], value) for name, value in again.bare.state_dict().items())
+
+
+class Unread:
+    """A set of images that nobody may read."""
+
+    def __len__(self):
+        return 61
+
+    def batches(self, plan, train, device):
+        for piece in plan:
+            raise AssertionError(f"step {piece.step} made again")
+        return iter(())
+
+
+def test_two_checkpoints_are_kept(tmp_path):
+    run = runs.train(tmp_path, runs.recipe(steps=20), save_every=6)
+    assert [path.stem for path in run.checkpoints()] == ["checkpoint-20", "checkpoint-18"]
+
+
+# -------------------------------------------------------------------------------- two processes
+
+
+@pytest.mark.parametrize("at_once", [0, 4])
+def test_two_processes_train_and_evaluate_as_one(tmp_path, at_once):
+    changes = {"batch": 13, "clip": 0.5, "steps": 12}
+    one = runs.begin(tmp_path / "one", changes, save_every=4)
+    two = runs.begin(tmp_path / "two", changes, world=2, save_every=4, at_once=at_once)
+    assert runs.ended(one + two) == [0, 0, 0]
+    (weights, log), (wanted, wanted_log) = (
+        runs.result(tmp_path / name, 12) for name in ("two", "one")
+    )
+    close(weights, wanted, rtol=1e-4, atol=1e-6)
+    assert [line["loss"] for line in log] == pytest.approx([line["loss"] for line in wanted_log])
+    found, single = (np.load(tmp_path / name / "evaluation.npz") for name in ("two", "one"))
+    assert len(found["loss"]) == 31  # a prime
+    assert np.array_equal(found["prediction"], single["prediction"])
+    assert np.array_equal(found["rank"], single["rank"])
+    np.testing.assert_allclose(found["loss"], single["loss"], rtol=1e-5)
+
+
+def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
+    changes, options = {"steps": 60}, {"save_every": 5}
+    started = runs.begin(tmp_path / "run", changes, world=2, **options)
+    while newest(tmp_path / "run") < 20:
+        assert started[0].exitcode is None
+        time.sleep(0.001)
+    started[1].kill()
+    main, killed = runs.ended(started)
+    assert main not in (0, -9)
+    assert killed == -9
+    assert newest(tmp_path / "run") < 60
+    assert runs.ended(runs.begin(tmp_path / "run", changes, world=2, **options)) == [0, 0]
+    assert runs.ended(runs.begin(tmp_path / "through", changes, world=2, **options)) == [0, 0]
+    (weights, log), (wanted, wanted_log) = (
+        runs.result(tmp_path / name, 60) for name in ("run", "through")
+    )
+    close(weights, wanted)
+    assert [line["step"] for line in log] == [line["step"] for line in wanted_log]
+
+
+# ------------------------------------------------------------------------------------- gone wrong
+
+
+class Poisoned:
+    """Images that hold no numbers at one step."""
+
+    def __init__(self, images, step):
+        self.images, self.step = images, step
+
+    def __len__(self):
+        return len(self.images)
+
+    def batches(self, plan, train, device):
+        for piece in plan:
+            ((x, leaf),) = self.images.batches(iter([piece]), train, device)
+            yield x * (math.nan if piece.step == self.step else 1), leaf
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_checkpoint(tmp_path):
+    recipe = runs.recipe(steps=20)
+    told = r"the loss is nan at step 13; .* checkpoint-12\.safetensors"
+    with pytest.raises(FloatingPointError, match=told):
+        runs.train(tmp_path, recipe, Poisoned(runs.memory(recipe), 13), save_every=4)
+    assert newest(tmp_path) == 12
+    # Resumed with good images it goes on from there.
+    mended = runs.train(tmp_path, recipe, save_every=4).bare.state_dict()
+    wanted = runs.train(tmp_path / "through", recipe, save_every=4).bare.state_dict()
+    assert all(torch.equal(mended[name], value) for name, value in wanted.items())
+
+
+def test_before_the_first_checkpoint_there_is_none_to_name(tmp_path):
+    recipe = runs.recipe(steps=20)
+    with pytest.raises(FloatingPointError, match="nan at step 2; no checkpoint yet"):
+        runs.train(tmp_path, recipe, Poisoned(runs.memory(recipe), 2))
+    assert newest(tmp_path) == 0
+
+
+def test_weights_that_are_not_finite_are_never_kept(tmp_path):
+    """A gradient may overflow where the loss of its step, the last before saving, did not."""
+    recipe = runs.recipe(steps=20)
+    run = runs.start(tmp_path, recipe)
+    calls = []
+    weight = run.bare.head.weight
+
+    def overflow(gradient):
+        calls.append(1)
+        return gradient * (math.inf if len(calls) == 8 else 1)
+
+    weight.register_hook(overflow)
+    with pytest.raises(FloatingPointError, match=r"head\.weight .* step 8; .* checkpoint-4"):
+        engine.fit(run, recipe, runs.memory(recipe), runs.LABELS, seed=0, save_every=4)
+    assert newest(tmp_path) == 4
+
+
+def test_softmax_refuses_several_labels_under_mixup_too(tmp_path):
+    recipe = runs.recipe(loss="softmax", mixup=0.2)
+    run = runs.start(tmp_path, recipe)
+    with pytest.raises(ValueError, match="one label"):
+        engine.fit(run, recipe, runs.memory(recipe), runs.LABELS.expand(-1, 2), seed=0)
+
+
+# ------------------------------------------------------------------------------------------ log
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 5, "loss": 1.0}\n{"step": 10, "loss": 0.5}\n{"step": 15, "lo')
+    assert [line["step"] for line in engine.Log.lines_of(path)] == [5, 10]
+    engine.Log(path, 5, 20, shown=True).close()
+    assert path.read_text() == '{"step": 5, "loss": 1.0}\n'

@@ -1,0 +1,105 @@
+"""A training run of seconds, for the tests of the engine: here, and in processes to be killed."""
+
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from granularity import checkpoint, engine, loading, network
+from granularity.recipe import Recipe
+
+CLASSES = 6
+TINY_VIT = {
+    "model": "vit_tiny_patch16_224",
+    "model_options": {"patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2},
+}
+LABELS = torch.arange(CLASSES, dtype=torch.int32)[:, None]
+
+torch.set_num_threads(1)  # so small a network is slower on more, and on a busy machine much slower
+
+# A server that has loaded torch once and forks: a process of its own starts in milliseconds.
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["granularity.loading", "granularity.network"])
+
+
+def recipe(**changes) -> Recipe:
+    """Eight-pixel images, a ViT of two blocks; 12 images a step."""
+    values = {"image_size": 8, "batch": 12, "steps": 20, "warmup": 3, "rate": 0.05, **TINY_VIT}
+    return Recipe(**(values | changes))
+
+
+def memory(wanted: Recipe, images: int = 61, seed: int = 0) -> loading.Memory:
+    """Random images that are a little brighter where their leaf is higher."""
+    chance = np.random.default_rng(seed)
+    leaf = chance.integers(0, CLASSES, images)
+    pixels = chance.integers(0, 100, (images, 3, wanted.image_size, wanted.image_size))
+    pixels = torch.from_numpy((pixels + 25 * leaf[:, None, None, None]).astype(np.uint8))
+    return loading.Memory(pixels, torch.from_numpy(leaf), wanted)
+
+
+def start(folder: Path, wanted: Recipe, seed: int = 0, fingerprint: str = "one") -> engine.Run:
+    """A network and its optimiser, ready for `fit`."""
+    accelerator = Accelerator(cpu=True)
+    model = network.build(wanted, CLASSES, seed)
+    model, optimiser = accelerator.prepare(model, engine.optimiser_of(model, wanted))
+    return engine.Run(Path(folder), fingerprint, model, optimiser, accelerator)
+
+
+def train(folder: Path, wanted: Recipe, images=None, seed: int = 0, **options) -> engine.Run:
+    """A whole run in this process."""
+    run = start(folder, wanted, seed)
+    engine.fit(run, wanted, images or memory(wanted), LABELS, seed=seed, **options)
+    return run
+
+
+def child(folder: Path, values: dict, options: dict, place: dict) -> None:
+    """What a process of its own does: its share of a run, and of its evaluation."""
+    os.environ.update(place | {"OMP_NUM_THREADS": "1"})  # accelerate would ask for more
+    wanted = recipe(**values)
+    run = train(folder, wanted, **options)
+    held_out = memory(wanted, 31, seed=1)
+    found = engine.evaluate(run.model, held_out, LABELS, run.accelerator, wanted)
+    if run.accelerator.is_main_process:
+        np.savez(folder / "evaluation.npz", **found)
+
+
+def begin(folder: Path, values: dict, world: int = 1, **options) -> list:
+    """Starts the processes of a run."""
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    started = []
+    for rank in range(world):
+        place = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}
+        process = processes.Process(
+            target=child, args=(folder, values, options, place), daemon=True
+        )
+        process.start()
+        started.append(process)
+    return started
+
+
+def ended(started: list, seconds: float = 60) -> list[int]:
+    """The exit codes of processes, waited for; one that hangs is killed and fails the test."""
+    for process in started:
+        process.join(seconds)
+        if process.exitcode is None:
+            process.kill()
+            raise AssertionError(f"still running after {seconds} s")
+    return [process.exitcode for process in started]
+
+
+def result(folder: Path, steps: int) -> tuple[dict, list[dict]]:
+    """All tensors at the end of a run, and its log but for the speed."""
+    tensors, facts = checkpoint.load(folder / f"checkpoint-{steps}.safetensors")
+    assert facts["step"] == steps
+    lines = engine.Log.lines_of(folder / "metrics.jsonl")
+    for line in lines:
+        del line["images_per_second"]
+    return tensors, lines
