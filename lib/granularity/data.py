@@ -238,15 +238,18 @@ def _broken(found: Listing) -> Iterator[tuple[str, str]]:
 
 def _in_threads(work: Callable, count: int, what: str | None) -> Iterator:
     """`work(0), work(1), …` in order, on all cores: Pillow decodes outside Python's lock."""
-    chunk = 4_096  # results waiting at a time, so that millions of images do not queue up
+    block, cores = 64, os.cpu_count() or 1  # single images are too little for a task of their own
+    starts = range(0, count, block)
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(cores) as pool,
         tqdm(total=count, desc=what, unit=" images", leave=False, disable=what is None) as bar,
     ):
-        for first in range(0, count, chunk):
-            for result in pool.map(work, range(first, min(first + chunk, count))):
-                yield result
-                bar.update()
+        for first in range(0, len(starts), 8 * cores):  # so that millions of results do not queue
+            waiting = starts[first : first + 8 * cores]
+            tasks = pool.map(lambda i: [work(k) for k in range(i, min(i + block, count))], waiting)
+            for results in tasks:
+                yield from results
+                bar.update(len(results))
 
 
 # ------------------------------------------------------------------------------ pixels, batches
