@@ -115,9 +115,8 @@ def test_the_optimiser_is_torchs_and_decays_weights_alone(name, kind):
     model = torch.nn.Sequential(torch.nn.Linear(3, 2))
     optimiser = engine.optimiser_of(model, recipe)
     assert type(optimiser).__name__ == kind
-    decays = {
-        tuple(p.shape): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]
-    }
+    groups = optimiser.param_groups
+    decays = {tuple(p.shape): group["weight_decay"] for group in groups for p in group["params"]}
     assert decays == {(2, 3): 0.3, (2,): 0.0}
     if name == "sgd":
         assert (groups[0]["momentum"], groups[0]["nesterov"]) == (0.7, False)

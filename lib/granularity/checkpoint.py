@@ -17,10 +17,16 @@ class CheckpointError(ValueError):
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
-    """Writes one file; a failure leaves the earlier one as it was."""
+    """Writes one file; a failure leaves the earlier one as it was.
+
+    `facts` name the run (`fingerprint`) and its place (`step`).
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with files.whole(path) as part:
-        save_file(tensors, part, metadata={"facts": json.dumps(facts)})
+        try:
+            save_file(tensors, part, metadata={"facts": json.dumps(facts)})
+        except SafetensorError as error:  # its name for a full disk
+            raise OSError(f"{path}: {error}") from error
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -28,9 +34,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {})["facts"])
-    except (SafetensorError, KeyError, ValueError) as error:
+            facts = json.loads((file.metadata() or {}).get("facts", "null"))
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: no whole checkpoint of this project ({error})") from error
+    if not isinstance(facts, dict) or not {"fingerprint", "step"} <= set(facts):
+        raise CheckpointError(f"{path}: tensors without a run's fingerprint and step")
+    return tensors, facts
 
 
 def flat(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

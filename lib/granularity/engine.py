@@ -180,7 +180,7 @@ class Run:
             try:
                 self.bare.load_state_dict(checkpoint.weights(tensors))
                 checkpoint.restore(self.optimiser, tensors)
-            except (RuntimeError, ValueError) as error:
+            except (KeyError, RuntimeError, ValueError) as error:
                 raise CheckpointError(f"{path} is of another network: {error}") from error
             return facts["step"]
         return 0

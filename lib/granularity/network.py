@@ -32,15 +32,20 @@ def build(recipe: Recipe, num_classes: int, seed: int) -> nn.Module:
 
 
 def replace_head(model: nn.Module, recipe: Recipe, num_classes: int) -> None:
-    """A new head: zero weights; bias zero or -ln K; behind a tanh layer where the recipe asks."""
-    width = model.num_features
+    """A new head: zero weights; bias zero or -ln K; behind a tanh layer where the recipe asks.
+
+    Raises ValueError where the network's own last layer is not a linear one.
+    """
+    name = classifier_of(model)
+    found = model.get_submodule(name)
+    if not isinstance(found, nn.Linear):
+        raise ValueError(f"{recipe.model} ends in a {type(found).__name__}, not in a Linear layer")
+    width = found.in_features
     last = nn.Linear(width, num_classes)
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, -math.log(num_classes) if recipe.head_start == "prior" else 0.0)
     tanh = (nn.Linear(width, width), nn.Tanh(), last)
-    model.set_submodule(
-        classifier_of(model), nn.Sequential(*tanh) if recipe.head == "tanh" else last
-    )
+    model.set_submodule(name, nn.Sequential(*tanh) if recipe.head == "tanh" else last)
 
 
 def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -53,10 +58,14 @@ def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     given = {name: value for name, value in weights.items() if not name.startswith(head)}
     if set(own) != set(given):
         raise CheckpointError(f"another network: {sorted(set(own) ^ set(given))[0]} in one only")
+    if "pos_embed" in given and given["pos_embed"].shape[1] != own["pos_embed"].shape[1]:
+        given["pos_embed"] = resample_abs_pos_embed(
+            given["pos_embed"],
+            model.patch_embed.grid_size,
+            num_prefix_tokens=model.num_prefix_tokens,
+        )
     for name, value in given.items():
-        if name == "pos_embed" and value.shape != own[name].shape:
-            size = model.patch_embed.grid_size
-            value = resample_abs_pos_embed(value, size, num_prefix_tokens=model.num_prefix_tokens)
         if value.shape != own[name].shape:
             raise CheckpointError(f"{name} is {tuple(value.shape)}, not {tuple(own[name].shape)}")
+    for name, value in given.items():
         own[name].copy_(value)

@@ -64,6 +64,8 @@ class Recipe:
         for item in fields(self):
             value, wanted = getattr(self, item.name), hints[item.name]
             if item.name == "model_options":
+                if not isinstance(value, Mapping):
+                    raise TypeError(f"{item.name} must be a mapping, not {value!r}")
                 object.__setattr__(self, item.name, dict(value))
                 continue
             if wanted is float and type(value) is int:
@@ -183,10 +185,32 @@ RESNET_SMALL = Recipe(
     augmentation="pad",
 )
 
+# For the toy world: narrower still, three to ten seconds of one core a stage.
+RESNET_TOY = replace(
+    RESNET_SMALL,
+    model_options={"channels": [16, 32, 64, 64], "stem_type": "", "stem_width": 16},
+    batch=64,
+    epochs=8,
+    warmup=20,
+)
+RESNET_TOY_FINETUNE = replace(
+    RESNET_TOY,
+    loss="softmax",
+    head_start="zero",
+    batch=32,
+    epochs=10,
+    rate=0.02,
+    warmup=10,
+)
+RESNET_TOY_SCRATCH = replace(RESNET_TOY_FINETUNE, epochs=40, rate=0.1, warmup=20)
+
 PRESETS = {
     "vit_b16_i21k": VIT_B16_I21K,
     "vit_b16_i1k_scratch": VIT_B16_I1K_SCRATCH,
     "vit_b16_i1k_finetune": VIT_B16_I1K_FINETUNE,
     "resnet34": RESNET34,
     "resnet_small": RESNET_SMALL,
+    "resnet_toy": RESNET_TOY,
+    "resnet_toy_finetune": RESNET_TOY_FINETUNE,
+    "resnet_toy_scratch": RESNET_TOY_SCRATCH,
 }

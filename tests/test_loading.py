@@ -1,0 +1,256 @@
+"""Images on their way: chance depends on seed, epoch, step and image, and labels stay with them."""
+
+import math
+
+import numpy as np
+import pytest
+import tiny_run as runs
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from granularity import engine, loading
+
+CPU = torch.device("cpu")
+IMAGES = 24
+
+
+def pieces(batch=8, steps=range(6), at_once=8, rank=0, world=1, seed=5):
+    return engine.plan(IMAGES, batch, seed, steps, at_once=at_once, rank=rank, world=world)
+
+
+def told(images, train=True, **split):
+    """(step, place) → image and leaf, over all processes of a split."""
+    found = {}
+    for rank in range(split.get("world", 1)):
+        plan = list(pieces(**split | {"rank": rank}))
+        batches = images.batches(iter(plan), train, CPU)
+        for piece, (x, leaf) in zip(plan, batches, strict=True):
+            for row, place in enumerate(piece.places):
+                assert (piece.step, place) not in found
+                found[piece.step, place] = (x[row], int(leaf[row]), int(piece.samples[row]))
+    return found
+
+
+def same(ours, theirs):
+    assert set(ours) == set(theirs)
+    for key, (x, leaf, sample) in ours.items():
+        assert torch.equal(x, theirs[key][0])
+        assert (leaf, sample) == theirs[key][1:]
+
+
+# ----------------------------------------------------------------------------------- in memory
+
+
+def in_memory(augmentation, size=16, flat=False):
+    """Random pixels, or images of one shade that says which image it is; leaf is 100 + image."""
+    recipe = runs.recipe(image_size=size, batch=8, augmentation=augmentation)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (IMAGES, 3, size, size), generator=generator, dtype=torch.uint8)
+    if flat:
+        pixels = (10 * torch.arange(IMAGES, dtype=torch.uint8))[:, None, None, None]
+        pixels = pixels.expand(IMAGES, 3, size, size).contiguous()
+    return loading.Memory(pixels, 100 + torch.arange(IMAGES), recipe)
+
+
+def drawn(step, place, epoch=None):
+    """The five numbers that chance gives to a place of a step, as the room says it draws them."""
+    epoch = step // (IMAGES // 8) if epoch is None else epoch
+    return np.random.default_rng([5, epoch, step, 2]).random((5, 8))[:, place]
+
+
+def by_hand_shifted(image, numbers):
+    """One image at a time: the border mirrored, a window, a mirror."""
+    size = image.shape[-1]
+    reach = size // 8
+    wide = np.pad(image, [(0, 0), (reach, reach), (reach, reach)], mode="reflect")
+    top, left = (int(number * (2 * reach + 1)) for number in numbers[:2])
+    window = wide[:, top : top + size, left : left + size]
+    return window if numbers[2] < 0.5 else window[:, :, ::-1]
+
+
+def by_hand_cropped(image, numbers):
+    """One pixel at a time: the crop's corners, and between four pixels a bilinear mean."""
+    size = image.shape[-1]
+    area, aspect = 0.08 + 0.92 * numbers[0], (4 / 3) ** (2 * numbers[1] - 1)
+    wide, high = min(1, math.sqrt(area * aspect)), min(1, math.sqrt(area / aspect))
+    left = (1 + (2 * numbers[3] - 1)) * (1 - wide) / 2  # as shares of the image's side
+    top = (1 + (2 * numbers[4] - 1)) * (1 - high) / 2
+    crop = np.empty(image.shape)
+    for row in range(size):
+        for column in range(size):
+            across = (column + 0.5) / size if numbers[2] < 0.5 else 1 - (column + 0.5) / size
+            x = np.clip((left + wide * across) * size - 0.5, 0, size - 1)
+            y = np.clip((top + high * (row + 0.5) / size) * size - 0.5, 0, size - 1)
+            x0, y0 = int(x), int(y)
+            x1, y1 = min(x0 + 1, size - 1), min(y0 + 1, size - 1)
+            upper = image[:, y0, x0] * (1 - x + x0) + image[:, y0, x1] * (x - x0)
+            lower = image[:, y1, x0] * (1 - x + x0) + image[:, y1, x1] * (x - x0)
+            crop[:, row, column] = upper * (1 - y + y0) + lower * (y - y0)
+    return crop
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "by_hand", "tolerance"),
+    [("pad", by_hand_shifted, 1e-6), ("crop", by_hand_cropped, 1e-4)],
+)
+def test_a_batch_in_memory_is_augmented_image_by_image(augmentation, by_hand, tolerance):
+    images = in_memory(augmentation)
+    mirrored = 0
+    for (step, place), (x, _, sample) in told(images).items():
+        numbers = drawn(step, place)
+        wanted = by_hand(images.pixels[sample].numpy().astype(float), numbers) / 127.5 - 1
+        np.testing.assert_allclose(x.numpy(), wanted, atol=tolerance)
+        mirrored += numbers[2] >= 0.5
+    assert 12 < mirrored < 36  # of 48
+
+
+def test_without_chance_the_pixels_are_only_normalised():
+    for images, train in ((in_memory("none"), True), (in_memory("crop"), False)):
+        for x, _, sample in told(images, train).values():
+            torch.testing.assert_close(x, images.pixels[sample] / 127.5 - 1)
+            assert x.dtype == torch.float32
+            assert x.min() >= -1 and x.max() <= 1
+
+
+@pytest.mark.parametrize("augmentation", ["pad", "crop", "none"])
+@given(at_once=st.integers(1, 8), world=st.integers(1, 5))
+@settings(max_examples=15, deadline=None)
+def test_in_memory_pieces_and_processes_change_nothing(augmentation, at_once, world):
+    images = in_memory(augmentation)
+    same(told(images, at_once=at_once, world=world), told(images))
+
+
+@pytest.mark.parametrize("augmentation", ["pad", "crop"])
+def test_in_memory_every_step_draws_anew(augmentation):
+    images = in_memory(augmentation)
+    seen = {}
+    for (step, _), (x, _, sample) in told(images).items():
+        seen.setdefault(sample, {})[step] = x
+    assert all(len(times) == 2 for times in seen.values())  # two epochs
+    assert sum(torch.equal(*times.values()) for times in seen.values()) < 4
+
+
+@pytest.mark.parametrize("augmentation", ["pad", "crop", "none"])
+@pytest.mark.parametrize("train", [True, False])
+def test_in_memory_leaves_stay_with_their_images(augmentation, train):
+    for x, leaf, sample in told(in_memory(augmentation, flat=True), train).values():
+        shade = ((x + 1) * 12.75).mean().round()
+        assert leaf == 100 + sample == 100 + shade
+
+
+def test_a_subset_in_memory_holds_its_own_rows():
+    whole = in_memory("none", flat=True)
+    rows = np.array([20, 3, 7, 11, 2, 23, 5, 13])
+    some = loading.Memory(whole.pixels, whole.leaf, whole.recipe, rows=rows)
+    assert len(some) == 8
+    plan = engine.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
+    ((x, leaf),) = some.batches(iter([plan]), train=False, device=CPU)
+    assert leaf.tolist() == [120, 123, 107]
+    assert ((x[:, 0, 0, 0] + 1) * 12.75).round().tolist() == [20, 23, 7]
+
+
+def test_memory_refuses_another_size_and_randaugment():
+    images = in_memory("pad")
+    with pytest.raises(ValueError, match=r"\(16, 16\) pixels in memory, the recipe wants 8"):
+        loading.Memory(images.pixels, images.leaf, runs.recipe(image_size=8))
+    with pytest.raises(ValueError, match="RandAugment"):
+        loading.Memory(
+            images.pixels, images.leaf, runs.recipe(image_size=16, randaugment="rand-m9-n2")
+        )
+
+
+# ---------------------------------------------------------------------------------- from files
+
+
+class Drawn:
+    """Images that are drawn when read: noise, or one shade that says which image it is."""
+
+    def __init__(self, flat=False):
+        self.flat, self.leaf = flat, 100 + np.arange(IMAGES)
+
+    def __len__(self):
+        return IMAGES
+
+    def read(self, index):
+        pixels = np.random.default_rng(int(index)).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        if self.flat:
+            pixels[:] = 10 * index
+        return Image.fromarray(pixels)
+
+
+def from_files(flat=False, workers=0, **changes):
+    recipe = runs.recipe(image_size=16, batch=8, augmentation="crop", **changes)
+    return loading.Files(Drawn(flat), recipe, workers=workers)
+
+
+@pytest.mark.parametrize("randaugment", ["", "rand-m9-n2"])
+def test_from_files_workers_pieces_and_processes_change_nothing(randaugment):
+    plain = told(from_files(randaugment=randaugment))
+    same(told(from_files(randaugment=randaugment, workers=2)), plain)
+    same(told(from_files(randaugment=randaugment), at_once=3, world=2), plain)
+    torch.manual_seed(99)
+    same(told(from_files(randaugment=randaugment)), plain)
+
+
+def test_from_files_a_run_taken_up_again_sees_the_same_images():
+    whole = told(from_files())
+    rest = told(from_files(), steps=range(4, 6))
+    same(rest, {key: value for key, value in whole.items() if key[0] >= 4})
+
+
+def test_from_files_every_epoch_draws_anew():
+    seen = {}
+    for (step, _), (x, _, sample) in told(from_files()).items():
+        seen.setdefault(sample, {})[step] = x
+    assert not any(torch.equal(*times.values()) for times in seen.values())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("train", [True, False])
+def test_from_files_leaves_stay_with_their_images(train, workers):
+    found = told(from_files(flat=True, workers=workers), train)
+    for x, leaf, sample in found.values():
+        assert x.shape == (3, 16, 16)
+        shade = ((x + 1) * 12.75).mean().round()
+        assert leaf == 100 + sample == 100 + shade
+
+
+def test_a_subset_of_files_holds_its_own_rows_and_leaves():
+    recipe = runs.recipe(image_size=16)
+    rows = np.array([20, 3, 7, 11, 2, 23, 5, 13])
+    leaf = np.full(IMAGES, -1)
+    leaf[rows] = np.arange(8)
+    some = loading.Files(Drawn(flat=True), recipe, rows=rows, leaf=leaf)
+    assert len(some) == 8
+    plan = engine.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
+    ((x, found),) = some.batches(iter([plan]), train=False, device=CPU)
+    assert found.tolist() == [0, 5, 2]
+    assert ((x[:, 0, 0, 0] + 1) * 12.75).round().tolist() == [20, 23, 7]
+
+
+def test_evaluation_from_files_takes_the_middle_and_no_chance():
+    recipe = runs.recipe(image_size=20, batch=8)  # images are 20 high and 30 wide
+    found = told(loading.Files(Drawn(), recipe), train=False)
+    for x, _, sample in found.values():
+        middle = np.asarray(Drawn().read(sample))[:, 5:25].transpose(2, 0, 1)
+        np.testing.assert_allclose(x.numpy(), middle / 127.5 - 1, atol=1e-5)
+
+
+def test_an_image_that_cannot_be_read_stops_the_run_with_its_name():
+    class Broken(Drawn):
+        def read(self, index):
+            if index == 17:
+                raise ValueError("n0001/17.JPEG: no whole image")
+            return super().read(index)
+
+    for workers in (0, 2):
+        recipe = runs.recipe(image_size=16, batch=8)
+        with pytest.raises(ValueError, match=r"17\.JPEG"):
+            told(loading.Files(Broken(), recipe, workers=workers))
+
+
+def test_shifts_are_for_images_in_memory():
+    with pytest.raises(ValueError, match="use 'crop'"):
+        told(loading.Files(Drawn(), runs.recipe(image_size=16, augmentation="pad", batch=8)))
