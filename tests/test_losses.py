@@ -1,5 +1,7 @@
 """Index losses against the dense ones, value and gradient."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -98,3 +100,28 @@ def test_a_class_out_of_range_stops():
     targets[2, 0] = CLASSES
     with pytest.raises(RuntimeError):
         losses.sigmoid_cross_entropy(logits, targets)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 70), st.floats(-40, 40))
+@settings(deadline=None)
+def test_the_folded_softplus_keeps_every_digit(seed, classes, middle):
+    generator = torch.Generator().manual_seed(seed)
+    logits = middle + 5 * torch.randn(5, classes, generator=generator)
+    wanted = torch.logaddexp(logits.double(), torch.zeros(())).sum(1)  # torch's softplus cuts at 20
+    torch.testing.assert_close(
+        losses.softplus_sum(logits.double()), wanted, rtol=1e-12, atol=1e-300
+    )
+    found = losses.softplus_sum(logits).double()
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-30)
+
+
+def test_the_folded_softplus_at_the_ends(monkeypatch):
+    monkeypatch.setattr(losses, "CACHED", 40)  # two rows at once
+    logits = torch.zeros(5, 20)
+    logits[1], logits[2], logits[3] = 1e4, -1e4, -math.log(21_843)
+    logits[4, 7] = math.inf
+    found = losses.softplus_sum(logits)
+    wanted = [20 * math.log(2), 2e5, 0, 20 * math.log1p(1 / 21_843), math.inf]
+    assert found.tolist() == pytest.approx(wanted, rel=1e-6)
+    logits[4, 7] = math.nan
+    assert losses.softplus_sum(logits)[4].isnan()
