@@ -5,6 +5,7 @@ Tiny-ImageNet's training images into a source of all 200 classes and a target of
 (ours); `toy` is drawn. A leaf is a synset, and a level's classes come from WordNet.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -82,15 +83,20 @@ def open_sets(
 def root_of(roots: Mapping[str, str], name: str) -> Path:
     """Where a set lies on this machine. Raises KeyError, with the place to get it from."""
     if not roots.get(name):
-        known = data.SOURCES.get(name.replace("-", ""), "no place is known to get it from")
-        raise KeyError(f"no root is given for {name}: {known}")
+        plain = name.replace("-", "")
+        known = [text for key, text in data.SOURCES.items() if plain.startswith(key)]
+        raise KeyError(
+            f"no root is given for {name}. {''.join(known) or 'It is drawn by toy.draw'}"
+        )
     return Path(roots[name])
 
 
 def toy(roots: Mapping[str, str], overlap: str, source_images: int, target_images: int) -> Sets:
     """The drawn world: its target's images are contained in the source, or taken out of it."""
     root = root_of(roots, "toy")
-    return two_sets(root, root, overlap, source_images, target_images)
+    return two_sets(
+        root / "imagenet21k", root / "imagenet1k", overlap, source_images, target_images
+    )
 
 
 def imagenet(
@@ -98,20 +104,22 @@ def imagenet(
 ) -> Sets:
     """The real sets: `roots` has `imagenet21k` and `imagenet1k`, each with `train` (and `val`)."""
     source, target = root_of(roots, "imagenet21k"), root_of(roots, "imagenet1k")
-    return two_sets(source.parent, target.parent, overlap, source_images, target_images)
+    return two_sets(source, target, overlap, source_images, target_images)
 
 
 def two_sets(
     source_root: Path, target_root: Path, overlap: str, source_images: int, target_images: int
 ) -> Sets:
-    """Source and target in folders of their own, `imagenet21k` and `imagenet1k`."""
-    source = opened(str(source_root / "imagenet21k"), "train")
-    target = opened(str(target_root / "imagenet1k"), "train")
-    evaluation = opened(str(target_root / "imagenet1k"), "val")
+    """Source and target in folders of their own, with `train`, and `val` in the target's."""
+    source = opened(str(source_root), "train")
+    target = opened(str(target_root), "train")
+    evaluation = opened(str(target_root), "val")
     rows = some(target, target_images)
     taken = some(source, source_images)
     if overlap == "disjoint":
         taken = taken[~np.isin(source.names[taken], target.names)]
+    else:  # the target's own images first, whatever part of the source is taken
+        taken = np.union1d(taken, np.flatnonzero(np.isin(source.names, target.names[rows])))
     everything = np.arange(len(evaluation))
     return Sets(
         Part(source, taken), Part(target, rows), Part(evaluation, everything), target.classes
@@ -135,7 +143,13 @@ def tiny(roots: Mapping[str, str], overlap: str, source_images: int, target_imag
         parts["source"] if overlap == "disjoint" else np.union1d(parts["source"], parts["target"])
     )
     kept = of_classes(evaluation, np.arange(len(evaluation)), classes)
-    return Sets(Part(images, taken), Part(images, rows), Part(evaluation, kept), classes)
+    alone = splits.drop_twins(images, DUPLICATES)
+    return Sets(
+        Part(images, np.intersect1d(taken, alone)),
+        Part(images, np.intersect1d(rows, alone)),
+        Part(evaluation, kept),
+        classes,
+    )
 
 
 WORLDS = {"toy": toy, "tiny-imagenet-200": tiny, "imagenet": imagenet}
@@ -217,6 +231,39 @@ def loaded(
     return loading.Files(part.images, recipe, part.rows, lookup, workers)
 
 
+def arms(
+    *,
+    level: int | Sequence[int] = (),
+    placebo: int | Sequence[int] = (),
+    baseline: bool = False,
+    finetuning: Mapping | None = None,
+    scratch: Mapping | None = None,
+    **common: object,
+) -> list[dict]:
+    """The arguments of `pretrain`, or with `finetuning` those of `finetune`, for whole arms.
+
+    One arm for each level, one with random ids for each level whose class sizes they copy, and
+    the baseline with its recipe `scratch`. Any of `common` may be a list: all combinations. A
+    recipe may be a list too, to choose from.
+    """
+    kinds = [("level", k) for k in listed(level)] + [("random", k) for k in listed(placebo)]
+    found = [common | {"labels": labels, "level": k} for labels, k in kinds]
+    if finetuning is not None:
+        found = [arm | {"finetuning": finetuning} for arm in found]
+        alone = common | {"labels": "target", "level": 0, "pretraining": {}, "finetuning": scratch}
+        found += [alone] if baseline else []
+    return [
+        dict(zip(arm, combination, strict=True))
+        for arm in found
+        for combination in itertools.product(*map(listed, arm.values()))
+    ]
+
+
+def listed(value: object) -> list:
+    """A list as it is, anything else as the only item of one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def pretrain(
     *,
     world: str = "toy",
@@ -246,7 +293,7 @@ def pretrain(
     done = train.stage(
         recipe,
         loaded(sets.source, recipe, lookup, workers),
-        torch.from_numpy(table),
+        torch.from_numpy(table.copy()),  # the label function keeps its own read-only
         int(table.max()) + 1,
         key=train.key_of("pretrain", recipe.plain(), sets.source.fingerprint, table.tolist(), seed),
         seed=seed,
@@ -293,7 +340,7 @@ def finetune(
     `labels` "target" is the baseline: it has no pretraining, and `finetuning` is its recipe from
     scratch. The pretrained network of the others is the one that `pretrain` makes of the same
     arguments; where it is not there yet it is made.
-    Per-image losses and predictions go to `run_folder/evaluation.npz`.
+    Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels.
     """
     places = {
         "roots": roots,
@@ -341,8 +388,10 @@ def finetune(
         return engine.evaluate(done.model, shown, rows, done.accelerator, recipe)
 
     found, trained = evaluated(sets.evaluation), evaluated(sets.target)
-    if run_folder is not None:
-        train.keep(found, Path(run_folder) / "evaluation.npz")
+    if run_folder is not None and done.accelerator.is_main_process:
+        of_leaf = target_labels(sets.evaluation, sets.classes)[:, 0]
+        found["label"] = of_leaf[sets.evaluation.leaf]
+        train.keep(found, Path(run_folder) / "evaluation.npz", sets.classes)
     return {
         "metrics": train.measured(found, sets.evaluation.leaf)
         | {

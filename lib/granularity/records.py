@@ -14,12 +14,15 @@ import platform
 import subprocess
 import sys
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -186,6 +189,7 @@ def complete(
     *,
     data: Mapping[str, str] | None = None,
     places: Mapping[str, Any] | None = None,
+    writes: bool = True,
 ) -> list[dict]:
     """Makes the runs `entry(**setting)` that `folder` lacks; returns the records of all, in order.
 
@@ -194,7 +198,8 @@ def complete(
     `data` names what the runs read (`{"name": …, "fingerprint": …}`) where that is not an argument.
     `places` are arguments that say where things lie on this machine and change no number: they are
     given to every run and stand in no record. An entry with a parameter `run_folder` is told the
-    folder of its record.
+    folder of its record. Of several processes that make a run together one `writes`; the others
+    only do their share, and return nothing.
     Raises RecordError for two equal settings and for a broken record that stands in the way.
     """
     folder, started = Path(folder), time.time()
@@ -205,12 +210,22 @@ def complete(
         raise RecordError(f"the setting {twice} is asked for twice")
     paths = [folder / key / "record.json" for key in keys]
     missing = [not path.exists() for path in paths]
-    bar = tqdm(total=len(paths), initial=len(paths) - sum(missing), desc=name_of(entry), unit="run")
+    bar = tqdm(
+        total=len(paths),
+        initial=len(paths) - sum(missing),
+        desc=name_of(entry),
+        unit="run",
+        disable=not writes,
+    )
     for path, key, setting, wanted in zip(paths, keys, settings, missing, strict=True):
-        if wanted:
+        if wanted and writes:
             make(path, key, entry, setting, data, places or {})
-            bar.update()
+        elif wanted:
+            entry(**setting, **(places or {}))
+        bar.update(wanted)
     bar.close()
+    if not writes:
+        return []
     made = [read(path) for path in paths]
     kind = f"contents of {kind_of(entry)}"
     write(folder / "record.json", kind=kind, metrics={}, started=started, runs=keys)
@@ -257,6 +272,11 @@ def collect(path: Path | str) -> list[dict]:
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+    return list(in_folders(path).values())
+
+
+def in_folders(path: Path) -> dict[Path, dict]:
+    """The runs that tables of contents below a folder list: file → record, in their order."""
     found = [(file, read(file)) for file in sorted(path.rglob("record.json"))]
     contents = [(file, record) for file, record in found if "runs" in record]
     if not contents:
@@ -270,11 +290,40 @@ def collect(path: Path | str) -> list[dict]:
     ]
     if missing:
         raise RecordError(f"{missing[0]} is missing, though the table of contents lists it")
-    return [
-        listed[listing.parent / run / "record.json"]
-        for listing, record in contents
-        for run in record["runs"]
+    files_of = [
+        listing.parent / run / "record.json" for listing, r in contents for run in r["runs"]
     ]
+    return {file: listed[file] for file in files_of}
+
+
+def arrays(path: Path | str, name: str = "evaluation") -> dict[str, dict[str, np.ndarray]]:
+    """The arrays that runs keep beside their records, by the runs' fingerprints.
+
+    `path` is what `table` takes: below a folder they lie in each run's `<name>.npz`, beside a
+    published file in one `.npz` of its name. A run that has none is left out. Raises RecordError,
+    naming the file, for one that is broken.
+    """
+    path = Path(path)
+    if path.is_file():
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key, values in opened(path.with_suffix(".npz")).items():
+            run, file, array = key.split("/")
+            if file == name:
+                found.setdefault(run, {})[array] = values
+        return found
+    runs = {r["fingerprint"]: f.with_name(f"{name}.npz") for f, r in in_folders(path).items()}
+    return {run: opened(file) for run, file in runs.items() if file.exists()}
+
+
+def opened(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of one file; none where there is no file."""
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RecordError(f"{file}: no whole file of arrays ({error})") from error
 
 
 def table(*paths: Path | str) -> pd.DataFrame:
@@ -303,12 +352,24 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
 def publish(folders: Sequence[Path | str], file: Path | str) -> int:
     """Writes the runs of `folders` into one `.jsonl` file, a record a line; returns how many.
 
+    What they keep in arrays goes beside it, into one `.npz` file (see `arrays`).
     Raises RecordError for a run of uncommitted code: nobody could find what made its numbers.
     """
     runs = [record for folder in folders for record in collect(folder)]
     for record in runs:
         if record["made_by"]["git"]["dirty"] is not False:
             raise RecordError(f"run {record['fingerprint']} was made by code that is not committed")
+    kept = {
+        f"{run}/evaluation/{name}": values
+        for folder in folders
+        for run, found in arrays(folder).items()
+        for name, values in found.items()
+    }
+    beside = Path(file).with_suffix(".npz")
+    beside.unlink(missing_ok=True)
+    if kept:
+        with files.whole(beside) as part, part.open("wb") as stream:
+            np.savez_compressed(stream, **kept)
     files.write(Path(file), "".join(json.dumps(record) + "\n" for record in runs))
     return len(runs)
 

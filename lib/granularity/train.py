@@ -9,8 +9,12 @@ arguments), `places` (arguments that say where things lie on this machine) and `
 
 import argparse
 import importlib
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,9 @@ from torch import Tensor, nn
 
 from granularity import checkpoint, engine, files, network, records, source
 from granularity.recipe import Recipe
+
+# What makes a stage's numbers: training, and how an image is decoded and augmented.
+CODE = ("granularity.train", "granularity.loading", "granularity.images")
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,8 @@ class Trained:
 
 
 def key_of(*parts: object) -> str:
-    """The fingerprint of a stage: what it is made of, and the code that trains."""
-    return records.digest([*parts, source.fingerprint("granularity.train")])
+    """The fingerprint of a stage: what it is made of, and the code that trains and shows images."""
+    return records.digest([*parts, *(source.fingerprint(module) for module in CODE)])
 
 
 def stage(
@@ -89,6 +96,7 @@ def stage(
     )
     if accelerator.is_main_process:
         files.write(run.folder / "done", key)
+    accelerator.wait_for_everyone()  # the next stage may look for that mark
     return Trained(model, accelerator, key, run.folder, curves, time.monotonic() - begun)
 
 
@@ -114,22 +122,23 @@ def measured(found: Mapping[str, np.ndarray], classes: np.ndarray) -> dict[str, 
     }
 
 
-def keep(found: Mapping[str, np.ndarray], path: Path) -> None:
-    """Per-image losses, predictions and ranks, in the images' order, as a small array file."""
-    kinds = {"loss": np.float16, "prediction": np.int32, "rank": np.uint16}
+def keep(found: Mapping[str, np.ndarray], path: Path, classes: Sequence[str]) -> None:
+    """Per-image losses, predictions, ranks and labels, and the classes that these number."""
+    kinds = {"loss": np.float16, "prediction": np.int32, "rank": np.uint16, "label": np.int32}
     small = {name: found[name].clip(max=60_000).astype(kind) for name, kind in kinds.items()}
     with files.whole(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **small)
+        np.savez_compressed(file, **small, classes=np.array(classes))
 
 
 def main() -> None:
     """Runs a job file; with several processes every one works, and the first writes records."""
     parser = argparse.ArgumentParser(prog="python -m granularity.train", description=__doc__)
     parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
-    run_job(yaml.safe_load(parser.parse_args().job.read_text(encoding="utf-8")))
+    job = yaml.safe_load(parser.parse_args().job.read_text(encoding="utf-8"))
+    run_job(job, writes=os.environ.get("RANK", "0") == "0")  # accelerate numbers its processes so
 
 
-def run_job(job: Mapping[str, Any]) -> None:
+def run_job(job: Mapping[str, Any], writes: bool = True) -> None:
     """Completes the runs of a job. Raises ValueError for a field too many or too few."""
     wanted = {"entry", "settings", "places", "folder"}
     if set(job) - {"data"} != wanted:
@@ -137,8 +146,65 @@ def run_job(job: Mapping[str, Any]) -> None:
     module, _, function = job["entry"].partition(":")
     entry = getattr(importlib.import_module(module), function)
     records.complete(
-        job["folder"], entry, job["settings"], data=job.get("data"), places=job["places"]
+        job["folder"],
+        entry,
+        job["settings"],
+        data=job.get("data"),
+        places=job["places"],
+        writes=writes,
     )
+
+
+def launch(
+    folder: Path | str,
+    entry: Callable,
+    settings: Sequence[Mapping[str, Any]],
+    *,
+    places: Mapping[str, Any],
+    processes: int,
+) -> None:
+    """Makes the runs in `processes` processes that accelerate starts, and shows their log.
+
+    The job is `folder/job.yaml`, the log `folder/job.log`. With one process nothing is done: the
+    caller completes the runs itself, as it does afterwards with several, to find them all there.
+    Raises RuntimeError, with the end of the log, where the processes fail.
+    """
+    if processes == 1:
+        return
+    folder = Path(folder)
+    job = {
+        "entry": records.name_of(entry),
+        "settings": [dict(setting) for setting in settings],
+        "places": dict(places),
+        "folder": str(folder),
+    }
+    files.write(folder / "job.yaml", yaml.safe_dump(job, allow_unicode=True))
+    call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+    # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
+    call += ["--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]
+    call += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    call += ["-m", "granularity.train", str(folder / "job.yaml")]
+    log = folder / "job.log"
+    with log.open("w", encoding="utf-8") as told:
+        child = subprocess.Popen(call, stdout=told, stderr=told, start_new_session=True)
+        try:
+            follow(child, log)
+        finally:
+            if child.poll() is None:  # this process was interrupted: so are those
+                os.killpg(child.pid, signal.SIGTERM)
+                child.wait()
+    if child.returncode:
+        end = log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        raise RuntimeError(f"{processes} processes ended with {child.returncode}; {log}: …{end}")
+
+
+def follow(child: subprocess.Popen, log: Path, every: float = 0.5) -> None:
+    """Prints what a process writes to its log, until it ends."""
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        while child.poll() is None:
+            time.sleep(every)
+            print(lines.read(), end="", flush=True)
+        print(lines.read(), end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,179 @@
+"""Where do fine labels gain: on the images that are hard, or on all alike? (Claim C9.)
+
+Hardness has to be judged by somebody, and every judge that stands nearer to one of two compared
+arms makes an effect by itself: what the judge gets wrong by chance or by its kind is called hard,
+and the other arm, which errs elsewhere, gains there. So the judges here are runs of other seeds, as
+many of one arm as of the other; and beside each gain stand a null (two runs of one arm) and a
+placebo (random ids). All of this is ours: the paper states the claim and shows no such figure.
+
+A run is a dict with the arrays `loss` and `rank` (0: right), one number an evaluation image.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from granularity import records
+from granularity.analysis import Unfit
+
+FIFTHS = 5
+KIND = "hardness.split"  # what a row of the table is called, as a record would be
+REFERENCE = "baseline"
+JUDGES = ("baseline", "leaf")
+SAME = ("world", "overlap", "source_images", "target_images", "held_out")  # within one comparison
+
+Runs = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]  # arm → seed → arrays
+
+
+def standing(losses: np.ndarray) -> np.ndarray:
+    """Each image's place in one run's order of losses, in (0, 1); equal losses share a place.
+
+    Places and not losses are averaged over judges, so that none speaks louder than another.
+    """
+    _, place, counts = np.unique(losses, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return ((last - counts + last) / 2 / len(losses))[place]
+
+
+def hardness(runs: Runs, judges: Sequence[str], without: Collection[int]) -> np.ndarray:
+    """The mean standing of each image among runs of the arms `judges`, (N,).
+
+    Seeds in `without` do not judge, and of the others only those that every one of these arms has,
+    so that each arm has equally many voices. Raises Unfit where none is left.
+    """
+    seeds = set.intersection(*(set(runs.get(arm, {})) for arm in judges)) - set(without)
+    if not seeds:
+        raise Unfit(f"no further seed of {' and '.join(judges)} to judge by")
+    voices = [standing(runs[arm][seed]["loss"]) for arm in judges for seed in sorted(seeds)]
+    return np.mean(voices, axis=0)
+
+
+def fifths(hardness: np.ndarray) -> np.ndarray:
+    """0 for the easiest fifth of the images to 4 for the hardest, in sizes that differ by one."""
+    order = np.argsort(hardness, kind="stable")
+    group = np.empty(len(order), int)
+    group[order] = np.arange(len(order)) * FIFTHS // len(order)
+    return group
+
+
+def gains(
+    reference: Mapping[str, np.ndarray], compared: Mapping[str, np.ndarray], group: np.ndarray
+) -> tuple[list[float], float]:
+    """By how much the second run errs less than the first: in each fifth, and the effect.
+
+    The effect is the gain on the hardest 40 % minus that on the easiest 40 %.
+    """
+    gain = (reference["rank"] > 0).astype(float) - (compared["rank"] > 0)
+    effect = gain[group >= 3].mean() - gain[group <= 1].mean()
+    return [float(gain[group == fifth].mean()) for fifth in range(FIFTHS)], float(effect)
+
+
+def split(
+    runs: Runs, compared: str, reference: str = REFERENCE, judges: Sequence[str] = JUDGES
+) -> pd.DataFrame:
+    """One row a seed: the gain of an arm over the reference, by hardness.
+
+    An arm is compared with the reference of the same seed, and the reference with itself (the null)
+    of the next seed, in a circle. For each seed neither it nor the next one judges, so that effect,
+    placebo and null see the images in one and the same order. Raises Unfit below three seeds.
+    """
+    seeds = sorted(set(runs.get(reference, {})) & set(runs.get(compared, {})))
+    if len(seeds) < 3:
+        raise Unfit(
+            f"{compared} against {reference}: {len(seeds)} seeds, and a judge of other seeds"
+            " takes three at least"
+        )
+    rows = []
+    for seed, following in zip(seeds, seeds[1:] + seeds[:1], strict=True):
+        group = fifths(hardness(runs, judges, {seed, following}))
+        other = runs[reference][following if compared == reference else seed]
+        by_fifth, effect = gains(other, runs[compared][seed], group)
+        wrong = other["rank"] > 0
+        rows.append(
+            {
+                "seed": seed,
+                "reference": reference,
+                "compared": compared,
+                "judge": " and ".join(judges),
+                "extra_gain_on_hard": effect,
+                **{f"gain_{fifth + 1}": by_fifth[fifth] for fifth in range(FIFTHS)},
+                **{f"error_{f + 1}": float(wrong[group == f].mean()) for f in range(FIFTHS)},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# ------------------------------------------------------------------------------- from records
+
+
+def arm_of(labels: str, level: int) -> str:
+    """`baseline`, `leaf`, `level 4`, `random` or, at another level's class sizes, `random 4`."""
+    if labels == "target":
+        return "baseline"
+    if labels == "level":
+        return "leaf" if level == 0 else f"level {level}"
+    return "random" if level == 0 else f"random {level}"
+
+
+def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
+    """The arrays of runs, arm → seed → arrays. Raises Unfit where an arm has a seed twice."""
+    found: dict[str, dict[int, Mapping[str, np.ndarray]]] = {}
+    for run in table.drop_duplicates("fingerprint").itertuples():
+        seeds = found.setdefault(arm_of(run.labels, run.level), {})
+        if run.seed in seeds:
+            raise Unfit(f"arm '{arm_of(run.labels, run.level)}' has seed {run.seed} twice")
+        if run.fingerprint in arrays:
+            seeds[run.seed] = arrays[run.fingerprint]
+    return found
+
+
+def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """What to compare, as (compared, reference, judges), as far as there are such arms.
+
+    First the three that the claim's rule reads; then the same under a judge of a third kind, the
+    coarsest level; the placebo under a judge that favours neither of its own two arms; and leaf
+    labels against the coarsest level.
+    """
+    levels = sorted((arm for arm in arms if arm.startswith("level ")), key=lambda a: int(a[6:]))
+    found = [(arm, REFERENCE, JUDGES) for arm in ("leaf", "random", REFERENCE)]
+    found += [(arm, REFERENCE, (levels[-1],)) for arm in ("leaf", "random", REFERENCE) if levels]
+    found += [("random", REFERENCE, (REFERENCE, "random"))]
+    found += [("leaf", levels[-1], (levels[-1], "leaf"))] if levels else []
+    return [
+        (compared, reference, judges)
+        for compared, reference, judges in found
+        if {compared, reference, *judges} <= set(arms)
+    ]
+
+
+def table(path: Path | str, **where: object) -> pd.DataFrame:
+    """All splits that the finetuned runs of a folder or a published file allow; it may be empty.
+
+    One row a seed and contrast, with the columns of `split`, those that the compared runs share,
+    `training_error` of the compared run and `kind` "hardness.split", as the rule of claim C9 reads
+    them. `where` are values of columns that the runs must have, so that one recipe is left.
+    Raises Unfit, naming the arm, where an arm still has a seed twice.
+    """
+    runs = records.table(path)
+    runs = runs[runs["kind"] == "imagenet.finetune"]
+    for column, value in where.items():
+        runs = runs[[found == value for found in runs[column]]]
+    arrays, made = records.arrays(path), []
+    for shared, cell in runs.groupby(list(SAME), dropna=False):
+        arms = by_arm(cell, arrays)
+        trained = {
+            (arm_of(run.labels, run.level), run.seed): run.training_error
+            for run in cell.itertuples()
+        }
+        for compared, reference, judges in contrasts(arms):
+            try:
+                rows = split(arms, compared, reference, judges)
+            except Unfit:
+                continue  # too few seeds yet: the rule then says "not run"
+            rows["training_error"] = [trained[compared, seed] for seed in rows["seed"]]
+            made.append(rows.assign(**dict(zip(SAME, shared, strict=True))))
+    if not made:
+        return pd.DataFrame(columns=["seed", "reference", "compared", "judge", "kind"])
+    return pd.concat(made, ignore_index=True).assign(kind=KIND)

@@ -1,0 +1,241 @@
+"""Gains by hardness: by hand, and in a simulated world where an unfair judge sees an effect."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from granularity import claims, hardness, records, verdicts
+from granularity.analysis import Unfit, interval
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(losses, wrong=()):
+    rank = np.zeros(len(losses), int)
+    rank[list(wrong)] = 3
+    return {"loss": np.array(losses, float), "rank": rank}
+
+
+# ------------------------------------------------------------------------------------ by hand
+
+
+def test_standings_share_a_place_where_losses_are_equal():
+    found = hardness.standing(np.array([0.5, 0.1, 0.5, 2.0]))
+    assert found.tolist() == [0.5, 0.125, 0.5, 0.875]
+
+
+@given(arrays(float, st.integers(1, 40), elements=st.floats(0, 50)))
+def test_standings_lie_around_a_half_and_keep_the_order(losses):
+    found = hardness.standing(losses)
+    assert found.mean() == pytest.approx(0.5)
+    assert (np.diff(found[np.argsort(losses, kind="stable")]) >= 0).all()
+
+
+@given(arrays(float, st.integers(5, 60), elements=st.floats(0, 1)))
+def test_fifths_are_equal_in_size_and_rising(values):
+    group = hardness.fifths(values)
+    sizes = np.bincount(group, minlength=5)
+    assert sizes.max() - sizes.min() <= 1
+    assert max(values[group == 0]) <= min(values[group == 4])
+
+
+# Ten images, hardest last: every judge agrees on the order, so the fifths are pairs of images.
+ORDER = np.arange(10.0)
+TABLE = {
+    "baseline": {0: run(ORDER, (6, 8, 9)), 1: run(ORDER, (7, 8, 9)), 2: run(ORDER, (8, 9))},
+    "leaf": {0: run(ORDER, (9,)), 1: run(ORDER, (0, 9)), 2: run(ORDER)},
+    "random": {0: run(ORDER, (1, 6, 8, 9)), 1: run(ORDER, (7, 8, 9)), 2: run(ORDER, (8, 9))},
+}
+
+
+def test_a_table_computed_by_hand():
+    leaf = hardness.split(TABLE, "leaf")
+    assert leaf["seed"].tolist() == [0, 1, 2]
+    profile = leaf[[f"gain_{n}" for n in range(1, 6)]].to_numpy()
+    # seed 0: image 6 gained, and 8; seed 1: image 0 lost, 7 and 8 gained; seed 2: 8 and 9 gained
+    wanted = [[0, 0, 0, 0.5, 0.5], [-0.5, 0, 0, 0.5, 0.5], [0, 0, 0, 0, 1]]
+    assert profile.tolist() == wanted
+    assert leaf["extra_gain_on_hard"].tolist() == [0.5, 0.75, 0.5]
+    assert leaf[["error_4", "error_5"]].to_numpy().tolist() == [[0.5, 1], [0.5, 1], [0, 1]]
+    placebo = hardness.split(TABLE, "random")["extra_gain_on_hard"]
+    assert placebo.tolist() == [0.25, 0, 0]  # in seed 0 it loses an easy image
+    null = hardness.split(TABLE, "baseline")  # seed 0 against 1, 1 against 2, 2 against 0
+    assert null["extra_gain_on_hard"].tolist() == [0, -0.25, 0.25]
+
+
+def test_a_judge_is_of_other_seeds_and_equally_many_of_each_arm():
+    flipped = run(-ORDER)
+    runs = {
+        "baseline": {0: flipped, 1: flipped, 2: run(ORDER), 3: flipped},
+        "leaf": {0: flipped, 1: flipped, 2: run(ORDER)},
+    }
+    # of the seeds besides 0 and 1 only 2 has both arms: baseline's seed 3 has no voice
+    found = hardness.hardness(runs, ("baseline", "leaf"), {0, 1})
+    assert found.tolist() == hardness.standing(ORDER).tolist()
+    with pytest.raises(Unfit, match="no further seed of baseline and leaf"):
+        hardness.hardness(runs, ("baseline", "leaf"), {0, 1, 2})
+
+
+def test_two_seeds_are_too_few():
+    two = {arm: {s: seeds[s] for s in (0, 1)} for arm, seeds in TABLE.items()}
+    with pytest.raises(Unfit, match="2 seeds"):
+        hardness.split(two, "leaf")
+
+
+# ---------------------------------------------------------------------- regression to the mean
+
+
+def world(arms, seeds=8, images=1500, seed=0):
+    """Arms that are equally good: each has images that are hard to its kind, and runs have luck."""
+    chance = np.random.default_rng(seed)
+    difficulty = chance.normal(0, 1, images)
+    runs = {}
+    for arm in arms:
+        own = chance.normal(0, 0.7, images)
+        runs[arm] = {}
+        for s in range(seeds):
+            score = difficulty + own + chance.normal(0, 0.7, images)
+            runs[arm][s] = {"loss": np.exp(score), "rank": (score > 0.5).astype(int)}
+    return runs
+
+
+def effects(compared, judges, reference="baseline", worlds=12):
+    arms = ("baseline", "leaf", "random", "level 4")
+    found = [
+        hardness.split(world(arms, seed=s), compared, reference, judges) for s in range(worlds)
+    ]
+    return [table["extra_gain_on_hard"].mean() for table in found]
+
+
+def test_an_even_judge_sees_no_effect_where_there_is_none():
+    for compared, judges in (
+        ("leaf", hardness.JUDGES),
+        ("baseline", hardness.JUDGES),  # the null
+        ("leaf", ("level 4",)),  # a judge of a third kind
+        ("random", ("baseline", "random")),  # the placebo under its own even judge
+    ):
+        mean, low, high = interval(effects(compared, judges))
+        assert abs(mean) < 0.015 and low < 0.005 and high > -0.005, (compared, judges)
+
+
+def test_a_judge_of_one_arm_makes_an_effect_by_itself():
+    """Why the rule is as it is: the same worlds, hardness judged by baseline runs alone."""
+    assert min(effects("leaf", ("baseline",))) > 0.05
+    assert max(effects("leaf", ("leaf",))) < -0.05
+
+
+def test_the_placebo_is_not_helped_by_the_claims_judge():
+    """Half of the voices are the baseline's and none the placebo's: it errs against the claim."""
+    assert (
+        0.01
+        < np.mean(effects("random", hardness.JUDGES))
+        < np.mean(effects("random", ("baseline",)))
+    )
+
+
+def test_a_run_must_not_judge_itself():
+    """The null with a judge that contains one of the two: a large effect out of nothing."""
+    runs = world(("baseline",))["baseline"]
+    found = []
+    for seed in range(8):
+        following = (seed + 1) % 8
+        group = hardness.fifths(hardness.standing(runs[following]["loss"]))
+        found.append(hardness.gains(runs[following], runs[seed], group)[1])
+    assert min(found) > 0.1
+
+
+def test_a_true_effect_is_seen():
+    runs = world(("baseline", "leaf"))
+    for arrays_ in runs["leaf"].values():
+        hard = np.flatnonzero(arrays_["rank"])
+        arrays_["rank"][hard[::3]] = 0  # a third of what it got wrong is right now
+    mean, low, _ = interval(hardness.split(runs, "leaf")["extra_gain_on_hard"])
+    assert low > 0.05 and mean > 0.1
+
+
+# ----------------------------------------------------------------------------- records, claims
+
+
+def written(folder, seeds=8, gain=0.0, **changes):
+    """Records and arrays as finetuned runs leave them."""
+    arms = {"baseline": ("target", 0), "leaf": ("level", 0), "random": ("random", 0)}
+    arms["level 9"] = ("level", 9)
+    runs, keys = world(arms, seeds=seeds, images=300), []
+    for arm, (labels, level) in arms.items():
+        for seed in range(seeds):
+            found, key = runs[arm][seed], f"{arm} {seed}".replace(" ", "-")
+            if arm == "leaf":
+                wrong = np.flatnonzero(found["rank"])
+                found["rank"][wrong[: int(gain * len(wrong))]] = 0
+            place = {"world": "tiny-imagenet-200", "overlap": "contained", "held_out": False}
+            place |= {"source_images": 0, "target_images": 100} | changes
+            records.write(
+                folder / key / "record.json",
+                kind="imagenet.finetune",
+                fingerprint=key,
+                arguments={"labels": labels, "level": level, "seed": seed, **place},
+                metrics={"error": float((found["rank"] > 0).mean()), "training_error": 0.01},
+            )
+            np.savez(folder / key / "evaluation.npz", **found)
+            keys.append(key)
+    records.write(folder / "record.json", kind="contents of x", metrics={}, runs=keys)
+
+
+def rule():
+    book = claims.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
+    return book.claims["C9"].rule("tiny")
+
+
+def test_the_rule_of_c9_reads_the_table(tmp_path):
+    written(tmp_path, gain=0.6)
+    table = hardness.table(tmp_path)
+    assert set(table["kind"]) == {rule().records}
+    assert verdicts.verdict(rule(), table, "tiny").word == "reproduced"
+    assert verdicts.verdict(rule(), table, "smoke").word == "machinery only"
+    none = tmp_path / "none"
+    written(none, gain=0.0)
+    assert verdicts.verdict(rule(), hardness.table(none), "tiny").word != "reproduced"
+    half = tmp_path / "half"
+    written(half, gain=0.6, overlap="disjoint")
+    assert verdicts.verdict(rule(), hardness.table(half), "tiny").word == "not run"
+
+
+def test_other_columns_of_the_table_are_those_of_the_runs(tmp_path):
+    written(tmp_path, seeds=3)
+    table = hardness.table(tmp_path)
+    assert set(table["target_images"]) == {100}
+    judges = {("leaf", "baseline and leaf"), ("leaf", "level 9"), ("random", "baseline and random")}
+    assert judges <= set(zip(table["compared"], table["judge"], strict=True))
+    assert not table.duplicated(["seed", "compared", "reference", "judge"]).any()
+
+
+def test_too_few_seeds_give_an_empty_table(tmp_path):
+    written(tmp_path, seeds=2)
+    assert hardness.table(tmp_path).empty
+    assert verdicts.verdict(rule(), hardness.table(tmp_path), "tiny").word == "not run"
+
+
+def test_a_seed_twice_in_an_arm_is_refused(tmp_path):
+    written(tmp_path, seeds=3)
+    record = records.read(tmp_path / "leaf-0" / "record.json")
+    records.write(
+        tmp_path / "other" / "record.json",
+        kind=record["kind"],
+        metrics=record["metrics"],
+        arguments=record["arguments"] | {"finetuning": {"rate": 1}},
+        fingerprint="other",
+    )
+    listed = [*records.read(tmp_path / "record.json")["runs"], "other"]
+    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=listed)
+    with pytest.raises(Unfit, match="'leaf' has seed 0 twice"):
+        hardness.table(tmp_path)
+
+
+def test_arms_have_names():
+    named = [("target", 0), ("level", 0), ("level", 4), ("random", 0), ("random", 9)]
+    wanted = ["baseline", "leaf", "level 4", "random", "random 9"]
+    assert [hardness.arm_of(*arm) for arm in named] == wanted
