@@ -107,7 +107,7 @@ def test_a_class_out_of_range_stops():
 def test_the_folded_softplus_keeps_every_digit(seed, classes, middle):
     generator = torch.Generator().manual_seed(seed)
     logits = middle + 5 * torch.randn(5, classes, generator=generator)
-    wanted = torch.logaddexp(logits.double(), torch.zeros(())).sum(1)  # torch's softplus cuts at 20
+    wanted = torch.logaddexp(logits.double(), torch.zeros(())).sum(1)  # softplus is x above 20
     torch.testing.assert_close(
         losses.softplus_sum(logits.double()), wanted, rtol=1e-12, atol=1e-300
     )

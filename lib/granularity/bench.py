@@ -85,9 +85,11 @@ def loss(
     classes: int = 21_843,
     labels: int = 2,
     repeats: int = 10,
+    threads: int = 1,
     device: str = "cpu",
 ) -> dict:
     """Time of loss and gradient from given logits and labels, and peak memory, on both ways."""
+    torch.set_num_threads(threads)
     logits, targets = drawn(images, classes, labels, seed, device)
     found = {kind: [] for kind in LOSSES}
     for turn in range(repeats + 2):
@@ -138,21 +140,25 @@ def training(
     seed: int,
     preset_name: str = "resnet_small",
     batch: int = 64,
-    steps: int = 12,
+    steps: int = 25,
+    turns: int = 3,
     classes: int = 10,
     images: int = 256,
-    pixels: int = 64,
+    pixels: int = 256,
     workers: int = 0,
+    threads: int = 1,
     device: str = "cpu",
 ) -> dict:
     """Images a second of our step, loader and whole loop, and of timm's, on the same JPEG files.
 
-    The whole loop is all of `steps`, from the first image asked for to the last step's end. Ours
-    writes its log and its last checkpoint in that time. Raises ValueError for a device that is not
-    there.
+    A step is training on a batch that is there already. The whole loop is all of a run, from
+    setting it up to its end, with our log and last checkpoint. Each number is a median over
+    `turns`, in which the two sides take turns in going first. `threads`: of torch on a CPU; where
+    other programs work too, one is steadier than all. Raises ValueError for a missing device.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', and torch sees no GPU here")
+    torch.set_num_threads(threads)
     recipe = preset(preset_name, batch=batch, steps=steps, epochs=0, warmup=2, augmentation="crop")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -161,21 +167,27 @@ def training(
             side(recipe, folder, classes, workers, device, seed) for side in (Ours, Timms)
         )
         held = next(ours.loader())
-        rates = {}
-        for name, call in {
-            "loader": lambda side: sum(len(x) for x, _ in side.loader()),
-            "step": lambda side: side.train(held),
-            "loop": lambda side: side.train(None),
-        }.items():
-            for turn in range(2):  # the first is the warm-up of both
-                for side in (ours, theirs) if turn % 2 else (theirs, ours):
+        seconds = {f"{side.name}_{kind}": [] for side in (ours, theirs) for kind in KINDS}
+        for turn in range(turns + 1):
+            for side in (ours, theirs) if turn % 2 else (theirs, ours):
+                for kind, call in (
+                    ("loader", lambda side=side: sum(len(x) for x, _ in side.loader())),
+                    ("step", lambda side=side: side.train(held)),
+                    ("loop", lambda side=side: side.train(None)),
+                ):
                     with timed(device) as clock:
-                        call(side)
-                    rates[f"{side.name}_{name}"] = batch * steps / clock.seconds
+                        inner = call()
+                    if turn:  # the first one warms both up
+                        taken = inner if kind == "step" else clock.seconds
+                        seconds[f"{side.name}_{kind}"].append(taken)
+        rates = {name: batch * steps / statistics.median(all_) for name, all_ in seconds.items()}
         share = lookup_seconds(ours.labels, held[1]) * rates["ours_step"] / batch
         work = 3 * flops(ours.model, recipe.image_size, device)
     rate = matrix_rate(recipe.precision, device)
-    ratios = {f"{kind}_ratio": rates[f"ours_{kind}"] / rates[f"timm_{kind}"] for kind in KINDS}
+    ratios = {}
+    for kind in KINDS:
+        pairs = zip(seconds[f"timm_{kind}"], seconds[f"ours_{kind}"], strict=True)
+        ratios[f"{kind}_ratio"] = statistics.median(timm / ours for timm, ours in pairs)
     return {
         "metrics": rates
         | ratios
@@ -213,14 +225,16 @@ class Ours:
         )
         return self.images.batches(plan, train=True, device=self.accelerator.device)
 
-    def train(self, held: tuple[Tensor, Tensor] | None) -> None:
-        """A whole run, on one held batch or from files."""
+    def train(self, held: tuple[Tensor, Tensor] | None) -> float:
+        """A whole run, on one held batch or from files; the seconds of its steps, by its log."""
         self.runs += 1
         optimiser = engine.optimiser_of(self.model, self.recipe)
         parts = self.accelerator.prepare(self.model, optimiser)
         run = engine.Run(self.folder / f"run{self.runs}", "bench", *parts, self.accelerator)
         images = self.images if held is None else Held(held, len(self.images))
-        engine.fit(run, self.recipe, images, self.labels, seed=self.seed)
+        log = engine.fit(run, self.recipe, images, self.labels, seed=self.seed)
+        made = np.diff([0, *log["step"]]) * self.recipe.batch
+        return float((made / log["images_per_second"]).sum())
 
 
 class Timms:
@@ -243,8 +257,8 @@ class Timms:
             scale=(0.08, 1.0),
             color_jitter=0.0,
             interpolation="bicubic",
-            mean=loading.MEAN,
-            std=loading.DEVIATION,
+            mean=timm.data.IMAGENET_INCEPTION_MEAN,
+            std=timm.data.IMAGENET_INCEPTION_STD,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device == "cuda",
@@ -261,8 +275,11 @@ class Timms:
                 if made == self.recipe.steps:
                     return
 
-    def train(self, held: tuple[Tensor, Tensor] | None) -> None:
-        """A whole run; the loss of every step is read back, and its mean kept, as timm does it."""
+    def train(self, held: tuple[Tensor, Tensor] | None) -> float:
+        """A whole run; the seconds of its steps.
+
+        The loss of every step is read back, and its mean kept, as timm does it.
+        """
         recipe, model = self.recipe, self.model
         optimiser = create_optimizer_v2(
             model,
@@ -279,6 +296,7 @@ class Timms:
             loss_of = timm.loss.BinaryCrossEntropy(smoothing=0.0, sum_classes=True)
         mean = AverageMeter()
         model.train()
+        begun = time.perf_counter()
         batches = self.loader() if held is None else (held for _ in range(recipe.steps))
         for step, (x, target) in enumerate(batches):
             if recipe.channels_last:
@@ -294,6 +312,7 @@ class Timms:
             optimiser.zero_grad()
             mean.update(loss.item(), len(x))
             schedule.step_update(step + 1, metric=mean.avg)
+        return time.perf_counter() - begun
 
 
 def accelerator_of(recipe: Recipe, device: str) -> Accelerator:
