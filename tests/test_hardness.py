@@ -86,6 +86,16 @@ def test_two_seeds_are_too_few():
         hardness.split(two, "leaf")
 
 
+def test_gains_of_classes_by_hand():
+    labelled = {"label": np.arange(10) % 2, "classes": np.array(["n01", "n02"])}
+    runs = {arm: {s: r | labelled for s, r in seeds.items()} for arm, seeds in TABLE.items()}
+    found = hardness.class_gains(runs, "leaf")
+    assert list(found.index) == ["n01", "n02"] and list(found.columns) == [0, 1, 2]
+    assert found[0].tolist() == [0.4, 0.0]  # images 6 and 8 are of the first class
+    null = hardness.class_gains(runs, "baseline")
+    assert null[0].tolist() == [-0.2, 0.2]  # seed 1 errs on 7 where seed 0 errs on 6
+
+
 # ---------------------------------------------------------------------- regression to the mean
 
 

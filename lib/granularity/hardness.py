@@ -105,6 +105,22 @@ def split(
     return pd.DataFrame(rows)
 
 
+def class_gains(runs: Runs, compared: str, reference: str = REFERENCE) -> pd.DataFrame:
+    """By how much an arm errs less than the reference in each class: classes × seeds.
+
+    An arm compared with itself is compared with the next seed, as in `split`: the null.
+    """
+    seeds = sorted(set(runs.get(reference, {})) & set(runs.get(compared, {})))
+    columns = {}
+    for seed, following in zip(seeds, seeds[1:] + seeds[:1], strict=True):
+        other = runs[reference][following if compared == reference else seed]
+        gain = (other["rank"] > 0).astype(float) - (runs[compared][seed]["rank"] > 0)
+        label = other["label"]
+        columns[seed] = np.bincount(label, gain) / np.bincount(label)
+    names = runs[reference][seeds[0]]["classes"] if seeds else []
+    return pd.DataFrame(columns, index=list(map(str, names)))
+
+
 # ------------------------------------------------------------------------------- from records
 
 

@@ -259,6 +259,31 @@ def arms(
     ]
 
 
+def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
+    """What the runs will read, a row for each choice of sets.
+
+    Opens all sets and recipes, so that whatever is missing or misspelt is told before any work.
+    """
+    found = {}
+    names = ("world", "overlap", "source_images", "target_images", "held_out")
+    for setting in settings:
+        for recipe in ("pretraining", "finetuning"):
+            if setting.get(recipe):
+                recipe_of(setting[recipe])
+        world, *values = (setting[name] for name in names if name in setting)
+        if (world, *values) not in found:
+            sets = open_sets(world, roots, **dict(zip(names[1:], values, strict=False)))
+            found[world, *values] = {
+                **{name: setting[name] for name in names if name in setting},
+                "images of the source": len(sets.source.rows),
+                "its classes": len(sets.source.images.classes),
+                "images of the target": len(sets.target.rows),
+                "classes of the target": len(sets.classes),
+                "images evaluated on": len(sets.evaluation.rows),
+            }
+    return list(found.values())
+
+
 def listed(value: object) -> list:
     """A list as it is, anything else as the only item of one."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
