@@ -32,6 +32,37 @@ rule simulate:
         "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
 
 
+rule pretrain:
+    input:
+        notebook="notebooks/imagenet/pretrain.ipynb",
+        parameters=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/parameters.yaml",
+        code=graph.run_code(SIZE, "imagenet/pretrain"),
+    output:
+        record=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/record.json",
+    log:
+        notebook=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/notebook.ipynb",
+    message:
+        "run: imagenet/pretrain, {wildcards.setting}"
+    shell:
+        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+
+
+rule finetune:
+    input:
+        notebook="notebooks/imagenet/finetune.ipynb",
+        parameters=f"runs/{SIZE}/imagenet/finetune/{{setting}}/parameters.yaml",
+        pretrained=graph.made_before(RECORDS, "imagenet/pretrain"),
+        code=graph.run_code(SIZE, "imagenet/finetune"),
+    output:
+        record=f"runs/{SIZE}/imagenet/finetune/{{setting}}/record.json",
+    log:
+        notebook=f"runs/{SIZE}/imagenet/finetune/{{setting}}/notebook.ipynb",
+    message:
+        "run: imagenet/finetune, {wildcards.setting}"
+    shell:
+        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+
+
 rule chapter:
     input:
         notebook="notebooks/{chapter}.ipynb",

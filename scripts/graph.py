@@ -77,7 +77,8 @@ def prepare_runs(config: dict) -> dict[str, list[str]]:
                 place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
                 notebook.check(values, allowed, place)
                 folder = Path("runs", config["size"], name, job)
-                write_if_changed(folder / "parameters.yaml", values | {"folder": folder.as_posix()})
+                values = sized(allowed, config["size"]) | values | {"folder": folder.as_posix()}
+                write_if_changed(folder / "parameters.yaml", values)
                 prepared.setdefault(name, []).append((folder / "record.json").as_posix())
     return prepared
 
@@ -122,6 +123,12 @@ def of_size(value: object, size: str) -> object:
     return value.replace(smoke, f"runs/{size}", 1) if below else value
 
 
+def sized(defaults: dict, size: str) -> dict:
+    """Those of a notebook's defaults that name a folder of smoke runs, for another size."""
+    found = {name: of_size(value, size) for name, value in defaults.items()}
+    return {name: value for name, value in found.items() if value != defaults[name]}
+
+
 def prepare_chapters(size: str) -> list[str]:
     """Writes each chapter's parameters for a size; returns the chapters' records."""
     records = []
@@ -158,11 +165,19 @@ def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
 
 
 def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[str]]:
-    """The input function of a run that takes up another: its record of the same setting."""
+    """The input function of a run that takes up another: its record of the same setting.
+
+    Jobs that `each` made wait for the job of the same combination, whatever the setting is called.
+    """
 
     def inputs(wildcards) -> list[str]:
-        wanted = f"/{name}/{wildcards.setting}/record.json"
-        return [record for record in records.get(name, []) if record.endswith(wanted)]
+        own, dash, combination = wildcards.setting.partition("-")
+        return [
+            record
+            for record in records.get(name, [])
+            for setting, _, other in [Path(record).parent.name.partition("-")]
+            if (other == combination if dash else setting == own and not other)
+        ]
 
     return inputs
 

@@ -27,17 +27,23 @@ def test_folders_of_smoke_runs_become_those_of_another_size():
         assert graph.of_size(other, "tiny") == other
 
 
-def test_a_run_that_takes_up_another_waits_for_the_same_setting():
-    records = {
-        "a/pretrain": [
-            "runs/smoke/a/pretrain/x/record.json",
-            "runs/smoke/a/pretrain/xy/record.json",
-        ]
-    }
-    wildcards = type("Wildcards", (), {"setting": "x"})
-    assert graph.made_before(records, "a/pretrain")(wildcards) == records["a/pretrain"][:1]
-    wildcards.setting = "baseline"
-    assert graph.made_before(records, "a/pretrain")(wildcards) == []
+@pytest.mark.parametrize(
+    ("setting", "waits_for"),
+    [
+        ("arms", ["arms"]),
+        ("arm", []),
+        ("levels-level0-seed0", ["levels-level0-seed0"]),
+        ("rates-level0-seed0", ["levels-level0-seed0"]),
+        ("baseline-seed0", []),
+        ("baseline", []),
+    ],
+)
+def test_a_run_that_takes_up_another_waits_for_it(setting, waits_for):
+    made = ["arms", "levels-level0-seed0", "levels-level4-seed0"]
+    records = {"a/pretrain": [f"runs/smoke/a/pretrain/{name}/record.json" for name in made]}
+    wildcards = type("Wildcards", (), {"setting": setting})
+    found = graph.made_before(records, "a/pretrain")(wildcards)
+    assert found == [f"runs/smoke/a/pretrain/{name}/record.json" for name in waits_for]
 
 
 @pytest.mark.parametrize(
