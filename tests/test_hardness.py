@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from granularity import claims, hardness, records, verdicts
+from granularity import analysis, claims, hardness, records, verdicts
 from granularity.analysis import Unfit, interval
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,6 +222,15 @@ def test_other_columns_of_the_table_are_those_of_the_runs(tmp_path):
     judges = {("leaf", "baseline and leaf"), ("leaf", "level 9"), ("random", "baseline and random")}
     assert judges <= set(zip(table["compared"], table["judge"], strict=True))
     assert not table.duplicated(["seed", "compared", "reference", "judge"]).any()
+
+
+def test_the_largest_cell_selects_its_runs(tmp_path):
+    written(tmp_path / "many", seeds=3)
+    written(tmp_path / "few", seeds=2, target_images=50)
+    runs = pd.concat([records.table(tmp_path / "few"), records.table(tmp_path / "many")])
+    cell = hardness.largest_cell(runs)
+    assert cell["target_images"] == 100 and cell["held_out"] is False
+    assert len(analysis.select(runs, cell)) == 12
 
 
 def test_too_few_seeds_give_an_empty_table(tmp_path):

@@ -77,7 +77,8 @@ def split(
 
     An arm is compared with the reference of the same seed, and the reference with itself (the null)
     of the next seed, in a circle. For each seed neither it nor the next one judges, so that effect,
-    placebo and null see the images in one and the same order. Raises Unfit below three seeds.
+    placebo and null see the images in one and the same order. Round the circle the null's gains
+    cancel nearly by themselves: its spread says more than its mean. Raises Unfit below three seeds.
     """
     seeds = sorted(set(runs.get(reference, {})) & set(runs.get(compared, {})))
     if len(seeds) < 3:
@@ -143,6 +144,13 @@ def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) 
         if run.fingerprint in arrays:
             seeds[run.seed] = arrays[run.fingerprint]
     return found
+
+
+def largest_cell(runs: pd.DataFrame) -> dict:
+    """The choice of sets that most of the finetuned runs share, as plain values of columns."""
+    shared = runs.groupby(list(SAME), dropna=False).size()
+    values = (getattr(value, "item", lambda value=value: value)() for value in shared.idxmax())
+    return dict(zip(SAME, values, strict=True))
 
 
 def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:

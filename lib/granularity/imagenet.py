@@ -60,7 +60,7 @@ def open_sets(
     name: str,
     roots: Mapping[str, str],
     *,
-    overlap: str = "disjoint",
+    overlap: str = "contained",
     source_images: int = 0,
     target_images: int = 0,
     held_out: bool = False,
@@ -265,16 +265,18 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
     Opens all sets and recipes, so that whatever is missing or misspelt is told before any work.
     """
     found = {}
-    names = ("world", "overlap", "source_images", "target_images", "held_out")
+    names = ("overlap", "source_images", "target_images", "held_out")
     for setting in settings:
         for recipe in ("pretraining", "finetuning"):
             if setting.get(recipe):
                 recipe_of(setting[recipe])
-        world, *values = (setting[name] for name in names if name in setting)
-        if (world, *values) not in found:
-            sets = open_sets(world, roots, **dict(zip(names[1:], values, strict=False)))
-            found[world, *values] = {
-                **{name: setting[name] for name in names if name in setting},
+        chosen = {name: setting[name] for name in names if name in setting}
+        key = (setting["world"], *chosen.items())
+        if key not in found:
+            sets = open_sets(setting["world"], roots, **chosen)
+            found[key] = {
+                "world": setting["world"],
+                **chosen,
                 "images of the source": len(sets.source.rows),
                 "its classes": len(sets.source.images.classes),
                 "images of the target": len(sets.target.rows),

@@ -19,14 +19,16 @@ def classifier_of(model: nn.Module) -> str:
 
 
 def build(recipe: Recipe, num_classes: int, seed: int) -> nn.Module:
-    """A new network with a head for `num_classes`, its weights a function of the seed alone."""
+    """A new network with a head for `num_classes`, its weights a function of the seed alone.
+
+    But for the last layer they do not depend on the number of classes: timm's own head would draw
+    numbers for it before the rest is drawn, so every network is made with one class first.
+    """
     vit = "vit" in recipe.model
     sized = {"img_size": recipe.image_size} if vit else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = timm.create_model(
-            recipe.model, num_classes=num_classes, **sized, **recipe.model_options
-        )
+        model = timm.create_model(recipe.model, num_classes=1, **sized, **recipe.model_options)
         replace_head(model, recipe, num_classes)
     return model
 

@@ -1,0 +1,272 @@
+"""The ImageNet arm: which images are where, which labels they get, how arms differ."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from granularity import checkpoint, imagenet, labels, records, splits, toy, train, wordnet
+
+torch.set_num_threads(1)
+SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 3, "warmup": 1}
+TUNED = {**SHORT, "loss": "softmax", "head_start": "zero"}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """A drawn world, smaller than the toy's own."""
+    folder = tmp_path_factory.mktemp("toy")
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    patch = pytest.MonkeyPatch()
+    parts = [(part, synsets, first, min(n, 12)) for part, synsets, first, n in toy.PARTS]
+    patch.setattr(toy, "PARTS", (parts[0], (*parts[1][:3], 6), parts[2]))
+    yield {"toy": str(toy.draw(folder / "world"))}
+    patch.undo()
+
+
+def names(part):
+    return set(part.images.names[part.rows].tolist())
+
+
+# ----------------------------------------------------------------------------------------- sets
+
+
+@pytest.mark.parametrize("source_images", [0, 5])
+def test_the_target_is_contained_in_the_source_or_taken_out_of_it(roots, source_images):
+    for overlap in ("contained", "disjoint"):
+        sets = imagenet.open_sets("toy", roots, overlap=overlap, source_images=source_images)
+        both = names(sets.target) & names(sets.source)
+        assert both == (names(sets.target) if overlap == "contained" else set())
+        assert not names(sets.evaluation) & (names(sets.target) | names(sets.source))
+        assert sets.classes == toy.TARGET
+
+
+def test_so_many_images_of_each_class(roots):
+    sets = imagenet.open_sets("toy", roots, target_images=4)
+    assert (np.bincount(sets.target.leaf) == 4).all()
+    smaller = imagenet.open_sets("toy", roots, target_images=2)
+    assert names(smaller.target) < names(sets.target)
+
+
+def test_what_is_held_out_is_not_trained_on_and_is_of_the_training_images(roots):
+    whole = imagenet.open_sets("toy", roots)
+    sets = imagenet.open_sets("toy", roots, held_out=True)
+    assert not names(sets.evaluation) & names(sets.target)
+    assert names(sets.evaluation) | names(sets.target) == names(whole.target)
+    assert len(np.unique(sets.evaluation.leaf)) == len(toy.TARGET)
+
+
+def test_a_missing_root_says_what_to_download(roots, tmp_path):
+    for world, wanted in (("imagenet", "1.1 TB"), ("tiny-imagenet-200", "248 MB")):
+        with pytest.raises(KeyError, match=wanted):
+            imagenet.open_sets(world, roots)
+    with pytest.raises(KeyError, match=r"imagenet1k.*138 GB"):
+        imagenet.open_sets("imagenet", {"imagenet21k": "x"})
+    given = {name: str(tmp_path / name) for name in ("imagenet21k", "imagenet1k")}
+    with pytest.raises(FileNotFoundError, match=r"no such folder.*1\.1 TB"):
+        imagenet.open_sets("imagenet", given)
+    with pytest.raises(KeyError, match="there are toy"):
+        imagenet.open_sets("imagenett", roots)
+
+
+def test_real_roots_may_have_any_name(roots, tmp_path):
+    for name in ("imagenet21k", "imagenet1k"):
+        (tmp_path / f"my-{name}").symlink_to(Path(roots["toy"]) / name)
+    given = {name: str(tmp_path / f"my-{name}") for name in ("imagenet21k", "imagenet1k")}
+    assert names(imagenet.open_sets("imagenet", given).target) == names(
+        imagenet.open_sets("toy", roots).target
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(real_data, tmp_path_factory):
+    """Tiny-ImageNet, listed once."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    return {"tiny-imagenet-200": str(real_data / "tiny-imagenet-200")}
+
+
+def test_tiny_imagenet_is_cut_as_said(tiny):
+    twins = splits.twins(imagenet.DUPLICATES)
+    lost = {training.encode() for training, _ in twins}
+    assert len(lost) == 7
+    apart = imagenet.open_sets("tiny-imagenet-200", tiny, overlap="disjoint")
+    within = imagenet.open_sets("tiny-imagenet-200", tiny, overlap="contained")
+    assert names(apart.target) == names(within.target)
+    assert not names(apart.target) & names(apart.source)
+    assert names(within.target) <= names(within.source)
+    for sets in (apart, within):
+        assert not lost & (names(sets.target) | names(sets.source))
+        assert abs(len(sets.source.rows) - 80_000) <= 7 and abs(len(sets.target.rows) - 5_000) <= 7
+        assert len(sets.evaluation.rows) == 2_500 and len(sets.classes) == 50
+        assert sets.classes == sets.target.images.classes[::4]
+
+
+# --------------------------------------------------------------------------------------- labels
+
+
+def climb(synset, level):
+    """A plain walk up WordNet: along every hypernym, and a synset without one stays."""
+    if not level:
+        return {synset}
+    above = wordnet.nouns().hypernyms[synset] or (synset,)
+    return set().union(*(climb(parent, level - 1) for parent in above))
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 4, 6, 9])
+def test_the_labels_of_a_batch_are_those_of_a_walk_up_wordnet(roots, level):
+    part = imagenet.open_sets("toy", roots).source
+    recipe = imagenet.recipe_of(SHORT)
+    lookup, table = imagenet.source_labels(part, "level", level, 0)
+    images = imagenet.loaded(part, recipe, lookup)
+    classes = labels.levels(part.images.classes, [level])[level].classes
+    pieces = list(train.engine.plan(len(images), recipe.batch, 0, range(4), at_once=recipe.batch))
+    shown = images.batches(iter(pieces), train=True, device=torch.device("cpu"))
+    for piece, (_, leaf) in zip(pieces, shown, strict=True):
+        found = torch.from_numpy(table.copy())[leaf].numpy()  # as the engine looks them up
+        for row, sample in zip(found, piece.samples, strict=True):
+            name = part.images.names[part.rows[sample]].decode()
+            assert {classes[k] for k in row if k >= 0} == climb(name.partition("/")[0], level)
+
+
+def test_the_placebo_has_the_level_s_class_sizes_and_no_meaning(roots):
+    part = imagenet.open_sets("toy", roots).source
+    _, table = imagenet.source_labels(part, "level", 0, 0)
+    lookup, dealt = imagenet.source_labels(part, "random", 0, 0)
+    ids = dealt[lookup[part.rows], 0]
+    assert np.array_equal(np.bincount(ids), np.bincount(table[part.leaf, 0]))
+    assert (ids == part.leaf).mean() < 0.1
+    other = imagenet.source_labels(part, "random", 0, 1)[1]
+    assert not np.array_equal(other, dealt)
+    with pytest.raises(ValueError, match="'level' or 'random'"):
+        imagenet.source_labels(part, "randon", 0, 0)
+
+
+# ----------------------------------------------------------------------------------------- runs
+
+
+def test_arms_are_all_combinations_and_the_baseline_has_no_pretraining():
+    common = {"pretraining": SHORT, "seed": [0, 1], "overlap": ["contained", "disjoint"]}
+    assert len(imagenet.arms(level=[0, 9], placebo=0, **common)) == 3 * 2 * 2
+    found = imagenet.arms(level=[], baseline=True, finetuning={}, scratch=TUNED, **common)
+    assert [arm["labels"] for arm in found] == ["target"] * 4
+    assert all(arm["pretraining"] == {} and arm["finetuning"] == TUNED for arm in found)
+
+
+@pytest.fixture(scope="module")
+def study(roots, tmp_path_factory):
+    """Two levels, the placebo and the baseline, three steps each; which batches were shown."""
+    folder = tmp_path_factory.mktemp("runs")
+    shown, patch = [], pytest.MonkeyPatch()
+    stage, batches = train.stage, imagenet.loading.Memory.batches
+
+    def watched(recipe, images, table, num_classes, **options):
+        shown.append({"recipe": recipe, "table": table, "pieces": [], **options})
+        return stage(recipe, images, table, num_classes, **options)
+
+    def seen(self, plan, train, device):
+        for image, leaf in batches(self, plan, train, device):
+            if train:
+                shown[-1]["pieces"].append(image.clone())
+            yield image, leaf
+
+    patch.setattr(train, "stage", watched)
+    patch.setattr(imagenet.loading.Memory, "batches", seen)
+    settings = imagenet.arms(
+        level=[0, 9], placebo=0, baseline=True, pretraining=SHORT, finetuning=TUNED, scratch=TUNED,
+        world="toy", seed=0,
+    )  # fmt: skip
+    places = {"roots": roots, "stages": str(folder / "stages")}
+    made = records.complete(folder / "runs", imagenet.finetune, settings, places=places)
+    patch.undo()
+    return folder, settings, places, made, shown
+
+
+def test_arms_differ_in_the_label_function_alone(study):
+    shown = study[-1]
+    leaf, _, coarse, _, placebo, _, _ = shown  # pretraining and finetuning each, then the baseline
+    for other in (coarse, placebo):
+        assert other["recipe"] == leaf["recipe"] and other["seed"] == leaf["seed"]
+        assert len(other["pieces"]) == 3
+        assert all(torch.equal(*pair) for pair in zip(leaf["pieces"], other["pieces"], strict=True))
+        assert not torch.equal(other["table"], leaf["table"])
+    build = train.network.build
+    first, second = (build(leaf["recipe"], k, 0).state_dict() for k in (60, 11))
+    body = [name for name in first if not name.startswith("fc.")]
+    assert body and all(torch.equal(first[name], second[name]) for name in body)
+    tuned = [shown[k] for k in (1, 3, 5, 6)]
+    for other in tuned[1:]:
+        assert all(
+            torch.equal(*pair) for pair in zip(tuned[0]["pieces"], other["pieces"], strict=True)
+        )
+
+
+def test_a_finetuning_finds_its_pretraining_and_nothing_trains_twice(study, tmp_path, monkeypatch):
+    folder, settings, places, made, _ = study
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("checkpoint-*")}
+    pretrained = imagenet.arms(level=[0, 9], placebo=0, pretraining=SHORT, world="toy", seed=0)
+    monkeypatch.setattr(train.engine, "step_optimiser", None)  # a step would raise
+    first = records.complete(tmp_path / "pre", imagenet.pretrain, pretrained, places=places)
+    again = records.complete(tmp_path / "fine", imagenet.finetune, settings, places=places)
+    assert [r["metrics"] for r in again] == [r["metrics"] for r in made]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("checkpoint-*")} == before
+    assert all((Path(places["stages"]) / record["stage"] / "done").exists() for record in first)
+    assert [record["metrics"]["classes"] for record in first] == [60, 11, 60]
+    with pytest.raises(TypeError):
+        imagenet.pretrain(**(pretrained[0] | {"seed": 1}), **places)  # that one is not there
+
+
+def test_finetuning_starts_from_the_pretrained_weights(study):
+    shown = study[-1]
+    weights = checkpoint.weights(checkpoint.load(train.finished(shown[1]["start"]))[0])
+    assert shown[1]["start"].name == shown[0]["key"] and shown[6]["start"] is None
+    model = train.network.build(shown[1]["recipe"], 20, 0)
+    train.network.transfer(model, weights)
+    assert torch.equal(model.state_dict()["conv1.0.weight"], weights["conv1.0.weight"])
+
+
+def test_what_a_run_keeps_of_each_image(study, roots):
+    folder, _, _, made, _ = study
+    arrays = records.arrays(folder / "runs")
+    part = imagenet.open_sets("toy", roots).evaluation
+    for record in made:
+        found = arrays[record["fingerprint"]]
+        assert (found["rank"] > 0).mean() == record["metrics"]["error"]
+        assert [found["classes"][k] for k in found["label"]] == [
+            name.decode().partition("/")[0] for name in part.images.names
+        ]
+        assert np.array_equal(found["prediction"] == found["label"], found["rank"] == 0)
+
+
+def test_sets_and_recipes_are_looked_over_before_any_work(roots):
+    settings = imagenet.arms(level=[0], pretraining=SHORT, world="toy", seed=[0, 1])
+    (row,) = imagenet.looked_over(settings, roots)
+    assert row["images of the source"] == 60 * 12 and row["images of the target"] == 20 * 6
+    wrong = imagenet.arms(level=[0], pretraining={"epoch": 3}, world="toy", seed=0)
+    with pytest.raises(TypeError, match="'epochs'"):
+        imagenet.looked_over(wrong, roots)
+
+
+# ------------------------------------------------------------------------------------ processes
+
+
+@pytest.mark.faults
+def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
+    settings = imagenet.arms(
+        level=[0], baseline=True, pretraining=SHORT, finetuning=TUNED, scratch=TUNED,
+        world="toy", seed=0,
+    )  # fmt: skip
+    found = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        places = {"roots": roots, "stages": str(folder / "stages")}
+        train.launch(folder, imagenet.finetune, settings, places=places, processes=processes)
+        if processes == 2:
+            assert len(list(folder.glob("*/evaluation.npz"))) == 2  # made by the children
+            assert "finetune" in capsys.readouterr().out
+        found.append(records.complete(folder, imagenet.finetune, settings, places=places))
+    assert [r["fingerprint"] for r in found[0]] == [r["fingerprint"] for r in found[1]]
+    broken = [settings[0] | {"world": "nowhere"}]
+    with pytest.raises(RuntimeError, match="nowhere"):
+        train.launch(tmp_path / "x", imagenet.finetune, broken, places=places, processes=2)
