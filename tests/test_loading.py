@@ -1,6 +1,8 @@
 """Images on their way: chance depends on seed, epoch, step and image, and labels stay with them."""
 
+import gc
 import math
+import time
 
 import numpy as np
 import pytest
@@ -249,6 +251,9 @@ def test_an_image_that_cannot_be_read_stops_the_run_with_its_name():
         recipe = runs.recipe(image_size=16, batch=8)
         with pytest.raises(ValueError, match=r"17\.JPEG"):
             told(loading.Files(Broken(), recipe, workers=workers))
+        begun = time.monotonic()
+        gc.collect()
+        assert time.monotonic() - begun < 4  # no worker is waited for
 
 
 def test_shifts_are_for_images_in_memory():
