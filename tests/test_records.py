@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,6 +157,37 @@ def test_publishing_and_reading_back(tmp_path, entry, monkeypatch):
     assert records.publish([tmp_path / "runs"], tmp_path / "published.jsonl") == 3
     published, runs = records.table(tmp_path / "published.jsonl"), records.table(tmp_path / "runs")
     assert published.drop(columns="source").equals(runs.drop(columns="source"))
+
+
+def test_arrays_lie_beside_a_run_and_are_published_with_it(tmp_path, entry, monkeypatch):
+    monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": False})
+    made = records.complete(tmp_path / "runs", entry, SETTINGS)
+    kept = {}
+    for number, record in enumerate(made[:2]):  # the third run keeps none
+        key = record["fingerprint"]
+        kept[key] = {"loss": np.float16([number, 0.5]), "classes": np.array(["n01", "n02"])}
+        np.savez(tmp_path / "runs" / key / "evaluation.npz", **kept[key])
+    records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+    for path in (tmp_path / "runs", tmp_path / "published.jsonl"):
+        found = records.arrays(path)
+        assert set(found) == set(kept)
+        for key, arrays in kept.items():
+            assert found[key].keys() == arrays.keys()
+            assert all(np.array_equal(found[key][name], arrays[name]) for name in arrays)
+    assert records.arrays(tmp_path / "runs", "other") == {}
+    file = tmp_path / "published.npz"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(records.RecordError, match=r"published\.npz: no whole file"):
+        records.arrays(tmp_path / "published.jsonl")
+    for run in kept:
+        (tmp_path / "runs" / run / "evaluation.npz").unlink()
+    records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+    assert not file.exists() and records.arrays(tmp_path / "published.jsonl") == {}
+
+
+def test_of_several_processes_one_writes(tmp_path, entry):
+    assert records.complete(tmp_path, entry, SETTINGS, writes=False) == []
+    assert len(CALLS) == 3 and not list(tmp_path.iterdir())
 
 
 def test_runs_of_uncommitted_code_are_not_published(tmp_path, entry, monkeypatch):
