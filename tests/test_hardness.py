@@ -237,6 +237,9 @@ def test_too_few_seeds_give_an_empty_table(tmp_path):
     written(tmp_path, seeds=2)
     assert hardness.table(tmp_path).empty
     assert verdicts.verdict(rule(), hardness.table(tmp_path), "tiny").word == "not run"
+    records.write(tmp_path / "x" / "a" / "record.json", kind="theory.simulate", metrics={})
+    records.write(tmp_path / "x" / "record.json", kind="contents of x", metrics={}, runs=["a"])
+    assert hardness.table(tmp_path / "x").empty  # runs of another study
 
 
 def test_a_seed_twice_in_an_arm_is_refused(tmp_path):

@@ -185,7 +185,8 @@ def table(path: Path | str, **where: object) -> pd.DataFrame:
     for column, value in where.items():
         runs = runs[[found == value for found in runs[column]]]
     arrays, made = records.arrays(path), []
-    for shared, cell in runs.groupby(list(SAME), dropna=False):
+    cells = runs.groupby(list(SAME), dropna=False) if len(runs) else ()
+    for shared, cell in cells:
         arms = by_arm(cell, arrays)
         trained = {
             (arm_of(run.labels, run.level), run.seed): run.training_error
