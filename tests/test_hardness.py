@@ -262,3 +262,7 @@ def test_arms_have_names():
     named = [("target", 0), ("level", 0), ("level", 4), ("random", 0), ("random", 9)]
     wanted = ["baseline", "leaf", "level 4", "random", "random 9"]
     assert [hardness.arm_of(*arm) for arm in named] == wanted
+
+
+def test_an_arm_s_name_does_not_depend_on_what_else_is_in_the_table():
+    assert hardness.arm_of("level", 4.0) == hardness.arm_of("level", 4) == "level 4"

@@ -126,7 +126,11 @@ def class_gains(runs: Runs, compared: str, reference: str = REFERENCE) -> pd.Dat
 
 
 def arm_of(labels: str, level: int) -> str:
-    """`baseline`, `leaf`, `level 4`, `random` or, at another level's class sizes, `random 4`."""
+    """`baseline`, `leaf`, `level 4`, `random` or, at another level's class sizes, `random 4`.
+
+    In a table with runs that have no level, pandas makes it a float.
+    """
+    level = int(level)
     if labels == "target":
         return "baseline"
     if labels == "level":

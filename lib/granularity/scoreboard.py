@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from granularity import analysis, records, source, verdicts
+from granularity import analysis, hardness, records, source, verdicts
 from granularity.claims import MARKS, SIZES, Book, Claim, Rule
 from granularity.verdicts import Verdict
 
@@ -75,11 +75,19 @@ def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
     """
     found: dict[str, list[pd.DataFrame]] = {}
     with contextlib.suppress(FileNotFoundError):  # nothing ran yet: there may be published runs
-        found[runs.name] = [records.table(runs)]
+        found[runs.name] = read(runs)
     for file in sorted(published.rglob("*.jsonl")):
         top = file.relative_to(published).parts[0]
-        found.setdefault(top if top in SIZES else "published", []).append(records.table(file))
+        found.setdefault(top if top in SIZES else "published", []).extend(read(file))
     return {size: pd.concat(found[size], ignore_index=True) for size in SIZES if size in found}
+
+
+def read(path: Path) -> list[pd.DataFrame]:
+    """The runs of a folder or file, and what rules read that is worked out from several of them."""
+    runs = [records.table(path)]
+    with contextlib.suppress(analysis.Unfit):  # an arm has a seed twice: then C9 is "not run"
+        runs.append(hardness.table(path))
+    return [table for table in runs if len(table)]
 
 
 def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
