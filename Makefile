@@ -2,7 +2,7 @@
 SIZE ?= smoke
 BIN := .venv/bin
 
-.PHONY: book test test-faults lab lock clean setup
+.PHONY: book test test-faults bench lab lock clean setup
 
 book: setup
 	@$(BIN)/python scripts/build.py $(SIZE)
@@ -12,6 +12,11 @@ test: setup
 
 test-faults: setup
 	@$(BIN)/python -m pytest -m faults
+
+bench: setup
+	@mkdir -p runs/hand/bench
+	@for name in losses training; do $(BIN)/papermill --no-progress-bar notebooks/bench/$$name.ipynb \
+		runs/hand/bench/$$name.ipynb || exit 1; done; echo "Records: runs/hand/bench"
 
 lab: setup
 	@$(BIN)/jupyter lab --notebook-dir=.
