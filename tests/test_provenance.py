@@ -66,3 +66,10 @@ def test_no_runs_at_all():
     for make in (provenance.times, provenance.machines, provenance.commits):
         assert "No runs yet" in provenance.html(make({}))
     assert provenance.versions({}, here={"python": "3.11"}).shape == (1, 2)
+
+
+def test_rows_worked_out_from_several_runs_are_left_out():
+    derived = pd.DataFrame([{"kind": "hardness.split", "seed": 0}])
+    both = {"smoke": pd.concat([runs([1, 2]), derived], ignore_index=True)}
+    assert provenance.made(both)["smoke"]["seconds"].tolist() == [1, 2]
+    assert provenance.machines(provenance.made(both))["runs"].tolist() == [2]

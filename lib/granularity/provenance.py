@@ -8,6 +8,11 @@ import pandas as pd
 from granularity.scoreboard import NAMES
 
 
+def made(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The runs among the rows: what was worked out from several of them was made by no machine."""
+    return {size: table[table["machine"].notna()] for size, table in tables.items()}
+
+
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All runs under one another, with the size's name and the machine in words."""
     parts = [table.assign(size=NAMES[size]) for size, table in tables.items()]
