@@ -21,7 +21,7 @@ rule simulate:
     input:
         notebook="notebooks/theory/simulate.ipynb",
         parameters=f"runs/{SIZE}/theory/simulate/{{setting}}/parameters.yaml",
-        code=graph.run_code(SIZE, "theory/simulate"),
+        code=graph.run_code(SIZE, RECORDS, "theory/simulate"),
     output:
         record=f"runs/{SIZE}/theory/simulate/{{setting}}/record.json",
     log:
@@ -36,7 +36,7 @@ rule pretrain:
     input:
         notebook="notebooks/imagenet/pretrain.ipynb",
         parameters=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/parameters.yaml",
-        code=graph.run_code(SIZE, "imagenet/pretrain"),
+        code=graph.run_code(SIZE, RECORDS, "imagenet/pretrain"),
     output:
         record=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/record.json",
     log:
@@ -52,7 +52,7 @@ rule finetune:
         notebook="notebooks/imagenet/finetune.ipynb",
         parameters=f"runs/{SIZE}/imagenet/finetune/{{setting}}/parameters.yaml",
         pretrained=graph.made_before(RECORDS, "imagenet/pretrain"),
-        code=graph.run_code(SIZE, "imagenet/finetune"),
+        code=graph.run_code(SIZE, RECORDS, "imagenet/finetune"),
     output:
         record=f"runs/{SIZE}/imagenet/finetune/{{setting}}/record.json",
     log:

@@ -191,12 +191,12 @@ def code_of(name: str) -> list[str]:
     ]
 
 
-def run_code(size: str, name: str) -> list[str]:
-    """The library's files behind a run, at the smoke size only.
+def run_code(size: str, records: dict[str, list[str]], name: str) -> list[str]:
+    """The library's files behind a run of this size, at the smoke size only.
 
     At the others the records' fingerprints decide, or a comment would start days of training again.
     """
-    return code_of(name) if size == "smoke" else []
+    return code_of(name) if size == "smoke" and name in records else []
 
 
 def chapter_code(wildcards) -> list[str]:
