@@ -112,6 +112,7 @@ def main() -> None:
     os.chdir(ROOT)
     lock = hold_lock()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
     try:
         status = build(size)
     except KeyboardInterrupt:
