@@ -238,7 +238,7 @@ def test_a_save_that_fails_leaves_the_old_file(pets, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(labels.np, "savez_compressed", full)
+    monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(OSError, match="no space"):
         labels.save(replace(pets, name="other"), path)
     assert path.read_bytes() == before

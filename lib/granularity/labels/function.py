@@ -1,8 +1,4 @@
-"""Label functions: which classes a leaf, or a sample, belongs to.
-
-A leaf is a class of the dataset itself (a synset, a species); images know their leaf and nothing
-else, so one copy of the images serves every label function.
-"""
+"""The label function: which classes a leaf, or a sample, belongs to; its file."""
 
 import hashlib
 import io
@@ -14,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity import files, wordnet
+from granularity import files
 
 FORMAT = "granularity label function 1"
 DOMAINS = ("leaf", "sample")
@@ -151,20 +147,6 @@ def from_sets(
     for row, found in zip(indices, rows, strict=True):
         row[: len(found)] = found
     return LabelFunction(name, tuple(items), tuple(classes), indices, domain)
-
-
-def levels(
-    synsets: Sequence[str], wanted: Sequence[int], reading: str = "every"
-) -> dict[int, LabelFunction]:
-    """The label functions of the `wanted` WordNet levels of a synset list, by level.
-
-    Level 0 is the synset itself; the rule and its other readings are `granularity.wordnet.levels`,
-    whose errors hold here too. Under `ended` an item can lose all its labels: ValueError.
-    """
-    if min(wanted) < 0:
-        raise ValueError(f"level {min(wanted)}: levels start at 0")
-    sets = wordnet.levels(synsets, max(wanted), reading)
-    return {level: from_sets(f"level {level}", synsets, sets[level]) for level in wanted}
 
 
 # --- Files ----------------------------------------------------------------------------------------
