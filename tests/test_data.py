@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from granularity import data, images, layouts, listing, wordnet
+from granularity import data, images, layouts, listing, loading, wordnet
 
 CLASSES = ("n01440764", "n02084071", "n04399382")
 SEEN = 10 * 365 * 86_400  # s; a time of change that is long over
@@ -280,12 +280,10 @@ def test_a_file_that_changed_in_place_is_named(root, opened):
 def test_a_set_travels_to_worker_processes(root, opened):
     found = pickle.loads(pickle.dumps(opened(root)))
     assert found.read(3).size == (8, 6)
-    items = data.Transformed(found, torchvision.transforms.functional.pil_to_tensor, rows=[3, 0])
-    loader = torch.utils.data.DataLoader(items, num_workers=1, batch_size=None)
-    assert [(image.shape, leaf, i) for image, leaf, i in loader] == [
-        ((3, 6, 8), 1, 3),
-        ((3, 6, 8), 0, 0),
-    ]
+    items = loading.Seeded(found, found.leaf, torchvision.transforms.functional.pil_to_tensor)
+    keys = [(3, 0, 0), (0, 0, 0)]
+    loader = torch.utils.data.DataLoader(items, num_workers=1, batch_size=None, sampler=keys)
+    assert [(image.shape, leaf) for image, leaf in loader] == [((3, 6, 8), 1), ((3, 6, 8), 0)]
 
 
 # --- Classes --------------------------------------------------------------------------------------
@@ -632,9 +630,6 @@ def test_decoded_pixels_are_those_of_the_images(root, opened):
     wanted = np.asarray(found.read(2))[:, 2:8]  # 10×6: the middle square, not scaled
     assert (pixels[2].permute(1, 2, 0).numpy() == wanted).all()
     assert (data.decode(found, 6, rows=[2, 0], progress=False) == pixels[[2, 0]]).all()
-    to_tensor = torchvision.transforms.functional.pil_to_tensor
-    items = data.Transformed(found, to_tensor, pixels=pixels)
-    assert len(items) == 9 and items[2][1:] == (0, 2) and (items[2][0] == pixels[2]).all()
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20))

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from granularity import checkpoint, imagenet, labels, records, splits, toy, train, wordnet
+from granularity import (
+    checkpoint,
+    imagenet,
+    labels,
+    loading,
+    records,
+    sets,
+    splits,
+    stages,
+    toy,
+    train,
+    wordnet,
+)
 
 torch.set_num_threads(1)
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 3, "warmup": 1}
@@ -36,26 +48,26 @@ def names(part):
 @pytest.mark.parametrize("source_images", [0, 5])
 def test_the_target_is_contained_in_the_source_or_taken_out_of_it(roots, source_images):
     for overlap in ("contained", "disjoint"):
-        sets = imagenet.open_sets("toy", roots, overlap=overlap, source_images=source_images)
-        both = names(sets.target) & names(sets.source)
-        assert both == (names(sets.target) if overlap == "contained" else set())
-        assert not names(sets.evaluation) & (names(sets.target) | names(sets.source))
-        assert sets.classes == toy.TARGET
+        found = imagenet.open_sets("toy", roots, overlap=overlap, source_images=source_images)
+        both = names(found.target) & names(found.source)
+        assert both == (names(found.target) if overlap == "contained" else set())
+        assert not names(found.evaluation) & (names(found.target) | names(found.source))
+        assert found.classes == toy.TARGET
 
 
 def test_so_many_images_of_each_class(roots):
-    sets = imagenet.open_sets("toy", roots, target_images=4)
-    assert (np.bincount(sets.target.leaf) == 4).all()
+    found = imagenet.open_sets("toy", roots, target_images=4)
+    assert (np.bincount(found.target.leaf) == 4).all()
     smaller = imagenet.open_sets("toy", roots, target_images=2)
-    assert names(smaller.target) < names(sets.target)
+    assert names(smaller.target) < names(found.target)
 
 
 def test_what_is_held_out_is_not_trained_on_and_is_of_the_training_images(roots):
     whole = imagenet.open_sets("toy", roots)
-    sets = imagenet.open_sets("toy", roots, held_out=True)
-    assert not names(sets.evaluation) & names(sets.target)
-    assert names(sets.evaluation) | names(sets.target) == names(whole.target)
-    assert len(np.unique(sets.evaluation.leaf)) == len(toy.TARGET)
+    found = imagenet.open_sets("toy", roots, held_out=True)
+    assert not names(found.evaluation) & names(found.target)
+    assert names(found.evaluation) | names(found.target) == names(whole.target)
+    assert len(np.unique(found.evaluation.leaf)) == len(toy.TARGET)
 
 
 def test_a_missing_root_says_what_to_download(roots, tmp_path):
@@ -88,7 +100,7 @@ def tiny(real_data, tmp_path_factory):
 
 
 def test_tiny_imagenet_is_cut_as_said(tiny):
-    twins = splits.twins(imagenet.DUPLICATES)
+    twins = splits.twins(sets.DUPLICATES)
     lost = {training.encode() for training, _ in twins}
     assert len(lost) == 7
     apart = imagenet.open_sets("tiny-imagenet-200", tiny, overlap="disjoint")
@@ -96,11 +108,13 @@ def test_tiny_imagenet_is_cut_as_said(tiny):
     assert names(apart.target) == names(within.target)
     assert not names(apart.target) & names(apart.source)
     assert names(within.target) <= names(within.source)
-    for sets in (apart, within):
-        assert not lost & (names(sets.target) | names(sets.source))
-        assert abs(len(sets.source.rows) - 80_000) <= 7 and abs(len(sets.target.rows) - 5_000) <= 7
-        assert len(sets.evaluation.rows) == 2_500 and len(sets.classes) == 50
-        assert sets.classes == sets.target.images.classes[::4]
+    for found in (apart, within):
+        assert not lost & (names(found.target) | names(found.source))
+        assert (
+            abs(len(found.source.rows) - 80_000) <= 7 and abs(len(found.target.rows) - 5_000) <= 7
+        )
+        assert len(found.evaluation.rows) == 2_500 and len(found.classes) == 50
+        assert found.classes == found.target.images.classes[::4]
 
 
 # --------------------------------------------------------------------------------------- labels
@@ -117,9 +131,9 @@ def climb(synset, level):
 @pytest.mark.parametrize("level", [0, 1, 2, 4, 6, 9])
 def test_the_labels_of_a_batch_are_those_of_a_walk_up_wordnet(roots, level):
     part = imagenet.open_sets("toy", roots).source
-    recipe = imagenet.recipe_of(SHORT)
+    recipe = stages.recipe_of(SHORT)
     lookup, table = imagenet.source_labels(part, "level", level, 0)
-    images = imagenet.loaded(part, recipe, lookup)
+    images = stages.loaded(part, recipe, lookup)
     classes = labels.levels(part.images.classes, [level])[level].classes
     pieces = list(train.engine.plan(len(images), recipe.batch, 0, range(4), at_once=recipe.batch))
     shown = images.batches(iter(pieces), train=True, device=torch.device("cpu"))
@@ -159,7 +173,7 @@ def study(roots, tmp_path_factory):
     """Two levels, the placebo and the baseline, three steps each; which batches were shown."""
     folder = tmp_path_factory.mktemp("runs")
     shown, patch = [], pytest.MonkeyPatch()
-    stage, batches = train.stage, imagenet.loading.Memory.batches
+    stage, batches = train.stage, loading.Memory.batches
 
     def watched(recipe, images, table, num_classes, **options):
         shown.append({"recipe": recipe, "table": table, "pieces": [], **options})
@@ -172,7 +186,7 @@ def study(roots, tmp_path_factory):
             yield image, leaf
 
     patch.setattr(train, "stage", watched)
-    patch.setattr(imagenet.loading.Memory, "batches", seen)
+    patch.setattr(loading.Memory, "batches", seen)
     settings = imagenet.arms(
         level=[0, 9], placebo=0, baseline=True, pretraining=SHORT, finetuning=TUNED, scratch=TUNED,
         world="toy", seed=0,

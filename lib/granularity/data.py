@@ -31,7 +31,6 @@ __all__ = [
     "DataError",
     "ImageError",
     "ImageSet",
-    "Transformed",
     "decode",
     "drop_twins",
     "open_set",
@@ -280,38 +279,6 @@ def decode(
         pass
     layouts.decompressed.cache_clear()  # the pixels are here now
     return torch.from_numpy(pixels)
-
-
-class Transformed(torch.utils.data.Dataset):
-    """(transformed image, leaf, index in the set) of the images in `rows`, or of all.
-
-    That is all that a batch ever holds. `transform` takes a PIL image, as timm's do; with `pixels`,
-    which `decode` made of the whole set, no file is read.
-    """
-
-    def __init__(
-        self,
-        images: ImageSet,
-        transform: Callable[[Image.Image], torch.Tensor],
-        rows: Sequence[int] | None = None,
-        pixels: torch.Tensor | None = None,
-    ):
-        """Keeps what it is given."""
-        self.images, self.transform, self.pixels = images, transform, pixels
-        self.rows = range(len(images)) if rows is None else rows
-
-    def __len__(self) -> int:
-        """The number of items."""
-        return len(self.rows)
-
-    def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int]:
-        """One item. Raises ImageError, naming it, for an image that cannot be decoded."""
-        i = int(self.rows[item])
-        if self.pixels is None:
-            image = self.images.read(i)
-        else:
-            image = Image.fromarray(self.pixels[i].permute(1, 2, 0).numpy())
-        return self.transform(image), int(self.images.leaf[i]), i
 
 
 # --------------------------------------------------------------------------------- command line

@@ -1,5 +1,6 @@
-"""A file is whole or it is not there: what exists under a name was written to its end."""
+"""A file is whole or it is not there; a folder is worked in by one process at a time."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +28,22 @@ def write(path: Path, text: str) -> None:
     """Writes a whole text file, in UTF-8 with plain line ends."""
     with whole(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def alone(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Keeps a folder to one process; the system frees it when that process ends, however it ends.
+
+    Where another works in it this one waits, or with `wait` False raises BlockingIOError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            told = f"another process works in {folder}"
+            if not wait:
+                raise BlockingIOError(f"{told}: start this one when that has ended") from None
+            print(f"{told}: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

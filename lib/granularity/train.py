@@ -8,6 +8,7 @@ arguments), `places` (arguments that say where things lie on this machine) and `
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -67,7 +68,8 @@ def stage(
 
     `labels` (leaves, q) are class indices, padded with -1. `start` is the folder of the stage
     whose network is finetuned; its head is replaced. Raises FileNotFoundError where that stage is
-    not done, ValueError for a device that is not there.
+    not done, ValueError for a device that is not there, BlockingIOError where another run trains
+    this stage and several processes cannot wait for it.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', and torch sees no GPU here; use 'cpu'")
@@ -85,19 +87,30 @@ def stage(
         model = torch.compile(model)
     model, optimiser = accelerator.prepare(model, optimiser)
     run = engine.Run(folder / key, key, model, optimiser, accelerator)
-    curves = engine.fit(
-        run,
-        recipe,
-        images,
-        labels.to(accelerator.device),
-        seed=seed,
-        at_once=at_once,
-        save_every=save_every,
-    )
-    if accelerator.is_main_process:
-        files.write(run.folder / "done", key)
+    with alone(run):
+        curves = engine.fit(
+            run,
+            recipe,
+            images,
+            labels.to(accelerator.device),
+            seed=seed,
+            at_once=at_once,
+            save_every=save_every,
+        )
+        if accelerator.is_main_process:
+            files.write(run.folder / "done", key)
     accelerator.wait_for_everyone()  # the next stage may look for that mark
     return Trained(model, accelerator, key, run.folder, curves, time.monotonic() - begun)
+
+
+def alone(run: engine.Run) -> contextlib.AbstractContextManager:
+    """Keeps a stage's folder to this run; a second one waits, for it will find the stage done.
+
+    One of several processes does so for all; it does not wait, for the others would not know.
+    """
+    if not run.accelerator.is_main_process:
+        return contextlib.nullcontext()
+    return files.alone(run.folder, wait=run.accelerator.num_processes == 1)
 
 
 def finished(folder: Path) -> Path:

@@ -1,0 +1,160 @@
+"""The two stages that both arms are made of: pretrain on one label function, finetune on another.
+
+An arm's own module says which images and labels; here is how they are trained and evaluated.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from granularity import data, engine, loading, train
+from granularity.recipe import Recipe, preset
+from granularity.sets import Part
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where things lie and run: it changes no number, and stands in no record.
+
+    `stages` is the folder of trained networks, each below its fingerprint. `workers` decode images,
+    `at_once` images are handled by one process at once (0: its share of the batch), `save_every`
+    steps lie between two checkpoints (0: one at the end).
+    """
+
+    roots: Mapping[str, str] = field(default_factory=dict)
+    stages: Path | str = ""
+    device: str = "cpu"
+    workers: int = 0
+    at_once: int = 0
+    save_every: int = 0
+
+
+# ------------------------------------------------------------------------------------ settings
+
+
+def listed(value: object) -> list:
+    """A list as it is, anything else as the only item of one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def combinations(arms: Sequence[Mapping[str, object]]) -> list[dict]:
+    """Every arm's arguments, and where some are lists all combinations of their items."""
+    return [
+        dict(zip(arm, chosen, strict=True))
+        for arm in arms
+        for chosen in itertools.product(*map(listed, arm.values()))
+    ]
+
+
+def recipe_of(given: Mapping) -> Recipe:
+    """A recipe: the name of a preset under "preset", and what differs from it."""
+    rest = {name: value for name, value in given.items() if name != "preset"}
+    return preset(given.get("preset", "resnet_small"), **rest)
+
+
+# -------------------------------------------------------------------------------------- images
+
+
+@cache
+def pixels_of(images: data.ImageSet, size: int) -> torch.Tensor:
+    """A whole set, decoded once in a process."""
+    return data.decode(images, size)
+
+
+def loaded(
+    part: Part, recipe: Recipe, lookup: np.ndarray | None = None, workers: int = 0
+) -> engine.Images:
+    """The images of a part: in memory at up to 64 pixels, else from their files.
+
+    `lookup` is what labels are looked up by, one number for each image of the whole set: its leaf
+    where None.
+    """
+    lookup = part.images.leaf if lookup is None else lookup
+    if recipe.image_size <= 64:
+        leaf = torch.from_numpy(lookup.astype(np.int64))
+        return loading.Memory(pixels_of(part.images, recipe.image_size), leaf, recipe, part.rows)
+    return loading.Files(part.images, recipe, part.rows, lookup, workers)
+
+
+# -------------------------------------------------------------------------------------- stages
+
+
+def trained(
+    recipe: Recipe,
+    part: Part,
+    labels: np.ndarray,
+    machine: Machine,
+    seed: int,
+    *,
+    lookup: np.ndarray | None = None,
+    start: Path | None = None,
+) -> train.Trained:
+    """One stage: trained now, taken up where it was stopped, or found done.
+
+    `labels` (leaves, q) are class indices, padded with -1, of what `lookup` gives for an image.
+    `start` is the folder of the stage that is finetuned. The stage's name is a fingerprint of
+    recipe, images, every image's labels, start, seed and code.
+    """
+    num_classes = int(labels.max()) + 1
+    of_images = labels[(part.images.leaf if lookup is None else lookup)[part.rows]]
+    told = hashlib.sha256(f"{of_images.shape}".encode() + of_images.astype("<i4").tobytes())
+    key = train.key_of(
+        recipe.plain(),
+        part.fingerprint,
+        told.hexdigest(),
+        num_classes,
+        start.name if start else None,
+        seed,
+    )
+    return train.stage(
+        recipe,
+        loaded(part, recipe, lookup, machine.workers),
+        torch.tensor(labels),  # a copy: the label function keeps its own read-only
+        num_classes,
+        key=key,
+        seed=seed,
+        folder=Path(machine.stages),
+        start=start,
+        device=machine.device,
+        at_once=machine.at_once,
+        save_every=machine.save_every,
+    )
+
+
+def evaluated(
+    done: train.Trained,
+    recipe: Recipe,
+    part: Part,
+    labels: np.ndarray,
+    machine: Machine,
+    pool: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Loss, prediction and rank of every image of a part, and its label (see `engine.evaluate`).
+
+    `labels` (leaves, 1) are the target's classes of the set's leaves.
+    """
+    device = done.accelerator.device
+    found = engine.evaluate(
+        done.model,
+        loaded(part, recipe, workers=machine.workers),
+        torch.tensor(labels).to(device),
+        done.accelerator,
+        recipe,
+        at_once=machine.at_once,
+        pool=None if pool is None else torch.tensor(pool).to(device),
+    )
+    return found | {"label": labels[part.leaf, 0]}
+
+
+def described(done: train.Trained) -> dict:
+    """What a record says of how a stage was trained: curves and speed."""
+    return {
+        "curves": {name: done.curves[name] for name in ("step", "loss", "rate")},
+        "images_per_second": float(np.median(done.curves["images_per_second"])),
+    }
