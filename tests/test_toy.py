@@ -1,13 +1,20 @@
-"""The toy image world: its levels, its files, and that the features are in the images."""
+"""The toy image worlds: their levels, their files, and that the features are in the images."""
 
+import csv
+import hashlib
 import io
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import INaturalist
 
-from granularity import data, labels, toy, wordnet
+from granularity import data, labels, toy, toy_inaturalist, wordnet
+
+IMAGENET = [part for part in toy.PARTS if part[0].startswith("imagenet")]
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
+SPECIES = toy_inaturalist.SPECIES
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def test_rarer_features_show_less_often():
 
 
 def test_the_files_lie_as_in_imagenet(world, tmp_path):
-    for part, synsets, _, count in toy.PARTS:
+    for part, synsets, _, count in IMAGENET:
         found = data.open_set(world / part, classes=synsets, cache=tmp_path)
         assert found.classes == synsets and (found.counts == count).all() and found.others == 0
         assert found.read(0).size == (toy.SIDE, toy.SIDE)
@@ -56,6 +63,18 @@ def test_the_target_is_contained_in_the_source_and_validation_is_not(world):
     train = {path.read_bytes() for path in (world / "imagenet1k" / "train").rglob("*.JPEG")}
     val = {path.read_bytes() for path in (world / "imagenet1k" / "val").rglob("*.JPEG")}
     assert train < source and not val & source
+
+
+def test_imagenet_is_drawn_as_it_always_was():
+    """Before JPEG, whose bytes are Pillow's own; the digest is that of the first version."""
+    digest = hashlib.sha256()
+    for _, synsets, first, count in IMAGENET:
+        for synset in synsets:
+            for number in range(first, first + count, 7):
+                digest.update(toy.image(synset, number, 0))
+    assert digest.hexdigest() == (
+        "797edda6c4bec66ef22415799b1fff0024c359297dbd0df6ff9ac270e024d096"
+    )
 
 
 def everything(folder):
@@ -96,13 +115,25 @@ def test_a_world_is_drawn_once_and_nothing_else_is_touched(tmp_path, monkeypatch
     assert file.read_bytes() == b"mine"  # found, so not drawn again
     toy.draw(world, seed=1)
     assert file.read_bytes() != b"mine" and json.loads((world / toy.MARK).read_text())["seed"] == 1
+    (world / toy.MARK).write_text("{}")  # an older world's
+    toy.draw(world, seed=1)
+    assert json.loads((world / toy.MARK).read_text())["seed"] == 1
     (world / "notes.txt").touch()
-    with pytest.raises(FileExistsError, match="something else than a toy world"):
+    with pytest.raises(FileExistsError, match=r"something else than a toy world: notes\.txt"):
         toy.draw(world)
     (tmp_path / "data" / "imagenet1k").mkdir(parents=True)  # somebody's real images
     with pytest.raises(FileExistsError, match=r"data holds .*: imagenet1k"):
         toy.draw(tmp_path / "data")
     assert (tmp_path / "data" / "imagenet1k").exists()
+
+
+def test_a_world_of_older_code_without_an_inaturalist_is_drawn_anew(tmp_path, monkeypatch):
+    small = [(part, classes[:2], first, 2) for part, classes, first, _ in toy.PARTS]
+    monkeypatch.setattr(toy, "PARTS", small[:3])
+    world = toy.draw(tmp_path / "world")
+    (world / toy.MARK).write_text(json.dumps({"seed": 0, "code": "0" * 16}))
+    monkeypatch.setattr(toy, "PARTS", small)
+    assert len(list((toy.draw(world) / "inaturalist").rglob("*.jpg"))) == 12
 
 
 def test_a_world_that_was_stopped_is_drawn_again(tmp_path, monkeypatch):
@@ -123,3 +154,127 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         toy.main([str(tmp_path)])
     assert stop.value.code == 1 and "something else" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------- iNaturalist
+
+
+def test_the_species_are_real_and_the_ranks_differ(real_data):
+    with (real_data / "inat2021_categories.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["image_dir_name"][6:]: row for row in csv.DictReader(file)}
+    found = [rows[species[6:]] for species in SPECIES]
+    assert [row["supercategory"] for row in found] == [
+        toy_inaturalist.PATHS[species][0] for species in SPECIES
+    ]
+    assert [int(row["id"]) for row in found] == sorted(int(row["id"]) for row in found)
+
+
+def test_ranks_are_numbered_without_gaps_and_differ_in_their_classes():
+    assert [int(species[:5]) for species in SPECIES] == list(range(60))
+    paths = list(toy_inaturalist.PATHS.values())
+    counts = [len({path[1 : rank + 2] for path in paths}) for rank in range(7)]
+    assert counts[2:] == sorted(set(counts[2:])) and counts[-1] == 60
+    assert len({path[0] for path in paths}) == 8 < counts[2]
+
+
+@pytest.mark.parametrize("part", ["2021_train", "2021_train_mini", "2021_valid"])
+def test_torchvision_reads_the_same_inaturalist(world, tmp_path, part):
+    ours = data.open_set(world / "inaturalist", part, cache=tmp_path)
+    ranks = [*RANKS, "full"]
+    theirs = INaturalist(world / "inaturalist", part, target_type=ranks)
+    assert tuple(theirs.all_categories) == ours.classes == SPECIES
+    count = next(count for name, *_, count in toy.PARTS if name.endswith(f"/{part}"))
+    assert len(theirs) == len(ours) == 60 * count and (ours.counts == count).all()
+    place = {
+        f"{theirs.all_categories[label]}/{file}": i for i, (label, file) in enumerate(theirs.index)
+    }
+    names = [name.decode() for name in ours.names]
+    assert set(names) == set(place)
+    for i in range(0, len(ours), 37):
+        picture, targets = theirs[place[names[i]]]
+        assert np.array_equal(np.asarray(picture), np.asarray(ours.read(i)))
+        assert targets[-1] == ours.leaf[i]
+        told = [theirs.category_name(*pair) for pair in zip(ranks, targets, strict=True)]
+        assert told[:-1] == ours.classes[ours.leaf[i]].split("_")[1:7]
+    for rank in ("kingdom", "class", "species"):
+        if rank == "species":
+            with pytest.raises(ValueError, match="species"):
+                INaturalist(world / "inaturalist", part, target_type=rank)
+        else:
+            _, target = INaturalist(world / "inaturalist", part, target_type=rank)[0]
+            assert isinstance(target, int)
+
+
+def test_the_mini_set_is_among_the_training_set_and_validation_is_not(world):
+    parts = {
+        name: everything(world / "inaturalist" / name)
+        for name in ("2021_train", "2021_train_mini", "2021_valid")
+    }
+    assert parts["2021_train_mini"].items() < parts["2021_train"].items()
+    assert not set(parts["2021_valid"].values()) & set(parts["2021_train"].values())
+
+
+def test_the_stated_share_of_each_species_is_hard_and_no_training_image(world, tmp_path):
+    some, of = toy_inaturalist.HARD
+    for part in ("2021_train", "2021_train_mini", "2021_valid"):
+        found = data.open_set(world / "inaturalist", part, cache=tmp_path)
+        hard = np.array([toy.hard(name) for name in found.names])
+        share = some / of if part == "2021_valid" else 0
+        assert (np.bincount(found.leaf[hard], minlength=60) == share * found.counts).all()
+    assert toy.hard("a/b/00023_hard.jpg") and not toy.hard(b"00024_easy.jpg")
+    with pytest.raises(ValueError, match=r"n02099601_00001\.JPEG"):
+        toy.hard("n02099601/n02099601_00001.JPEG")
+
+
+def test_images_show_what_the_data_model_says():
+    for species in SPECIES:
+        common, *finer = toy_inaturalist.taxa(species)
+        assert common == toy_inaturalist.PATHS[species][0] and 3 <= len(finer) <= 6
+        for number in range(toy_inaturalist.TRAIN + toy_inaturalist.VALID):
+            shown = toy_inaturalist.shown(species, number, 0)
+            assert len({cell for _, cell, _ in shown}) == len(shown)
+            strong = [taxon for taxon, _, strength in shown if strength > 0.8]
+            weak = [taxon for taxon, _, strength in shown if strength < 0.5]
+            if toy.hard(toy_inaturalist.file_name(number)):
+                assert sorted(strong) == sorted(finer)
+                assert len(weak) == 1 and weak[0] in set(toy_inaturalist.SUPERCATEGORIES) - {common}
+            else:
+                assert sorted(strong) == sorted([common] * toy_inaturalist.COMMON + finer)
+                assert not weak
+
+
+def test_features_of_taxa_are_inherited_and_differ():
+    every = {taxon for species in SPECIES for taxon in toy_inaturalist.taxa(species)}
+    assert len({toy_inaturalist.feature(taxon, 0).tobytes() for taxon in every}) == len(every)
+    vanessa = [toy_inaturalist.taxa(s) for s in SPECIES if "_Vanessa_" in s]
+    assert len(vanessa) == 2 and vanessa[0][:-1] == vanessa[1][:-1] and vanessa[0] != vanessa[1]
+
+
+def test_the_features_are_in_the_images_of_inaturalist(world):
+    """In its files: each feature where it should be, and a hard image's noise in one cell."""
+    sums, loudest = {}, {True: [], False: []}
+    for species in SPECIES:
+        for number in range(toy_inaturalist.TRAIN, toy_inaturalist.TRAIN + toy_inaturalist.VALID):
+            name = toy_inaturalist.file_name(number)
+            path = world / "inaturalist" / "2021_valid" / species / name
+            grid = np.asarray(Image.open(path), float).reshape(
+                toy.CELLS, toy.CELL, toy.CELLS, toy.CELL, 3
+            )
+            cells = grid.swapaxes(1, 2).reshape(-1, toy.CELL, toy.CELL, 3)
+            shown = toy_inaturalist.shown(species, number, 0)
+            for taxon, cell, strength in shown:
+                if strength > 0.5:
+                    sums.setdefault(taxon, []).append(cells[cell])
+            clear = np.delete(cells, [cell for _, cell, _ in shown], axis=0)
+            loudest[toy.hard(name)].append(clear.std(axis=(1, 2, 3)).max())
+    for taxon, found in sums.items():
+        mean, wanted = np.mean(found, axis=0) - 128, toy_inaturalist.feature(taxon, 0)
+        assert np.corrcoef(mean.ravel(), wanted.ravel())[0, 1] > 0.9, taxon
+    assert min(loudest[True]) > max(loudest[False])
+
+
+def test_seeds_of_inaturalist():
+    one, other = (toy_inaturalist.image(SPECIES[0], 0, seed) for seed in (0, 1))
+    assert (one != other).mean() > 0.9
+    assert (toy_inaturalist.image(SPECIES[0], 0, 0) == one).all()
+    assert (toy_inaturalist.image(SPECIES[1], 0, 0) != one).mean() > 0.9

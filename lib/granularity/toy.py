@@ -1,10 +1,11 @@
-"""A toy image world in ImageNet's folder layout, drawn in seconds from real synsets.
+"""Two toy image worlds, an ImageNet and an iNaturalist, drawn in seconds in their folder layouts.
 
-Every WordNet node above a toy class owns a feature, a small coloured pattern. An image is noise
-with the features of its class and of what lies above it, each in a cell of its own; a node that
-fewer classes share shows its feature less often. So the features of coarse classes are common and
-those of fine ones rare, as in the paper's data model (section 4.1), and granularity can matter.
-What is seen on this world says something about the machinery and nothing about real images.
+ImageNet's is from real synsets. Every WordNet node above a toy class owns a feature, a small
+coloured pattern. An image is noise with the features of its class and of what lies above it, each
+in a cell of its own; a node that fewer classes share shows its feature less often. So the features
+of coarse classes are common and those of fine ones rare, as in the paper's data model (section
+4.1), and granularity can matter. The iNaturalist is described in `toy_inaturalist`.
+What is seen on these worlds says something about the machinery and nothing about real images.
 """
 
 import argparse
@@ -17,7 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from granularity import files, source, wordnet
+from granularity import files, source, toy_inaturalist, toy_patches, wordnet
+from granularity.toy_inaturalist import hard
+from granularity.toy_patches import CELL, CELLS, SIDE
+
+__all__ = ["CELL", "CELLS", "SIDE", "draw", "feature", "hard", "image", "main", "nodes", "shown"]
 
 # Sixty classes of ImageNet-1k, chosen (by us) so that the levels 0, 1, 2, 4, 6 and 9 have
 # different numbers of classes, and so that some have several parents.
@@ -54,9 +59,6 @@ LEAVES = """
 SYNSETS = tuple(sorted(word for word in LEAVES.split() if word.startswith("n0")))
 TARGET = SYNSETS[18:38]  # the toy ImageNet-1k: neighbours, which only fine labels tell apart
 
-CELLS = 5  # cells on a side of an image
-CELL = 8  # pixels on a side of a cell
-SIDE = CELLS * CELL
 RARITY = 0.12  # a feature shows in share ** RARITY of the images, share being of the classes below
 NOISE = 32.0  # standard deviation of the background, of 255
 
@@ -66,6 +68,7 @@ PARTS = (
     ("imagenet21k/train", SYNSETS, 0, 40),
     ("imagenet1k/train", TARGET, 0, 16),
     ("imagenet1k/val", TARGET, 40, 20),
+    *toy_inaturalist.PARTS,
 )
 MARK = "toy.json"  # says what drew the world
 
@@ -85,25 +88,13 @@ def presence(node: str) -> float:
 
 @cache
 def feature(node: str, seed: int) -> np.ndarray:
-    """A node's patch, a mirrored pattern in one colour: float (CELL, CELL, 3), 0 where it is clear.
-
-    It is to be added to a grey background.
-    """
-    random = _random(seed, node)
-    colour = random.permutation([random.uniform(70, 120), random.uniform(-60, 60), -110.0])
-    half = random.permutation(CELL) < CELL // 2  # of the 4 × 2 blocks of a half, as many as not
-    pattern = np.kron(half.reshape(4, 2), np.ones((2, 2)))
-    return np.hstack([pattern, pattern[:, ::-1]])[:, :, None] * colour
-
-
-def _random(*words: str | int) -> np.random.Generator:
-    """A generator of its own for whatever the words name: the order of drawing changes nothing."""
-    return np.random.default_rng([ord(letter) for letter in json.dumps(words)])
+    """A node's pattern: float (CELL, CELL, 3), to be added to a grey background."""
+    return toy_patches.pattern(toy_patches.random_of(seed, node))
 
 
 def shown(synset: str, number: int, seed: int) -> dict[str, int]:
     """Which features image `number` of a class shows, and in which cell: node → cell."""
-    random = _random(seed, synset, number)
+    random = toy_patches.random_of(seed, synset, number)
     present = [node for node in nodes(synset) if random.random() < presence(node)]
     cells = random.permutation(CELLS**2)[: len(present)]
     return dict(zip(present, map(int, cells), strict=True))
@@ -111,32 +102,35 @@ def shown(synset: str, number: int, seed: int) -> dict[str, int]:
 
 def image(synset: str, number: int, seed: int) -> np.ndarray:
     """The pixels of an image: uint8 of shape (SIDE, SIDE, 3)."""
-    pixels = _random(seed, synset, number, "noise").normal(128.0, NOISE, (SIDE, SIDE, 3))
+    random = toy_patches.random_of(seed, synset, number, "noise")
+    pixels = toy_patches.background(random, NOISE)
     for node, cell in shown(synset, number, seed).items():
-        top, left = (CELL * place for place in divmod(cell, CELLS))
-        pixels[top : top + CELL, left : left + CELL] += feature(node, seed)
-    return pixels.clip(0, 255).astype(np.uint8)
+        toy_patches.put(pixels, cell, feature(node, seed))
+    return toy_patches.finished(pixels)
 
 
 def draw(out: str | Path, seed: int = 0) -> Path:
-    """Draws the world into the folder `out`, or finds it there; returns `out`.
+    """Draws both worlds into the folder `out`, or finds them there; returns `out`.
 
     The files are `imagenet21k/train/<synset>/*.JPEG` and the same for `imagenet1k/train` and
-    `imagenet1k/val`: the same bytes for a seed (and a version of Pillow). A world of another seed
-    or of older code is drawn anew. Raises FileExistsError where `out` holds anything else.
+    `imagenet1k/val`, and `<species>/*.jpg` in `inaturalist/2021_train`, `2021_train_mini` and
+    `2021_valid`: the same bytes for a seed (and a version of Pillow). What was drawn with another
+    seed or by other code is drawn anew. Raises FileExistsError where `out` holds anything else.
     """
     out, mark = Path(out), {"seed": seed, "code": source.fingerprint("granularity.toy")}
-    worlds = {part.partition("/")[0] for part, *_ in PARTS}
+    ours = {MARK, *(part.partition("/")[0] for part, *_ in PARTS)}
     if (out / MARK).exists() and json.loads((out / MARK).read_text("utf-8")) == mark:
         return out
     there = {entry.name for entry in out.iterdir()} if out.exists() else set()
-    if there and there != {MARK, *worlds}:
-        raise FileExistsError(f"{out} holds something else than a toy world: {min(there)}")
+    if there and (MARK not in there or there - ours):
+        raise FileExistsError(
+            f"{out} holds something else than a toy world: {min(there - ours or there)}"
+        )
     drawn = out.with_name(f"{out.name}.part")
     shutil.rmtree(drawn, ignore_errors=True)
-    for part, synsets, first, count in PARTS:
-        for synset in synsets:
-            _save(drawn / part / synset, synset, range(first, first + count), seed)
+    for part, classes, first, count in PARTS:
+        for label in classes:
+            _save(drawn / part / label, label, range(first, first + count), seed)
     files.write(drawn / MARK, json.dumps(mark) + "\n")
     if out.exists():
         shutil.rmtree(out)
@@ -144,11 +138,15 @@ def draw(out: str | Path, seed: int = 0) -> Path:
     return out
 
 
-def _save(folder: Path, synset: str, numbers: Sequence[int], seed: int) -> None:
+def _save(folder: Path, label: str, numbers: Sequence[int], seed: int) -> None:
+    """The images of a class: a synset's or a species's."""
     folder.mkdir(parents=True)
+    species = label in toy_inaturalist.PATHS
+    drawn = toy_inaturalist.image if species else image
     for number in numbers:
-        path = folder / f"{synset}_{number:05d}.JPEG"
-        Image.fromarray(image(synset, number, seed)).save(path, "JPEG", quality=90, subsampling=0)
+        name = toy_inaturalist.file_name(number) if species else f"{label}_{number:05d}.JPEG"
+        picture = Image.fromarray(drawn(label, number, seed))
+        picture.save(folder / name, "JPEG", quality=90, subsampling=0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
