@@ -153,8 +153,9 @@ def parse(folder: str) -> tuple[str, ...] | None:
     if not found:
         return None
     ranks, epithet = found["ranks"].split("_"), found["epithet"]
-    capitals = all(name.lstrip("×")[0].isupper() for name in ranks)
-    return (*ranks, epithet) if capitals and epithet == epithet.lower() else None
+    capitals = all(name.lstrip("×")[0].isupper() for name in ranks) and epithet == epithet.lower()
+    letters = all(letter.isalpha() or letter in "-×_. " for letter in folder[5:])  # \w takes ² too
+    return (*ranks, epithet) if capitals and letters else None
 
 
 def _not_parsed(faulty: Sequence[str], shown: int = 5) -> str:
