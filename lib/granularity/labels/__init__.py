@@ -7,7 +7,24 @@ A run imports the narrow module (`granularity.labels.levels`), since its fingerp
 of all that its module imports; here all of them stand together, for chapters and tests.
 """
 
+from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, from_sets, load, save
 from granularity.labels.levels import levels
+from granularity.labels.make import KINDS, make, needs_embeddings
+from granularity.labels.tree import Tree, nested, tree_of_cuts, tree_of_taxonomy
 
-__all__ = ["LabelFunction", "from_sets", "levels", "load", "save"]
+__all__ = [
+    "KINDS",
+    "LabelFunction",
+    "Tree",
+    "alignment",
+    "from_sets",
+    "levels",
+    "load",
+    "make",
+    "needs_embeddings",
+    "nested",
+    "save",
+    "tree_of_cuts",
+    "tree_of_taxonomy",
+]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def _faults(function: LabelFunction) -> Iterator[str]:
         yield "it has no items"
     if len(set(items)) < len(items):
         yield "an item stands in it twice"
-    if list(classes) != sorted(set(classes)):
+    if any(left >= right for left, right in pairwise(classes)):
         yield "class names are not sorted, or one stands there twice"
     if indices.dtype != np.int32 or indices.ndim != 2 or len(indices) != len(items):
         yield (
@@ -122,7 +123,7 @@ def _faults(function: LabelFunction) -> Iterator[str]:
         yield "a row is not rising, or its padding is not at its end"
     if indices.shape[1] and (indices[:, -1] < 0).all():
         yield "the last column is nothing but padding"
-    unused = np.setdiff1d(np.arange(len(classes)), indices)
+    unused = np.flatnonzero(np.bincount(indices[indices >= 0], minlength=len(classes)) == 0)
     if len(unused):
         yield f"classes without item: {len(unused):,}, the first is {classes[unused[0]]!r}"
 

@@ -1,0 +1,187 @@
+"""Labels by k-means on image embeddings: inside each target class, over all images, or both.
+
+Images are clustered in the order of their names and in one thread, so that neither the order of the
+files nor the number of cores changes a label.
+"""
+
+import warnings
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from granularity.labels.function import LabelFunction
+from granularity.labels.samples import Images, generator, in_order, numbered, target_of
+from granularity.labels.shares import check, shares
+from granularity.labels.tree import Tree
+
+AT_ONCE = 20_000  # images; more are clustered in mini-batches
+BATCH = 4096  # images in a mini-batch
+
+
+def cluster(
+    tree: Tree, images: Images, count: int, seed: int, embeddings: np.ndarray
+) -> LabelFunction:
+    """`cluster:<K>`: inside each target class k-means on embeddings (N, D), K clusters in all.
+
+    K is shared over the target classes as `shares` says. Raises ValueError where K cannot be met,
+    and for embeddings that do not fit the images.
+    """
+    order, target = in_order(images, tree), target_of(images, tree)
+    _check(embeddings, len(order))
+    parts = shares(tree, np.bincount(target, minlength=tree.target.num_classes), count)
+    name, first = f"cluster:{count}", np.cumsum(parts) - parts
+    chance = generator(seed, name)
+    numbers = np.empty(len(order), np.int32)
+    for label in np.flatnonzero(parts):
+        rows = order[target[order] == label]
+        where = f"target class {tree.target.classes[label]}"
+        found, _ = kmeans(_points(embeddings, rows), parts[label], chance, where)
+        numbers[rows] = first[label] + found
+    return numbered(name, images, numbers)
+
+
+def cluster_free(
+    tree: Tree, images: Images, count: int, seed: int, embeddings: np.ndarray
+) -> LabelFunction:
+    """`cluster-free:<K>`: k-means on embeddings (N, D) of all images, K clusters.
+
+    Raises ValueError as `cluster` does.
+    """
+    order = in_order(images, tree)
+    _check(embeddings, len(order))
+    check(count, 1, len(order), "all in one")
+    name = f"cluster-free:{count}"
+    numbers = np.empty(len(order), np.int32)
+    numbers[order], _ = kmeans(_points(embeddings, order), count, generator(seed, name))
+    return numbered(name, images, numbers)
+
+
+def cluster_crossed(
+    tree: Tree, images: Images, count: int, seed: int, embeddings: np.ndarray
+) -> LabelFunction:
+    """`cluster-crossed:<K>`: clusters over all images, each cut by target class, K cells in all.
+
+    The number of clusters is found by halving: so many give at least K cells, one fewer do not
+    (k-means with another number of clusters is another clustering, so it need not be the smallest).
+    Then the smallest cell joins the cell of its target class whose cluster's centre is nearest,
+    until K are left. Raises ValueError as `cluster` does; K is one for each target class at least.
+    """
+    order, target = in_order(images, tree), target_of(images, tree)
+    _check(embeddings, len(order))
+    target = target[order]
+    check(count, len(np.unique(target)), len(order), "one in each target class")
+    name, points = f"cluster-crossed:{count}", _points(embeddings, order)
+
+    def crossed(clusters: int) -> tuple[np.ndarray, np.ndarray]:
+        chance = generator(seed, f"{name} {clusters}")
+        found, centres = kmeans(points, clusters, chance)
+        return found.astype(np.int64) * tree.target.num_classes + target, centres
+
+    # A cluster has one cell for each target class at most, and at least one.
+    low, high = -(-count // len(np.unique(target))) - 1, count
+    cells, centres = None, None
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = crossed(middle)
+        if len(np.unique(found[0])) >= count:
+            high, (cells, centres) = middle, found
+        else:
+            low = middle
+    if cells is None:
+        cells, centres = crossed(high)
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = _merged(cells, centres, tree.target.num_classes, count)
+    return numbered(name, images, numbers)
+
+
+def _merged(cells: np.ndarray, centres: np.ndarray, targets: int, count: int) -> np.ndarray:
+    """Cells, numbered cluster · targets + target, joined until `count` are left: 0 to count - 1."""
+    found, place, sizes = np.unique(cells, return_inverse=True, return_counts=True)
+    goes_to = np.arange(len(found))
+    sizes = sizes.astype(np.float64)
+    for _ in range(len(found) - count):
+        # The smallest cell that has another beside it in its target class; the first of equals.
+        alive = goes_to == np.arange(len(found))
+        several = np.bincount(found[alive] % targets, minlength=targets)[found % targets] > 1
+        smallest = int(np.where(alive & several, sizes, np.inf).argmin())
+        beside = alive & (found % targets == found[smallest] % targets)
+        beside[smallest] = False
+        rows = np.flatnonzero(beside)
+        away = centres[found[rows] // targets] - centres[found[smallest] // targets]
+        nearest = rows[(away**2).sum(axis=1).argmin()]
+        goes_to[goes_to == smallest] = nearest
+        sizes[nearest] += sizes[smallest]
+    return np.unique(goes_to[place], return_inverse=True)[1]
+
+
+# --- k-means --------------------------------------------------------------------------------------
+
+
+def kmeans(
+    points: np.ndarray, clusters: int, chance: np.random.Generator, where: str = "all images"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters of points (n, D), float32: the cluster of each (n,), and the centres (clusters, D).
+
+    scikit-learn's k-means from one start by k-means++, in mini-batches above `AT_ONCE` points. A
+    cluster that stays empty takes the point that lies furthest from its own centre, of a cluster
+    that has more than one, and a UserWarning says how many did: so all clusters have points.
+    """
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second to load
+    from sklearn.exceptions import ConvergenceWarning
+
+    random_state = int(chance.integers(2**31))
+    if clusters == 1:
+        return np.zeros(len(points), np.int32), points.mean(axis=0, keepdims=True)
+    if clusters == len(points):
+        return np.arange(len(points), dtype=np.int32), points
+    if len(points) > AT_ONCE:
+        batch = max(BATCH, 2 * clusters)
+        model = MiniBatchKMeans(clusters, random_state=random_state, batch_size=batch, n_init=1)
+    else:
+        model = KMeans(clusters, random_state=random_state, n_init=1)
+    with threadpool_limits(1), warnings.catch_warnings():
+        # It says that points are equal; what follows from that is said below.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(points)
+    labels, centres = model.labels_.astype(np.int32), model.cluster_centers_
+    empty = np.flatnonzero(np.bincount(labels, minlength=clusters) == 0)
+    if len(empty):
+        _fill(empty, labels, centres, points)
+        warnings.warn(
+            f"k-means over {where}: {len(empty):,} of {clusters:,} clusters were empty, and took"
+            " the image furthest from its centre",
+            stacklevel=3,
+        )
+    return labels, centres
+
+
+def _fill(empty: np.ndarray, labels: np.ndarray, centres: np.ndarray, points: np.ndarray) -> None:
+    """Gives every empty cluster a point, in place."""
+    sizes = np.bincount(labels, minlength=len(centres))
+    away = np.concatenate(
+        [
+            ((points[i : i + BATCH] - centres[labels[i : i + BATCH]]) ** 2).sum(axis=1)
+            for i in range(0, len(points), BATCH)
+        ]
+    )
+    furthest = iter(np.argsort(-away, kind="stable"))
+    for cluster in empty:
+        row = next(row for row in furthest if sizes[labels[row]] > 1)
+        sizes[labels[row]] -= 1
+        sizes[cluster] += 1
+        labels[row], centres[cluster] = cluster, points[row]
+
+
+def _points(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of the embeddings as float32: 4 bytes a number, in memory."""
+    points = np.asarray(embeddings[rows], dtype=np.float32)
+    if not np.isfinite(points).all():
+        raise ValueError("embeddings hold numbers that are not finite")
+    return points
+
+
+def _check(embeddings: np.ndarray, images: int) -> None:
+    if np.ndim(embeddings) != 2 or len(embeddings) != images:
+        raise ValueError(
+            f"embeddings of shape {np.shape(embeddings)}, wanted ({images}, D): one an image"
+        )
