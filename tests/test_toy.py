@@ -236,10 +236,11 @@ def test_images_show_what_the_data_model_says():
             strong = [taxon for taxon, _, strength in shown if strength > 0.8]
             weak = [taxon for taxon, _, strength in shown if strength < 0.5]
             if toy.hard(toy_inaturalist.file_name(number)):
-                assert sorted(strong) == sorted(finer)
+                assert sorted(strong) == sorted(finer * toy_inaturalist.FINER)
                 assert len(weak) == 1 and weak[0] in set(toy_inaturalist.SUPERCATEGORIES) - {common}
             else:
-                assert sorted(strong) == sorted([common] * toy_inaturalist.COMMON + finer)
+                places = [common] * toy_inaturalist.COMMON + finer * toy_inaturalist.FINER
+                assert sorted(strong) == sorted(places)
                 assert not weak
 
 
