@@ -22,7 +22,7 @@ def path(synset: str) -> tuple[str, ...]:
     """
     above = wordnet.nouns().with_instances.get(synset)
     if above is None:
-        wordnet.levels([synset], 0)  # refuses it, with the nearest one
+        _check([synset])
     paths = [path(hypernym) for hypernym in above]
     # min keeps the first of equals: the one that the noun file lists first.
     return (*min(paths, key=len), synset) if paths else (synset,)
@@ -33,7 +33,7 @@ def at_depth(synsets: Sequence[str], depth: int) -> list[str]:
 
     Raises ValueError for an unknown or repeated synset, and for a negative depth.
     """
-    wordnet.levels(synsets, 0)  # its checks
+    _check(synsets)
     if depth < 0:
         raise ValueError(f"depth {depth}: depths start at 0")
     return [path(synset)[: depth + 1][-1] for synset in synsets]
@@ -50,7 +50,7 @@ def balanced(
     that are below no node are left out. Raises ValueError for an unknown or repeated synset, and
     where no node is that large.
     """
-    wordnet.levels(synsets, 0)
+    _check(synsets)
     below: dict[str, list[str]] = {}
     for synset in sorted(synsets):
         for node in wordnet.closure([synset], wordnet.nouns().with_instances):
@@ -66,3 +66,7 @@ def balanced(
             f"no node of WordNet has {smallest} to {largest} of the {len(synsets):,} synsets"
         )
     return found
+
+
+def _check(synsets: Sequence[str]) -> None:
+    wordnet.levels(synsets, 0, "ended")  # the cheapest reading, for its refusals

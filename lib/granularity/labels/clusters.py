@@ -23,8 +23,10 @@ def cluster(
 ) -> LabelFunction:
     """`cluster:<K>`: inside each target class k-means on embeddings (N, D), K clusters in all.
 
-    K is shared over the target classes as `shares` says. Raises ValueError where K cannot be met,
-    and for embeddings that do not fit the images.
+    K is shared over the target classes as `shares` says, so that a target class with fewer images
+    than clusters hands some on. A cluster that k-means leaves empty is filled, see `kmeans`, and a
+    UserWarning says how many were. Raises ValueError where K cannot be met, and for embeddings that
+    do not fit the images.
     """
     order, target = in_order(images, tree), target_of(images, tree)
     _check(embeddings, len(order))
@@ -35,7 +37,8 @@ def cluster(
     for label in np.flatnonzero(parts):
         rows = order[target[order] == label]
         where = f"target class {tree.target.classes[label]}"
-        found, _ = kmeans(_points(embeddings, rows), parts[label], chance, where)
+        found, _, filled = kmeans(_points(embeddings, rows), parts[label], chance)
+        _report(filled, parts[label], where)
         numbers[rows] = first[label] + found
     return numbered(name, images, numbers)
 
@@ -45,14 +48,16 @@ def cluster_free(
 ) -> LabelFunction:
     """`cluster-free:<K>`: k-means on embeddings (N, D) of all images, K clusters.
 
-    Raises ValueError as `cluster` does.
+    Warns and raises as `cluster` does.
     """
     order = in_order(images, tree)
     _check(embeddings, len(order))
     check(count, 1, len(order), "all in one")
     name = f"cluster-free:{count}"
     numbers = np.empty(len(order), np.int32)
-    numbers[order], _ = kmeans(_points(embeddings, order), count, generator(seed, name))
+    found, _, filled = kmeans(_points(embeddings, order), count, generator(seed, name))
+    _report(filled, count, "all images")
+    numbers[order] = found
     return numbered(name, images, numbers)
 
 
@@ -64,7 +69,7 @@ def cluster_crossed(
     The number of clusters is found by halving: so many give at least K cells, one fewer do not
     (k-means with another number of clusters is another clustering, so it need not be the smallest).
     Then the smallest cell joins the cell of its target class whose cluster's centre is nearest,
-    until K are left. Raises ValueError as `cluster` does; K is one for each target class at least.
+    until K are left. Warns and raises as `cluster` does.
     """
     order, target = in_order(images, tree), target_of(images, tree)
     _check(embeddings, len(order))
@@ -72,23 +77,22 @@ def cluster_crossed(
     check(count, len(np.unique(target)), len(order), "one in each target class")
     name, points = f"cluster-crossed:{count}", _points(embeddings, order)
 
-    def crossed(clusters: int) -> tuple[np.ndarray, np.ndarray]:
-        chance = generator(seed, f"{name} {clusters}")
-        found, centres = kmeans(points, clusters, chance)
-        return found.astype(np.int64) * tree.target.num_classes + target, centres
+    def crossed(clusters: int) -> tuple[np.ndarray, np.ndarray, int]:
+        found, centres, filled = kmeans(points, clusters, generator(seed, f"{name} {clusters}"))
+        return found.astype(np.int64) * tree.target.num_classes + target, centres, filled
 
     # A cluster has one cell for each target class at most, and at least one.
     low, high = -(-count // len(np.unique(target))) - 1, count
-    cells, centres = None, None
+    chosen = None
     while high - low > 1:
         middle = (low + high) // 2
         found = crossed(middle)
         if len(np.unique(found[0])) >= count:
-            high, (cells, centres) = middle, found
+            high, chosen = middle, found
         else:
             low = middle
-    if cells is None:
-        cells, centres = crossed(high)
+    cells, centres, filled = chosen or crossed(high)
+    _report(filled, high, "all images")
     numbers = np.empty(len(order), np.int32)
     numbers[order] = _merged(cells, centres, tree.target.num_classes, count)
     return numbered(name, images, numbers)
@@ -118,41 +122,45 @@ def _merged(cells: np.ndarray, centres: np.ndarray, targets: int, count: int) ->
 
 
 def kmeans(
-    points: np.ndarray, clusters: int, chance: np.random.Generator, where: str = "all images"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clusters of points (n, D), float32: the cluster of each (n,), and the centres (clusters, D).
+    points: np.ndarray, clusters: int, chance: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Clusters of points (n, D), float32: the cluster of each (n,), centres (clusters, D), filled.
 
     scikit-learn's k-means from one start by k-means++, in mini-batches above `AT_ONCE` points. A
-    cluster that stays empty takes the point that lies furthest from its own centre, of a cluster
-    that has more than one, and a UserWarning says how many did: so all clusters have points.
+    cluster that stays empty is filled, so that all have points: it takes the point that lies
+    furthest from its own centre, of a cluster that has more than one.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second to load
     from sklearn.exceptions import ConvergenceWarning
 
     random_state = int(chance.integers(2**31))
     if clusters == 1:
-        return np.zeros(len(points), np.int32), points.mean(axis=0, keepdims=True)
+        return np.zeros(len(points), np.int32), points.mean(axis=0, keepdims=True), 0
     if clusters == len(points):
-        return np.arange(len(points), dtype=np.int32), points
+        return np.arange(len(points), dtype=np.int32), points, 0
     if len(points) > AT_ONCE:
         batch = max(BATCH, 2 * clusters)
         model = MiniBatchKMeans(clusters, random_state=random_state, batch_size=batch, n_init=1)
     else:
         model = KMeans(clusters, random_state=random_state, n_init=1)
     with threadpool_limits(1), warnings.catch_warnings():
-        # It says that points are equal; what follows from that is said below.
+        # It says that points are equal; what follows from that is reported by our callers.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(points)
     labels, centres = model.labels_.astype(np.int32), model.cluster_centers_
     empty = np.flatnonzero(np.bincount(labels, minlength=clusters) == 0)
     if len(empty):
         _fill(empty, labels, centres, points)
+    return labels, centres, len(empty)
+
+
+def _report(filled: int, clusters: int, where: str) -> None:
+    if filled:
         warnings.warn(
-            f"k-means over {where}: {len(empty):,} of {clusters:,} clusters were empty, and took"
-            " the image furthest from its centre",
+            f"k-means over {where}: {filled:,} of {clusters:,} clusters were empty, and took the"
+            " image furthest from its centre",
             stacklevel=3,
         )
-    return labels, centres
 
 
 def _fill(empty: np.ndarray, labels: np.ndarray, centres: np.ndarray, points: np.ndarray) -> None:

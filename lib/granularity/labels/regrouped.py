@@ -104,10 +104,10 @@ def _to_move(sizes: np.ndarray, share: float) -> int:
     possible = [m for m in range(total + 1) if m != 1 and np.minimum(sizes, m // 2).sum() >= m]
     nearest = min(possible[1:] if share else [0], key=lambda m: abs(m - wanted), default=None)
     if nearest is None or abs(nearest - wanted) > 1:
-        most = f" or {possible[1] / total:.4g} to {possible[-1] / total:.4g}"
+        more = [f" or {m / total:.4g} to {possible[-1] / total:.4g}" for m in possible[1:2]]
         raise ValueError(
             f"a share of {share:g} of {total:,} leaves cannot move to other target classes:"
-            f" 0{most if possible[1:] else ''} is possible"
+            f" 0{''.join(more)} is possible"
         )
     return nearest
 
