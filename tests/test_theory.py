@@ -1,34 +1,17 @@
-"""The theory's laws: data by definition, the gradient by autograd, limits with known answers."""
+"""The theory's parameters, data and labels, each against its definition."""
 
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from theory_world import MINUS, PLUS, alone, world  # noqa: F401
 
 from granularity import notebook, theory
-from granularity.theory import Network, Setting
-
-PLUS, MINUS = 0, 1
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Matrices this small gain nothing from two threads, and lose much beside a busy neighbour."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def world(seed=0, dtype=torch.float32, **values):
-    """A setting, its dictionary and a generator for samples."""
-    setting = Setting(**values)
-    features = theory.dictionary(setting, theory.stream(seed, "dictionary")).to(dtype)
-    return setting, features, theory.stream(seed, "test")
+from granularity.theory import samples as sampling
+from granularity.theory.setting import Setting
 
 
 def parts(samples, features):
@@ -43,7 +26,13 @@ def parts(samples, features):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"labels": "medium"}, "labels must be 'coarse' or 'fine', not 'medium'"),
+        ({"labels": "coarser"}, "labels must be one of coarse, .* not 'coarser'; .* is 'coarse'"),
+        ({"activation": "Relu"}, "activation must be one of relu, .*; the nearest one is 'relu'"),
+        ({"labels": "merged", "classes": 5}, "classes of merged labels .* a multiple of 2, not 5"),
+        ({"labels": "merged", "classes": 18}, "must be between 2 and 16 and a multiple of 2"),
+        ({"labels": "overfine", "classes": 24}, "at least 16 and a multiple of 16, not 24"),
+        ({"labels": "misaligned", "classes": 9}, "must be between 1 and 8, not 9"),
+        ({"labels": "fine", "classes": 16}, "must be 0, since the labels say their number"),
         ({"k": 0}, "k must be at least 1, not 0"),
         ({"k": 64}, "d must be at least 130 .* not 128"),
         ({"patches": 3}, r"patches must be at least 4 \(.*, not 3"),
@@ -190,242 +179,130 @@ def test_the_kinds_are_the_same_samples_with_parts_taken_out():
 
 def test_training_batches_are_fresh_or_from_the_fixed_set():
     setting, features, _ = world(batch=16)
-    fresh = theory.batches(setting, features, theory.stream(0, "training"))
+
+    def drawn(count):
+        chance = theory.stream(0, "training")
+        pool = sampling.training_samples(setting, features, count, chance) if count else None
+        return sampling.batches(setting, features, chance, pool)
+
+    fresh, whole, part = drawn(0), drawn(16), drawn(40)
     assert not torch.equal(next(fresh).patches, next(fresh).patches)
-
-    whole = replace(setting, finite_set=16)
-    fixed = theory.batches(whole, features, theory.stream(0, "training"))
-    assert torch.equal(next(fixed).patches, next(fixed).patches)
-
-    part = replace(setting, finite_set=40)
-    drawn = theory.batches(part, features, theory.stream(0, "training"))
-    seen = torch.cat([next(drawn).patches[:, 0, 0] for _ in range(30)]).view(30, 16)
+    assert torch.equal(next(whole).patches, next(whole).patches)
+    seen = torch.cat([next(part).patches[:, 0, 0] for _ in range(30)]).view(30, 16)
     assert all(len(set(batch.tolist())) == 16 for batch in seen)  # none twice in a batch
     assert len(set(seen.flatten().tolist())) == 40  # and all of the set is used
 
 
-# --- Network, gradient, step
+def test_a_share_of_the_training_samples_is_hard():
+    setting, features, chance = world(hard_share=0.25, labels="fine")
+    batch = sampling.training_samples(setting, features, 400, chance)
+    easy = theory.draw(setting, features, 400, theory.stream(0, "test"))
+    hard = theory.draw(setting, features, 400, theory.stream(0, "test"), "hard")
+    assert torch.equal(batch.patches[:100], hard.patches[:100])
+    assert torch.equal(batch.patches[100:], easy.patches[100:])
+    assert torch.equal(batch.targets, easy.targets(setting))
 
 
-def small(dtype=torch.float64, seed=0, **values):
-    """A little network with some awake and some silent neurons, and easy samples for it."""
-    values = {"d": 24, "k": 3, "width": 5, "batch": 12, "initial_scale": 0.1} | values
-    setting, features, generator = world(seed=seed, dtype=dtype, **values)
-    network = theory.initial(setting, theory.stream(seed, "weights"))
-    network = Network(*(part.to(dtype) for part in network))
-    return setting, features, network, theory.draw(setting, features, setting.batch, generator)
+def test_uneven_subclasses_have_their_odds():
+    setting, features, chance = world(k=4, unevenness=1.0)
+    samples = theory.draw(setting, features, 16_000, chance)
+    counts = torch.bincount(samples.y * 4 + samples.c, minlength=8).view(2, 4).double()
+    wanted = 8000 / torch.tensor([1.0, 2, 3, 4]).double() / (1 + 1 / 2 + 1 / 3 + 1 / 4)
+    assert ((counts - wanted).abs() / wanted.sqrt()).max() < 5
 
 
-def test_the_start_has_its_scale_and_threshold():
-    setting = Setting(width=200, threshold=2, initial_scale=0.03)
-    network = theory.initial(setting, theory.stream(0, "weights"))
-    assert network.weights.shape == (2, 200, 128)
-    assert network.weights.std().item() == pytest.approx(0.03, rel=0.02)
-    assert network.weights.mean().item() == pytest.approx(0, abs=5e-4)
-    expected = torch.full((2, 200), -2 * 0.03 * math.sqrt(math.log(128)))
-    torch.testing.assert_close(network.biases, expected)
+def test_with_more_superclasses_the_distractor_is_the_next_one_s_feature():
+    setting, features, chance = world(**EXACT | {"superclasses": 3})
+    samples = theory.draw(setting, features, 300, chance, "hard")
+    coefficients, _ = parts(samples, features)
+    assert features.shape == (3 + 9, 128)
+    assert set(samples.y.tolist()) == {0, 1, 2}
+    held = coefficients.abs() > 1e-5
+    rows, other = torch.arange(300), (samples.y + 1) % 3
+    assert (held[rows, :, other].sum(1) == 2).all()
+    assert (held[rows, :, 3 + 3 * samples.y + samples.c].sum(1) == 2).all()
+    assert (held.sum((1, 2)) == 4).all()
 
 
-def test_the_network_is_the_formula():
-    _, _, network, samples = small(labels="fine")
-    dots = torch.einsum("npd,crd->npcr", samples.patches, network.weights)
-    expected = (dots + network.biases).clamp(min=0).sum((1, 3))
-    torch.testing.assert_close(theory.logits(network, samples.patches), expected)
-    shuffled = samples.patches[:, torch.randperm(8, generator=torch.Generator().manual_seed(0))]
-    torch.testing.assert_close(theory.logits(network, shuffled), expected)  # order is nothing
+# --- Labels
 
 
-@pytest.mark.parametrize("labels", ["coarse", "fine"])
-def test_loss_and_gradient_are_those_of_autograd(labels):
-    setting, _, network, samples = small(labels=labels, noise=0.3, threshold=0.3)
-    targets = samples.targets(setting)
-    loss, gradient = theory.loss_and_gradient(network, samples.patches, targets)
-
-    weights = network.weights.clone().requires_grad_()
-    dots = torch.einsum("npd,crd->npcr", samples.patches, weights) + network.biases
-    assert 0.1 < (dots > 0).double().mean() < 0.9  # the ReLU matters
-    expected = torch.nn.functional.cross_entropy(dots.relu().sum((1, 3)), targets)
-    expected.backward()
-    torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0)
-    torch.testing.assert_close(gradient, weights.grad, rtol=1e-10, atol=1e-14)
+def labels_of(kind, classes=0, count=960, **values):
+    """The labels of samples, and the pairs (y, c) that they stand for."""
+    setting, features, chance = world(labels=kind, classes=classes, **{"k": 4} | values)
+    samples = theory.draw(setting, features, count, chance)
+    return samples.targets(setting), samples, setting
 
 
-def test_the_bias_sinks_by_the_length_of_its_neurons_step():
-    _, _, network, _ = small()
-    before = Network(*(part.clone() for part in network))
-    gradient = torch.randn(
-        network.weights.shape, generator=torch.Generator().manual_seed(0)
-    ).double()
-    gradient[0, 0] = 0
-    theory.descend(network, gradient, rate=0.5)
-    torch.testing.assert_close(network.weights, before.weights - 0.5 * gradient)
-    for output in range(2):
-        for neuron in range(5):
-            step = math.dist(network.weights[output, neuron], before.weights[output, neuron])
-            sunk = before.biases[output, neuron] - network.biases[output, neuron]
-            assert sunk.item() == pytest.approx(step / math.log(24) ** 5, rel=1e-9)
-    assert network.biases[0, 0] == before.biases[0, 0]
+def test_merged_labels_lie_between_coarse_and_fine():
+    assert torch.equal(labels_of("merged", 2)[0], labels_of("coarse")[0])
+    assert torch.equal(labels_of("merged", 8)[0], labels_of("fine")[0])
+    found, samples, _ = labels_of("merged", 4)
+    assert torch.equal(found, samples.y * 2 + samples.c // 2)
+    found, samples, _ = labels_of("merged", 4, k=5)  # groups of three and two
+    assert torch.equal(found, samples.y * 2 + (samples.c > 2).int())
 
 
-def test_the_read_out_takes_the_larger_of_the_two_maxima():
-    scores = torch.tensor([[0.0, 3.0, 2.0, 2.0], [1.0, 1.0, 0.0, 1.5]])
-    assert theory.superclass(scores).tolist() == [PLUS, MINUS]
-    assert theory.superclass(torch.tensor([[0.2, 0.1], [0.1, 0.2]])).tolist() == [PLUS, MINUS]
+def test_misaligned_labels_say_nothing_of_the_superclass():
+    found, samples, setting = labels_of("misaligned", 2)
+    assert torch.equal(found, samples.c // 2)
+    assert setting.outputs == 2
+    assert labels_of("misaligned")[2].outputs == 4
+    assert not sampling.tells_superclass(setting)
 
 
-@pytest.mark.parametrize("labels", ["coarse", "fine"])
-def test_responses_find_the_best_neuron_of_the_right_output(labels):
-    setting, features, _ = world(k=3, labels=labels)
-    weights = torch.zeros(setting.outputs, 2, 128)
-    for output in range(setting.outputs):
-        y = output if labels == "coarse" else output // 3
-        weights[output, 0] = 0.5 * features[y]
-        fine = range(2 + 3 * y, 5 + 3 * y) if labels == "coarse" else [2 + output]
-        weights[output, 1] = sum(0.1 * (1 + i) * features[i] for i in fine)
-    measured = theory.responses(Network(weights, torch.zeros(setting.outputs, 2)), features)
-    assert measured["response_common"] == pytest.approx(0.5, rel=1e-5)
-    assert measured["response_fine"] == pytest.approx(0.1 * np.mean(range(3, 9)), rel=1e-5)
+@pytest.mark.parametrize(
+    ("kind", "classes", "group"), [("overfine", 24, "pair"), ("random", 8, "y"), ("free", 8, "all")]
+)
+def test_random_parts_split_their_group_evenly_and_know_nothing_else(kind, classes, group):
+    found, samples, _ = labels_of(kind, classes)
+    groups = {"pair": samples.y * 4 + samples.c, "y": samples.y, "all": samples.y * 0}[group]
+    parts_of = classes // (int(groups.max()) + 1)
+    assert torch.equal(found // parts_of, groups)
+    counts = torch.bincount(found, minlength=classes).view(-1, parts_of)
+    assert (counts.amax(1) - counts.amin(1) <= 1).all()
+    table = torch.zeros(classes, 4)  # within a group the parts do not depend on the subclass
+    table.index_put_((found, samples.c), torch.ones(len(found)), accumulate=True)
+    if group != "pair":
+        expected = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
+        assert ((table - expected) ** 2 / expected).sum() < 60  # 21 degrees of freedom
 
 
-def test_a_refitted_head_separates_what_can_be_separated():
-    generator = torch.Generator().manual_seed(0)
-    y = torch.randint(2, (400,), generator=generator)
-    features = torch.rand(400, 6, generator=generator)
-    features[:, 2] += 2.0 * y
-    features[:, 4] += 2.0 * (1 - y)
-    head = theory.refitted_head(features, y)
-    assert head.shape == (2, 6)
-    assert torch.equal((features @ head.T).argmax(-1), y)
+def test_as_many_over_fine_labels_as_samples_give_each_about_its_own():
+    found, _, _ = labels_of("overfine", 960)
+    counts = torch.bincount(found, minlength=960)
+    assert (counts <= 2).all()
+    assert (counts == 1).float().mean() > 0.8
 
 
-# --- Training: laws that hold whatever the numbers
-
-
-def trained(setting, features, network, training):
-    """Trains in place for the setting's steps; the last logged loss."""
-    log = theory.train(setting, network, training, dict, [setting.steps])
-    return log[-1]["training_loss"]
-
-
-def test_rotating_the_dictionary_changes_nothing():
-    setting, features, network, _ = small(labels="fine", steps=40, batch=64)
-    gauss = torch.randn(24, 24, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    rotation = torch.linalg.qr(gauss).Q
-    turned = Network(network.weights @ rotation, network.biases.clone())
-
-    def samples(turn):
-        for batch in theory.batches(setting, features, theory.stream(0, "training")):
-            yield batch._replace(patches=batch.patches @ turn)
-
-    identity = torch.eye(24, dtype=torch.float64)
-    loss = trained(setting, features, network, samples(identity))
-    turned_loss = trained(setting, features, turned, samples(rotation))
-    assert turned_loss == pytest.approx(loss, rel=1e-9)
-    torch.testing.assert_close(turned.weights, network.weights @ rotation)
-    measured = theory.responses(network, features)
-    assert theory.responses(turned, features @ rotation) == pytest.approx(measured)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run():
-    setting, features, network, _ = small(steps=3)
-    network.weights[0, 0, 0] = math.nan
-    batches = theory.batches(setting, features, theory.stream(0, "training"))
-    with pytest.raises(FloatingPointError, match="training loss is nan at step 0"):
-        theory.train(setting, network, batches, dict, [0])
-
-
-# A run of about 0.1 s.
-QUICK = {"d": 64, "k": 4, "batch": 128, "steps": 100, "test_samples": 300}
-
-
-def test_the_result_is_plain_compact_and_whole():
-    result = theory.simulate(seed=1, **QUICK)
-    assert json.loads(json.dumps(result)) == result
-    curves = result["curves"]
-    assert len({len(values) for values in curves.values()}) == 1
-    assert curves["step"] == theory.logged_steps(100)
-    assert curves["step"][0] == 0
-    assert curves["step"][-1] == 100
-    assert 25 <= len(curves["step"]) <= 30
-    for name in curves.keys() - {"step"}:
-        assert result["metrics"][name] == curves[name][-1]
-    split = {f"hard_error_{kind}" for kind in theory.KINDS.keys() - {"easy", "hard"}}
-    assert split | {"head_easy_error", "head_hard_error"} < result["metrics"].keys()
-
-
-def test_a_run_is_a_function_of_its_arguments():
-    first = theory.simulate(seed=5, **QUICK)
-    torch.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002 - global state, which must not matter
-    assert theory.simulate(seed=5, **QUICK) == first
-    assert theory.simulate(seed=6, **QUICK) != first
-
-
-def test_a_finite_set_can_be_learned_by_heart():
-    """In noise this strong 128 fixed samples can be told apart, and fresh ones cannot."""
-    values = QUICK | {"noise": 1, "feature_patches": 1, "rate": 0.02}
-    fresh = theory.simulate(**values)["metrics"]
-    fixed = theory.simulate(finite_set=128, **values)["metrics"]
-    assert fixed["training_loss"] < 0.1 < 0.6 < fresh["training_loss"]
-    assert min(fixed["easy_error"], fresh["easy_error"]) > 0.3
-
-
-def test_threads_change_rounding_only():
-    one = theory.simulate(seed=2, **QUICK)["metrics"]
-    torch.set_num_threads(2)
-    two = theory.simulate(seed=2, **QUICK)["metrics"]
-    for name in one:
-        assert two[name] == pytest.approx(one[name], rel=2e-3, abs=0.01), name
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [
+        ("coarse", 0),
+        ("fine", 0),
+        ("merged", 4),
+        ("misaligned", 2),
+        ("overfine", 24),
+        ("random", 8),
+        ("free", 8),
+    ],
+)
+def test_the_possible_labels_of_a_pair_are_those_that_occur(kind, classes):
+    found, samples, setting = labels_of(kind, classes)
+    occurs = torch.zeros(8, setting.outputs, dtype=torch.bool)
+    occurs[samples.y * 4 + samples.c, found] = True
+    assert torch.equal(sampling.possible(setting), occurs)
 
 
 def test_runs_of_a_seed_share_their_samples_whatever_their_labels():
     drawn = []
-    for labels in ("coarse", "fine"):
+    for labels in ("coarse", "fine", "random"):
         setting, features, _ = world(seed=4, labels=labels)
-        drawn.append(next(iter(theory.batches(setting, features, theory.stream(4, "training")))))
-    assert torch.equal(drawn[0].patches, drawn[1].patches)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-def test_gpu_and_cpu_agree_in_distribution():
-    errors = {
-        device: [theory.simulate(seed=s, device=device)["metrics"]["hard_error"] for s in range(4)]
-        for device in ("cpu", "cuda")
-    }
-    assert np.mean(errors["cpu"]) == pytest.approx(np.mean(errors["cuda"]), abs=0.05)
-
-
-# --- Limits with known answers, and the direction of the effect
-
-
-@pytest.mark.parametrize("noise", [{"noise": 0, "strong_noise": 0}, {}])
-def test_with_one_subclass_coarse_and_fine_are_the_same(noise):
-    values = QUICK | {"k": 1, "seed": 0} | noise
-    assert theory.simulate(labels="coarse", **values) == theory.simulate(labels="fine", **values)
-
-
-@pytest.mark.parametrize("labels", ["coarse", "fine"])
-def test_without_the_fine_feature_hard_is_chance_and_below_chance_with_a_distractor(labels):
-    """600 samples: the deviation of a chance error is 0.02."""
-    values = QUICK | {"labels": labels, "seed": 0, "test_samples": 600}
-    chance = theory.simulate(opposing_patches=0, **values)["metrics"]
-    assert chance["hard_error_no_fine"] == pytest.approx(0.5, abs=0.08)
-    assert chance["easy_error"] == 0
-    # A distractor as strong as a feature decides nearly every sample, for the wrong side.
-    fooled = theory.simulate(opposing_amplitude=1.0, strong_noise=0.05, **values)["metrics"]
-    assert fooled["hard_error_no_fine"] > 0.9
-
-
-def test_fine_labels_teach_what_hard_samples_need():
-    """Claims C3 and C4 in direction, at the defaults with fewer steps and a smaller batch."""
-    values = {"k": 8, "seed": 0, "steps": 200, "batch": 256, "test_samples": 500}
-    coarse = theory.simulate(labels="coarse", **values)["metrics"]
-    fine = theory.simulate(labels="fine", **values)["metrics"]
-    assert coarse["easy_error"] == fine["easy_error"] == 0
-    assert coarse["hard_error"] > 0.25
-    assert fine["hard_error"] < 0.05
-    assert coarse["response_common"] > 3 * coarse["response_fine"]
-    assert fine["response_fine"] > fine["response_common"]
+        drawn.append(
+            sampling.training_samples(setting, features, 50, theory.stream(4, "training")).patches
+        )
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
 
 
 def test_the_run_notebook_offers_every_parameter_with_its_default():
