@@ -5,6 +5,7 @@ Everything that a size file says is checked here, before any job starts.
 
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,8 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
     found = {}
     for combination in itertools.product(*each.values()):
         chosen = dict(zip(each, combination, strict=True))
-        name = "-".join([setting, *(f"{key}{value}" for key, value in chosen.items())])
+        words = [re.sub(r"[^\w.]", "_", f"{key}{value}") for key, value in chosen.items()]
+        name = "-".join([setting, *words])  # names a folder: no colon, no space
         found[name] = common | chosen
     return found
 

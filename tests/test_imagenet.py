@@ -10,6 +10,7 @@ import torch
 from granularity import (
     checkpoint,
     imagenet,
+    jobs,
     labels,
     loading,
     records,
@@ -275,7 +276,7 @@ def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         places = {"roots": roots, "stages": str(folder / "stages")}
-        train.launch(folder, imagenet.finetune, settings, places=places, processes=processes)
+        jobs.launch(folder, imagenet.finetune, settings, places=places, processes=processes)
         if processes == 2:
             assert len(list(folder.glob("*/evaluation.npz"))) == 2  # made by the children
             assert "finetune" in capsys.readouterr().out
@@ -283,4 +284,4 @@ def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
     assert [r["fingerprint"] for r in found[0]] == [r["fingerprint"] for r in found[1]]
     broken = [settings[0] | {"world": "nowhere"}]
     with pytest.raises(RuntimeError, match="nowhere"):
-        train.launch(tmp_path / "x", imagenet.finetune, broken, places=places, processes=2)
+        jobs.launch(tmp_path / "x", imagenet.finetune, broken, places=places, processes=2)

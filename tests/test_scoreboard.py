@@ -63,7 +63,8 @@ def instance_runs(gain, seeds=8) -> pd.DataFrame:
         for arm, extra in (("baseline", 0), ("instance", gain))
         for s in range(seeds)
     ]
-    return pd.DataFrame(rows).assign(kind="train.run", entry="granularity.analysis:x", code=NOW)
+    made = {"kind": "inaturalist.transfer", "entry": "granularity.analysis:x", "code": NOW}
+    return pd.DataFrame(rows).assign(**made)
 
 
 def test_the_largest_size_that_may_judge_speaks():

@@ -56,6 +56,13 @@ def test_modules_behind_a_module_are_found_through_others(tmp_path, monkeypatch)
     assert list(source.behind(["granularity.c"])) == ["granularity.c"]
 
 
+def test_what_only_a_script_imports_is_not_behind_a_module():
+    text = "import granularity.a\nif __name__ == '__main__':\n    import granularity.b\n"
+    assert source.imported(ast.parse(text)) == {"granularity.a"}
+    deep = "def f():\n    if x:\n        from granularity import c\n"
+    assert source.imported(ast.parse(deep)) == {"granularity.c"}
+
+
 def test_an_unknown_module_is_named():
     with pytest.raises(ModuleNotFoundError, match=r"granularity\.nothing"):
         source.behind(["granularity.nothing"])

@@ -380,7 +380,7 @@ def evaluate(
         with accelerator.autocast():
             logits = model(x)
         if pool is not None:
-            logits = pooled(logits.float(), pool, recipe.loss)
+            logits = pooled(logits.float(), pool, int(labels.max()) + 1, recipe.loss)
         targets = labels[leaf]
         loss = loss_of(logits, targets)
         own = logits.gather(1, targets.clamp_min(0).long()).masked_fill(targets < 0, -math.inf)
@@ -396,11 +396,11 @@ def evaluate(
     )
 
 
-def pooled(logits: Tensor, pool: Tensor, loss: str) -> Tensor:
+def pooled(logits: Tensor, pool: Tensor, classes: int, loss: str) -> Tensor:
     """Logarithms of the target classes' scores (n, classes): sums of their outputs' probabilities.
 
-    `pool` (outputs,) names each output's class; every class has one output at least.
+    `pool` (outputs,) names each output's class; a class without outputs has next to nothing.
     """
     probabilities = logits.softmax(1) if loss == "softmax" else logits.sigmoid()
-    sums = probabilities.new_zeros(len(logits), int(pool.max()) + 1)
+    sums = probabilities.new_zeros(len(logits), classes)
     return sums.index_add_(1, pool.long(), probabilities).clamp_min(1e-30).log()

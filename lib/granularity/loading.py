@@ -22,7 +22,7 @@ from granularity.recipe import Recipe
 
 @dataclass(frozen=True)
 class Memory:
-    """Decoded images, kept where the network is: uint8 `pixels` (M, 3, size, size), `leaf` (M,).
+    """Decoded images, all where the network is: uint8 `pixels` (M, 3, size, size), `leaf` (M,).
 
     `rows` (N,) are the images that belong to this set, all where None: arms share the pixels.
     """
@@ -48,13 +48,14 @@ class Memory:
         self, plan: Iterator[Piece], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and leaves of each piece."""
+        stored, leaf = self.pixels.to(device), self.leaf.to(device)  # once: no copy a step
         for piece in plan:
             samples = piece.samples if self.rows is None else self.rows[piece.samples]
-            index = torch.from_numpy(samples).to(self.pixels.device)
-            pixels = self.pixels[index].to(device, non_blocking=True)
+            index = torch.from_numpy(samples).to(device)
+            pixels = stored[index]
             if train:
                 pixels = augmented(pixels, self.recipe, piece)
-            yield normalised(pixels), self.leaf[index].to(device)
+            yield normalised(pixels), leaf[index]
 
 
 def normalised(pixels: Tensor) -> Tensor:

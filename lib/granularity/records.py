@@ -6,7 +6,6 @@ code, so an equal run is never made twice and a changed one never returns old nu
 """
 
 import argparse
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -27,6 +26,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from granularity import files, source
+from granularity.digest import canonical, digest
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "pandas")
@@ -39,19 +39,6 @@ class RecordError(ValueError):
 
 
 # ------------------------------------------------------------------------------- one record
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text on every machine.
-
-    Raises ValueError for a number that is not finite, TypeError for what is not JSON-plain.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of `canonical(value)`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
 
 
 def write(

@@ -7,7 +7,7 @@ comment changes no number, so it must not make a run of days look old.
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ PACKAGE = "granularity"
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """Full names of the library's modules that the code of `tree` imports."""
+    """Full names of the library's modules that the code of `tree` imports.
+
+    What it imports as a script only is left out: it makes no number of a run.
+    """
     found = set()
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
@@ -26,6 +29,14 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
     return {name for name in found if name.startswith(f"{PACKAGE}.")}
+
+
+def walked(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes of a tree, without those that only a script's start runs."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"):
+            yield node
+            yield from walked(node)
 
 
 def imports_of(texts: Iterable[str]) -> set[str]:

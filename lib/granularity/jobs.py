@@ -1,0 +1,97 @@
+"""Runs started from a shell: in this process, or in several that accelerate starts.
+
+A job is a YAML file with `entry` (a function of the library), `settings` (a list of its
+arguments), `places` (arguments that say where things lie on this machine) and `folder`.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from granularity import files, records
+
+
+def main() -> None:
+    """Runs a job file; with several processes every one works, and the first writes records."""
+    parser = argparse.ArgumentParser(prog="python -m granularity.train", description=__doc__)
+    parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
+    job = yaml.safe_load(parser.parse_args().job.read_text(encoding="utf-8"))
+    run_job(job, writes=os.environ.get("RANK", "0") == "0")  # accelerate numbers its processes so
+
+
+def run_job(job: Mapping[str, Any], writes: bool = True) -> None:
+    """Completes the runs of a job. Raises ValueError for a field too many or too few."""
+    wanted = {"entry", "settings", "places", "folder"}
+    if set(job) - {"data"} != wanted:
+        raise ValueError(f"a job has {sorted(wanted)} and maybe data, not {sorted(job)}")
+    module, _, function = job["entry"].partition(":")
+    entry = getattr(importlib.import_module(module), function)
+    records.complete(
+        job["folder"],
+        entry,
+        job["settings"],
+        data=job.get("data"),
+        places=job["places"],
+        writes=writes,
+    )
+
+
+def launch(
+    folder: Path | str,
+    entry: Callable,
+    settings: Sequence[Mapping[str, Any]],
+    *,
+    places: Mapping[str, Any],
+    processes: int,
+) -> None:
+    """Makes the runs in `processes` processes that accelerate starts, and shows their log.
+
+    The job is `folder/job.yaml`, the log `folder/job.log`. With one process nothing is done: the
+    caller completes the runs itself, as it does afterwards with several, to find them all there.
+    Raises RuntimeError, with the end of the log, where the processes fail.
+    """
+    if processes == 1:
+        return
+    folder = Path(folder)
+    job = {
+        "entry": records.name_of(entry),
+        "settings": [dict(setting) for setting in settings],
+        "places": dict(places),
+        "folder": str(folder),
+    }
+    files.write(folder / "job.yaml", yaml.safe_dump(job, allow_unicode=True))
+    call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+    # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
+    call += ["--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]
+    call += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    call += ["-m", "granularity.train", str(folder / "job.yaml")]
+    log = folder / "job.log"
+    with log.open("w", encoding="utf-8") as told:
+        child = subprocess.Popen(call, stdout=told, stderr=told, start_new_session=True)
+        try:
+            follow(child, log)
+        finally:
+            if child.poll() is None:  # this process was interrupted: so are those
+                os.killpg(child.pid, signal.SIGTERM)
+                child.wait()
+    if child.returncode:
+        end = log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        raise RuntimeError(f"{processes} processes ended with {child.returncode}; {log}: …{end}")
+
+
+def follow(child: subprocess.Popen, log: Path, every: float = 0.5) -> None:
+    """Prints what a process writes to its log, until it ends."""
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        while child.poll() is None:
+            time.sleep(every)
+            print(lines.read(), end="", flush=True)
+        print(lines.read(), end="", flush=True)

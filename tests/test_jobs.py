@@ -1,0 +1,10 @@
+"""Jobs: what is refused before any work."""
+
+import pytest
+
+from granularity import jobs
+
+
+def test_a_job_with_a_field_too_many_is_refused():
+    with pytest.raises(ValueError, match="a job has"):
+        jobs.run_job({"entry": "x:y", "settings": [], "places": {}, "folder": "x", "more": 1})
