@@ -133,6 +133,99 @@ def test_fitted_change_by_hand():
         analysis.fitted_change(pd.DataFrame(rows[:2]), "error", "classes")
 
 
+def test_mean_and_deviation_by_hand():
+    # mean 0.30; squares of the differences 0.01, 0, 0.01, so 0.02 over two, and its root
+    assert analysis.spread([0.2, 0.3, 0.4]) == pytest.approx((0.3, 0.1))
+    mean, deviation = analysis.spread([0.25])
+    assert mean == 0.25 and math.isnan(deviation)
+    assert all(map(math.isnan, analysis.spread([])))
+
+
+# A table of errors with its statistics worked out by hand:
+#   seed        0      1      2     mean   deviation
+#   baseline  0.40   0.50   0.60    0.50      0.10
+#   family    0.30   0.45   0.45    0.40      0.0866 = √((0.01 + 0.0025 + 0.0025) / 2)
+#   random    0.50   0.60     –     0.55      0.0707 = √(0.005)
+#   gain of family: 0.10, 0.05, 0.15; mean 0.10, a fifth of the baseline's 0.50
+#   gain of random: -0.10, -0.10; over the baseline's 0.45 on these two seeds -0.2222
+ERRORS = {"baseline": [0.40, 0.50, 0.60], "family": [0.30, 0.45, 0.45], "random": [0.50, 0.60]}
+TABLE = pd.DataFrame(
+    [
+        {"arm": arm, "seed": seed, "error": error}
+        for arm, errors in ERRORS.items()
+        for seed, error in enumerate(errors)
+    ]
+)
+BASELINE, FAMILY, RANDOM = ({"arm": arm} for arm in ERRORS)
+
+
+def test_mean_and_deviation_of_the_table():
+    found = {arm: analysis.spread(group["error"]) for arm, group in TABLE.groupby("arm")}
+    assert found["baseline"] == pytest.approx((0.5, 0.1))
+    assert found["family"] == pytest.approx((0.4, 0.0866), abs=1e-4)
+    assert found["random"] == pytest.approx((0.55, 0.0707), abs=1e-4)
+
+
+def test_gains_of_the_table():
+    found = analysis.gains(TABLE, "error", "baseline")
+    assert found["baseline"].tolist() == [0, 0, 0]
+    assert found["family"].tolist() == pytest.approx([0.10, 0.05, 0.15])
+    assert found["random"].tolist()[:2] == pytest.approx([-0.10, -0.10])
+    assert math.isnan(found["random"][2])
+    with pytest.raises(analysis.Unfit, match="'target'"):
+        analysis.gains(TABLE, "error", "target")
+    with pytest.raises(analysis.Unfit, match="'family': seed 0"):
+        analysis.gains(pd.concat([TABLE, TABLE[TABLE["arm"] == "family"]]), "error", "baseline")
+
+
+def test_relative_reduction_of_the_table():
+    found = analysis.relative_reduction(TABLE, "error", BASELINE, FAMILY)
+    assert found.to_dict() == pytest.approx({0: 0.2, 1: 0.1, 2: 0.3})
+    assert found.mean() == pytest.approx(1 - 0.40 / 0.50)
+    worse = analysis.relative_reduction(TABLE, "error", BASELINE, RANDOM)
+    assert worse.to_dict() == pytest.approx({0: -0.1 / 0.45, 1: -0.1 / 0.45})
+    with pytest.raises(analysis.Unfit, match="nothing to reduce"):
+        analysis.relative_reduction(TABLE.assign(error=0.0), "error", BASELINE, FAMILY)
+
+
+def test_class_errors_by_hand():
+    # class 0: one of two wrong; class 1: none of one; class 2 has no image; class 3: both wrong
+    rank, label = np.array([0, 3, 0, 1, 2]), np.array([0, 0, 1, 3, 3])
+    found = analysis.class_errors(rank, label, 4)
+    assert found[[0, 1, 3]].tolist() == [0.5, 0, 1]
+    assert math.isnan(found[2])
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))
+def test_rank_correlation_is_scipys(pairs):
+    first, second = zip(*pairs, strict=True)
+    found = analysis.rank_correlation(first, second)
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(scipy.stats.spearmanr(first, second).statistic, abs=1e-12)
+
+
+def test_rank_correlations_by_hand():
+    # Seed 0: measure 1, 2, 3, 4 and outcome in the same order: 1. Seed 1: the last two places
+    # change, so Σd² = 2 and 1 - 6·2 / (4·15) = 0.8. Without the first or the second arm seed 1 has
+    # 1 - 6·2 / (3·8) = 0.5, so a mean of 0.75; without one of the last two all is in order.
+    rows = [
+        {"arm": arm, "seed": seed, "measure": place, "gain": gain}
+        for seed, gains in enumerate(([10, 20, 30, 40], [10, 20, 40, 30]))
+        for place, (arm, gain) in enumerate(zip("abcd", gains, strict=True), 1)
+    ]
+    only_here = {"arm": "e", "seed": 0, "measure": 5, "gain": -1}  # an arm that seed 1 lacks
+    table = pd.DataFrame([*rows, only_here])
+    seeds, left_out = analysis.rank_correlations(table, "measure", "gain")
+    assert seeds.to_dict() == pytest.approx({0: 1, 1: 0.8})
+    assert left_out == pytest.approx((0.75, 1))
+    with pytest.raises(analysis.Unfit, match="four at least"):
+        analysis.rank_correlations(table[table["arm"].isin(["a", "b", "c"])], "measure", "gain")
+    with pytest.raises(analysis.Unfit, match="twice"):
+        analysis.rank_correlations(pd.concat([table, table]), "measure", "gain")
+
+
 @pytest.mark.parametrize(
     ("value", "wanted", "equal"),
     [
