@@ -1,12 +1,18 @@
 """One style for every figure of the book, and the colours that mean the same in all of them."""
 
+import itertools
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
+import numpy as np
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 # Okabe and Ito's palette: told apart with any of the common kinds of colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+INDIGO, WINE = "#332288", "#882255"  # Tol's, much darker than Okabe and Ito's
 
 COLOURS = {
     "coarse": VERMILION,
@@ -17,6 +23,24 @@ COLOURS = {
     "paper": BLACK,
     "random": ORANGE,
     "cluster": GREEN,
+    "misaligned": WINE,
+    "instance": INDIGO,
+}
+
+# Kinds of label functions: colour, marker, and whether it is filled. Hollow ones ignore the target.
+KINDS = {
+    "baseline": ("baseline", "o", True),
+    "one pass": ("baseline", "o", False),
+    "rank": ("fine", "o", True),
+    "mixed": ("fine", "P", True),
+    "cluster": ("cluster", "^", True),
+    "cluster-crossed": ("cluster", "v", True),
+    "cluster-free": ("cluster", "^", False),
+    "misaligned": ("misaligned", "D", True),
+    "cross": ("misaligned", "D", False),
+    "random": ("random", "s", True),
+    "random-free": ("random", "s", False),
+    "instance": ("instance", "*", True),
 }
 
 
@@ -44,3 +68,49 @@ def style() -> None:
             "savefig.bbox": None,
         }
     )
+
+
+def look(kind: str) -> dict[str, str]:
+    """Colour and marker of a kind of label function, as matplotlib's `plot` takes them."""
+    meaning, marker, filled = KINDS[kind]
+    colour = COLOURS[meaning]
+    return {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
+
+
+def with_deviation(
+    axis: Axes, x: float, values: Sequence[float], kind: str, across: bool = False
+) -> float:
+    """Each seed as a small point; the mean as a large one, with one standard deviation each way.
+
+    Values lie on the y axis, or `across`, on the x axis. Returns the mean.
+    """
+    array = np.asarray(values, dtype=float)
+    mean, shown = float(array.mean()), look(kind)
+    deviation = float(array.std(ddof=1)) if array.size > 1 else 0.0
+    small = {"color": shown["color"], "alpha": 0.45, "s": 14, "linewidths": 0, "zorder": 2}
+    large = {**shown, "markersize": 10 if shown["marker"] == "*" else 7, "capsize": 3, "zorder": 3}
+    places = np.full(array.size, float(x))
+    if across:
+        axis.scatter(array, places, **small)
+        axis.errorbar(mean, x, xerr=deviation, linestyle="", **large)
+    else:
+        axis.scatter(places, array, **small)
+        axis.errorbar(x, mean, yerr=deviation, linestyle="", **large)
+    return mean
+
+
+def apart(heights: Sequence[float], gap: float) -> np.ndarray:
+    """The same heights, moved as little as it takes for labels to lie `gap` from each other."""
+    order, moved = np.argsort(heights, kind="stable"), np.array(heights, dtype=float)
+    groups = [[place] for place in order]
+    while True:  # neighbours that would touch become a group, spread evenly about its mean
+        for group in groups:
+            middle = np.mean([heights[place] for place in group])
+            moved[group] = middle + gap * (np.arange(len(group)) - (len(group) - 1) / 2)
+        for lower, upper in itertools.pairwise(groups):
+            if moved[upper[0]] - moved[lower[-1]] < gap * (1 - 1e-9):
+                lower.extend(upper)
+                groups.remove(upper)
+                break
+        else:
+            return moved

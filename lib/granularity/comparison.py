@@ -1,0 +1,149 @@
+"""Runs of the iNaturalist arm side by side: which may be compared, and what their arms are called.
+
+An arm is a label function with a number of stages: `baseline`, `one pass` (both of the label
+function `target`), or the label function's specification, as `rank:family` or `random:34`.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from granularity import analysis, records
+from granularity.digest import canonical
+
+KIND = "inaturalist.transfer"
+BASELINE, ONE_PASS = "baseline", "one pass"
+
+# What runs of one comparison share. `finetuning` too, but a single pass has none.
+SHARED = ("world", "target", "training", "images", "held_out", "pretraining")
+
+# Kinds of arms, in the order in which tables show them, and what they are called there.
+KINDS = {
+    "baseline": "target, the baseline",
+    "one pass": "target, one pass",
+    "rank": "{0}",
+    "mixed": "mixed ranks {0}",
+    "cluster": "clusters inside, {0}",
+    "cluster-crossed": "clusters crossed, {0}",
+    "cluster-free": "clusters over all, {0}",
+    "misaligned": "{0}, {1} moved",
+    "cross": "regrouped leaves, {0}",
+    "random": "random inside, {0}",
+    "random-free": "random over all, {0}",
+    "instance": "one label an image",
+}
+
+
+def arm_of(labels: str, stages: int) -> str:
+    """What the arm of a run is called."""
+    if labels == "target":
+        return BASELINE if stages == 2 else ONE_PASS
+    return labels
+
+
+def kind_of(arm: str) -> str:
+    """Which of `KINDS` an arm is. Raises KeyError, naming it, for any other."""
+    kind = arm.partition(":")[0]
+    if kind not in KINDS:
+        raise KeyError(f"no kind of arm is called {kind!r}; there are {', '.join(KINDS)}")
+    return kind
+
+
+def name_of(arm: str) -> str:
+    """An arm as a reader is told it: `family`, `random inside, 34`, `family, 50 % moved`."""
+    kind, values = kind_of(arm), arm.split(":")[1:]
+    if kind == "misaligned":
+        values[1] = f"{float(values[1]):.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+    if kind == "rank" and values == ["leaf"]:
+        values = ["leaves"]
+    return KINDS[kind].format(*values)
+
+
+def read(path: Path | str) -> list[pd.DataFrame]:
+    """The runs of a folder or a published file, split into those that may be compared.
+
+    One table for each choice of images, target and recipes, largest first, with the columns `arm`,
+    `kind_of_arm` and `per_class` (images for each pretraining class, nan where it is not known).
+    Runs on held-out images are left out: they chose rates. Raises Unfit where an arm has a seed
+    twice within a table.
+    """
+    runs = records.table(path)
+    runs = runs[(runs["kind"] == KIND) & (runs["held_out"] == False)]  # noqa: E712
+    runs = runs.drop_duplicates("fingerprint")
+    if runs.empty:
+        return []
+    of_arms = [arm_of(*pair) for pair in zip(runs["labels"], runs["stages"], strict=True)]
+    runs = runs.assign(arm=of_arms, kind_of_arm=[kind_of(arm) for arm in of_arms])
+    shared = pd.Series([_key(run) for run in runs[[*SHARED]].to_dict("records")], runs.index)
+    tuned = pd.Series([canonical(recipe) for recipe in runs["finetuning"]], runs.index)
+    found = []
+    for key, group in runs.groupby(shared, sort=False):
+        alone = group["arm"] == ONE_PASS
+        lengths = tuned[group.index][~alone].unique()
+        found += [
+            sized(group[alone | (tuned[group.index] == length)])
+            for length in (lengths if len(lengths) else [tuned[group.index[0]]])
+        ]
+        _check(found[-1], key)
+    return sorted(found, key=len, reverse=True)
+
+
+def _key(run: Mapping) -> str:
+    return canonical({name: _plain(value) for name, value in run.items()})
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _check(runs: pd.DataFrame, key: str) -> None:
+    twice = runs[runs.duplicated(["arm", "seed"])]
+    if len(twice):
+        one = twice.iloc[0]
+        raise analysis.Unfit(f"arm '{one['arm']}' has seed {one['seed']} twice within {key}")
+
+
+def sized(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with `per_class`: training images over the number of pretraining classes.
+
+    Where no run says how many training images there are, instance labels do: they have one class
+    for each.
+    """
+    images = np.nan
+    if "training_images" in runs:
+        images = runs["training_images"]
+    elif (runs["arm"] == "instance").any():
+        images = runs["classes"][runs["arm"] == "instance"].iloc[0]
+    return runs.assign(per_class=images / runs["classes"])
+
+
+def ordered(runs: pd.DataFrame, kinds: Collection[str] = tuple(KINDS)) -> list[str]:
+    """The arms of these kinds, kind by kind as in `KINDS`, and within one by number of classes."""
+    order = list(KINDS)
+    table = runs[runs["kind_of_arm"].isin(kinds)].groupby("arm", sort=False)
+    size = table["classes"].mean()
+    return sorted(size.index, key=lambda arm: (order.index(kind_of(arm)), size[arm], arm))
+
+
+def ladder(runs: pd.DataFrame) -> list[str]:
+    """The manual ranks that are finer than the target, from coarse to fine."""
+    table = runs[runs["kind_of_arm"] == "rank"]
+    finer = table[table["classes"] > table["target_classes"]]
+    return ordered(finer, ["rank"])
+
+
+def by_class(runs: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Errors in each target class: target classes × (arm, seed), of the runs that kept arrays."""
+    columns, names = {}, []
+    for run in runs.itertuples():
+        if run.fingerprint in arrays:
+            kept = arrays[run.fingerprint]
+            names = [str(name) for name in kept["classes"]]
+            errors = analysis.class_errors(kept["rank"], kept["label"], len(names))
+            columns[run.arm, run.seed] = errors
+    table = pd.DataFrame(columns, index=names)
+    if columns:
+        table.columns = pd.MultiIndex.from_tuples(columns, names=["arm", "seed"])
+    return table

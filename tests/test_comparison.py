@@ -1,0 +1,147 @@
+"""Arms of the iNaturalist arm: their names, which runs belong together, errors by class."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from granularity import analysis, comparison
+from granularity.labels.make import KINDS as SPECIFICATIONS
+from granularity.labels.make import parse
+
+
+def run(labels, seed, *, world="toy", stages=2, classes=2, error=0.5, **more):
+    recipe = {"preset": "resnet_toy_finetune", "epochs": 4}
+    return {
+        "kind": "inaturalist.transfer",
+        "fingerprint": json.dumps([labels, seed, world, stages, more], sort_keys=True),
+        "world": world,
+        "target": "supercategory",
+        "training": "2021_train_mini",
+        "images": 0,
+        "held_out": False,
+        "pretraining": {"preset": "resnet_toy"},
+        "finetuning": recipe if stages == 2 else {},
+        "labels": labels,
+        "seed": seed,
+        "stages": stages,
+        "classes": classes,
+        "target_classes": 2,
+        "error": error,
+        **more,
+    }
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Reads rows instead of a folder of records."""
+
+    def over(rows):
+        monkeypatch.setattr(comparison.records, "table", lambda path: pd.DataFrame(rows))
+        return comparison.read(Path("somewhere"))
+
+    return over
+
+
+def test_the_two_runs_on_the_target_are_told_apart():
+    assert comparison.arm_of("target", 2) == "baseline"
+    assert comparison.arm_of("target", 1) == "one pass"
+    assert comparison.arm_of("rank:family", 2) == "rank:family"
+
+
+@pytest.mark.parametrize(
+    ("arm", "name"),
+    [
+        ("rank:family", "family"),
+        ("rank:leaf", "leaves"),
+        ("random-free:34", "random over all, 34"),
+        ("misaligned:family:0.5", "family, 50\N{NO-BREAK SPACE}% moved"),
+        ("instance", "one label an image"),
+        ("one pass", "target, one pass"),
+    ],
+)
+def test_names_for_readers(arm, name):
+    assert comparison.name_of(arm) == name
+
+
+def test_every_label_function_has_a_name_and_a_kind():
+    for form in SPECIFICATIONS.values():
+        spec = form.replace("<K>", "7").replace("<p>", "0.5").replace("<rank>", "family")
+        kind, _ = parse(spec.replace(",…", ""))
+        arm = comparison.arm_of(spec, 2)
+        assert comparison.kind_of(arm) == ("baseline" if kind == "target" else kind)
+        assert comparison.name_of(arm)
+    with pytest.raises(KeyError, match="'ranks'"):
+        comparison.kind_of("ranks:family")
+
+
+def test_runs_of_other_images_or_recipes_are_compared_apart(read):
+    rows = [run("target", seed) for seed in (0, 1)] + [run("rank:order", 0, classes=4)]
+    rows += [run("target", 0, stages=1), run("target", 0, world="tiny-imagenet-200")]
+    rows += [run("rank:order", 1, held_out=True), run("target", 0, kind="imagenet.finetune")]
+    large, small = read(rows)
+    assert large["arm"].tolist() == ["baseline", "baseline", "rank:order", "one pass"]
+    assert small["world"].tolist() == ["tiny-imagenet-200"]
+
+
+def test_a_single_pass_stands_beside_every_finetuning_of_its_pretraining(read):
+    long = {"preset": "resnet_toy_finetune", "epochs": 8}
+    rows = [run("target", 0), run("target", 0, finetuning=long), run("target", 0, stages=1)]
+    found = read(rows)
+    assert [sorted(one["arm"]) for one in found] == [["baseline", "one pass"]] * 2
+    assert sorted(one["finetuning"].iloc[0]["epochs"] for one in found) == [4, 8]
+
+
+def test_a_single_pass_alone_is_read_too(read):
+    (found,) = read([run("target", 0, stages=1)])
+    assert found["arm"].tolist() == ["one pass"]
+
+
+def test_the_same_run_read_twice_counts_once_and_two_runs_of_a_seed_are_refused(read):
+    (found,) = read([run("target", 0), run("target", 0)])
+    assert len(found) == 1
+    with pytest.raises(analysis.Unfit, match="'cluster:4' has seed 0 twice"):
+        read([run("cluster:4", 0, embedding=name) for name in ("instance", "clip")])
+    assert read([run("target", 0, kind="imagenet.finetune")]) == []
+
+
+def test_images_for_each_class(read):
+    (found,) = read([run("target", 0), run("instance", 0, classes=60)])
+    assert found["per_class"].tolist() == [30, 1]
+    (found,) = read([run("target", 0, training_images=80), run("instance", 0, classes=60)])
+    assert found["per_class"].tolist()[0] == 40
+    (found,) = read([run("target", 0)])
+    assert found["per_class"].isna().all()
+
+
+def test_arms_in_order_and_the_ranks_finer_than_the_target(read):
+    rows = [run("instance", 0, classes=60), run("rank:species", 0, classes=9)]
+    rows += [run("rank:class", 0, classes=3), run("rank:kingdom", 0, classes=2)]
+    rows += [run("random:9", 0, classes=9), run("target", 0), run("random:3", 0, classes=3)]
+    (found,) = read(rows)
+    ranks = ["rank:kingdom", "rank:class", "rank:species"]
+    assert comparison.ordered(found) == ["baseline", *ranks, "random:3", "random:9", "instance"]
+    assert comparison.ordered(found, ["random"]) == ["random:3", "random:9"]
+    assert comparison.ladder(found) == ranks[1:]
+
+
+def test_errors_by_class():
+    runs = pd.DataFrame(
+        [
+            {"arm": "baseline", "seed": 0, "fingerprint": "a"},
+            {"arm": "rank:order", "seed": 0, "fingerprint": "b"},
+            {"arm": "rank:order", "seed": 1, "fingerprint": "kept none"},
+        ]
+    )
+    names, label = np.array(["Birds", "Plants"]), np.array([0, 0, 1, 1])
+    arrays = {
+        "a": {"rank": np.array([0, 1, 1, 2]), "label": label, "classes": names},
+        "b": {"rank": np.array([0, 0, 0, 1]), "label": label, "classes": names},
+    }
+    found = comparison.by_class(runs, arrays)
+    assert found["baseline"].to_numpy().tolist() == [[0.5], [1]]
+    assert found.loc["Plants", ("rank:order", 0)] == 0.5
+    assert found.shape == (2, 2)
+    assert comparison.by_class(runs, {}).empty
