@@ -9,7 +9,7 @@ import pytest
 import torch
 from theory_world import MINUS, PLUS, alone, world  # noqa: F401
 
-from granularity import notebook, theory
+from granularity import notebook, source, theory
 from granularity.theory import samples as sampling
 from granularity.theory.setting import Setting
 
@@ -314,3 +314,9 @@ def test_the_run_notebook_offers_every_parameter_with_its_default():
     assert {name: offered[name] for name in offered.keys() - varied} == {
         name: expected[name] for name in expected.keys() - varied
     }
+
+
+def test_every_room_counts_in_the_fingerprint_of_a_run():
+    rooms = {path.stem for path in Path(theory.__file__).parent.glob("*.py")} - {"__init__"}
+    behind = source.behind(["granularity.theory"])
+    assert {f"granularity.theory.{room}" for room in rooms} < behind.keys()

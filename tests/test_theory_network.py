@@ -147,7 +147,7 @@ def test_neurons_are_left_out_and_put_back():
     _, _, second, _ = small(labels="fine", threshold=1.2, seed=2)
     whole = Network(*(torch.stack(parts) for parts in zip(first, second, strict=True)))
     patches = samples.patches.expand(2, *samples.patches.shape)
-    awake = networks.fires(whole, patches, "relu", at_once=5)
+    awake = networks.fires(whole, patches, "relu")
     assert torch.equal(awake, (networks.activations(whole, patches) > 0).any(1).any(1))
     assert 0 < awake.sum(-1).min() < awake.sum(-1).max() < awake.shape[-1]
 
@@ -225,6 +225,17 @@ def test_a_refitted_head_separates_what_can_be_separated():
     features = torch.rand(400, 6, generator=generator)
     features[:, 2] += 2.0 * y
     features[:, 4] += 2.0 * (1 - y)
+    features[:, 5] = 0
     head = measures.refitted_head(features, y)
     assert head.shape == (2, 6)
     assert torch.equal((features @ head.T).argmax(-1), y)
+    assert (head[:, 5] == 0).all()
+    assert (head[:, :5] != 0).all()
+
+
+def test_wide_networks_are_measured_in_parts(monkeypatch):
+    _, _, network, samples = small(labels="fine")
+    whole = networks.activations(network, samples.patches)
+    torch.testing.assert_close(networks.pooled(network, samples.patches), whole.sum(1))
+    monkeypatch.setattr(networks, "MOST_ANSWERS", 1000)  # four of the twelve samples
+    torch.testing.assert_close(networks.pooled(network, samples.patches), whole.sum(1))

@@ -20,7 +20,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from granularity.theory import measures
+import granularity.theory.measures as measures  # by its full name, which `source` reads
 from granularity.theory.network import Network
 from granularity.theory.samples import KINDS, dictionary, draw
 from granularity.theory.setting import Setting, grid, stream

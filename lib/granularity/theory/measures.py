@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from granularity.theory.network import Network, activations, logits, pooled
+from granularity.theory.network import Network, fires, logits, pooled
 from granularity.theory.samples import Samples, possible, tells_superclass
 from granularity.theory.setting import Setting
 
@@ -89,9 +89,8 @@ def winners(setting: Setting, network: Network, features: Tensor) -> dict[str, f
 
 
 def awake(setting: Setting, network: Network, samples: Samples) -> float:
-    """Share of neurons that fire on at least one patch of the samples."""
-    fired = activations(network, samples.patches, setting.activation) > 0
-    return fired.any(0).any(0).float().mean().item()
+    """Share of neurons that answer to at least one patch of the samples."""
+    return fires(network, samples.patches, setting.activation).float().mean().item()
 
 
 def without_fine(setting: Setting, network: Network, features: Tensor) -> Network:
@@ -150,15 +149,18 @@ def refitted_head(
 
     Full-batch gradient descent on softmax cross-entropy from zero, without decay or bias. The
     features are divided by their root mean square norm, so that the rate suits every network: it
-    must stay below 8, where descent on features of norm 1 may diverge. All of it is ours; the
-    paper analyses no finetuning.
+    must stay below 8, where descent on features of norm 1 may diverge. A feature that is zero in
+    every sample keeps its weight of zero. All of it is ours; the paper analyses no finetuning.
     """
-    unit = features / features.square().sum(-1).mean().sqrt()
+    used = features.ne(0).any(0)
+    unit = features[:, used] / features.square().sum(-1).mean().sqrt()
     wanted = functional.one_hot(y, superclasses).to(unit)
     head = unit.new_zeros(superclasses, unit.shape[-1])
     for _ in range(steps):
         head -= rate / len(y) * ((unit @ head.T).softmax(-1) - wanted).T @ unit
-    return head
+    whole = head.new_zeros(superclasses, features.shape[-1])
+    whole[:, used] = head
+    return whole
 
 
 def head_errors(

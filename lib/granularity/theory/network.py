@@ -42,6 +42,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tens
     "squared": (lambda z: z.relu_().square_(), lambda a: a.sqrt_().mul_(2)),
     "softplus": (torch.nn.functional.softplus, lambda a: a.neg_().exp_().neg_().add_(1)),
 }
+MOST_ANSWERS = 2**23  # held at once where nothing is trained: 32 MB
 CAN_BE_SILENT = ("relu", "squared")  # with a derivative of 0 on one side
 
 
@@ -53,8 +54,13 @@ def activations(network: Network, patches: Tensor, activation: str = "relu") -> 
 
 
 def pooled(network: Network, patches: Tensor, activation: str = "relu") -> Tensor:
-    """What every neuron answers to every sample, the sum over its patches (…, N, n)."""
-    return activations(network, patches, activation).sum(-2)
+    """What every neuron answers to every sample, the sum over its patches (…, N, n).
+
+    Some samples at a time, so that wide networks can be measured.
+    """
+    at_once = max(1, MOST_ANSWERS // (patches.shape[-2] * network.biases.shape[-1]))
+    parts = patches.split(at_once, dim=-3)
+    return torch.cat([activations(network, part, activation).sum(-2) for part in parts], dim=-2)
 
 
 def logits(network: Network, patches: Tensor, activation: str = "relu") -> Tensor:
@@ -135,10 +141,9 @@ def descend(
 # --- Neurons that cannot move -----------------------------------------------------------------
 
 
-def fires(network: Network, patches: Tensor, activation: str, at_once: int = 512) -> Tensor:
+def fires(network: Network, patches: Tensor, activation: str) -> Tensor:
     """Which neurons answer to at least one patch (…, n), true or false."""
-    parts = patches.split(at_once, dim=-3)
-    return torch.stack([pooled(network, part, activation).ne(0).any(-2) for part in parts]).any(0)
+    return pooled(network, patches, activation).ne(0).any(-2)
 
 
 def kept(awake: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from granularity.theory import network as networks
+import granularity.theory.network as networks  # by its full name, which `source` reads
 from granularity.theory.network import Network
 from granularity.theory.samples import Batch, batches, dictionary, training_samples
 from granularity.theory.setting import Setting, stream
