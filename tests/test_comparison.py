@@ -127,6 +127,54 @@ def test_arms_in_order_and_the_ranks_finer_than_the_target(read):
     assert comparison.ladder(found) == ranks[1:]
 
 
+def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch, tmp_path):
+    tables = {
+        "inaturalist.jsonl": [run("target", seed, world="tiny-imagenet-200") for seed in (1, 0)],
+        "transfer": [run("target", 0, error=0.25), run("target", 1, error=0.2)],
+    }
+    monkeypatch.setattr(comparison.records, "table", lambda p: pd.DataFrame(tables[p.name]))
+    monkeypatch.setattr(comparison.records, "arrays", lambda p: {})
+    (here,) = comparison.studies(tmp_path / "transfer", tmp_path)
+    assert (here.title, here.size, here.toy) == ("Toy species, this build", "smoke", True)
+    assert here.of("baseline").tolist() == [0.25, 0.2]
+    assert here.of("instance").size == 0
+    (tmp_path / "inaturalist.jsonl").touch()
+    published, here = comparison.studies(tmp_path / "transfer", tmp_path)
+    assert (published.title, published.size) == ("Tiny-ImageNet, published", "tiny")
+    assert (published.toy, published.seeds) == (False, 2)
+    tables["transfer"] = [run("target", 0, kind="other")]
+    (tmp_path / "inaturalist.jsonl").unlink()
+    with pytest.raises(analysis.Unfit, match="no finetuned run"):
+        comparison.studies(tmp_path / "transfer", tmp_path)
+
+
+def test_a_study_compares_within_seeds():
+    errors = {
+        "baseline": [0.4, 0.5, 0.6],
+        "rank:order": [0.3, 0.45, 0.45],
+        "rank:genus": [0.4, 0.5],
+    }
+    rows = [
+        {"arm": arm, "kind_of_arm": comparison.kind_of(arm), "seed": seed, "error": error}
+        | {"classes": 2 * len(arm), "target_classes": 16}
+        for arm, found in errors.items()
+        for seed, error in enumerate(found)
+    ]
+    study = comparison.Study("Title", "smoke", pd.DataFrame(rows), {})
+    assert study.best_rank == "rank:order"
+    assert study.against("baseline", "rank:order").tolist() == pytest.approx([0.1, 0.05, 0.15])
+    assert study.against("rank:order", "rank:genus").tolist() == pytest.approx([-0.1, -0.05])
+    assert study.reduction("rank:order").tolist() == pytest.approx([0.2, 0.1, 0.3])
+
+
+def test_numbers_as_text():
+    assert comparison.deviating([0.2, 0.3, 0.4]) == "0.300 ±\N{NO-BREAK SPACE}0.100"
+    assert comparison.deviating([0.25], 2) == "0.25"
+    # mean 2, and 4.30265 / √3 each way
+    assert comparison.between([1, 2, 3], "+.2f") == "+2.00 (-0.48 to +4.48)"
+    assert comparison.between([1], ".0f") == "1"
+
+
 def test_errors_by_class():
     runs = pd.DataFrame(
         [

@@ -5,6 +5,7 @@ function `target`), or the label function's specification, as `rank:family` or `
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,95 @@ KINDS = {
     "random-free": "random over all, {0}",
     "instance": "one label an image",
 }
+
+
+WORLDS = {
+    "toy": "Toy species",
+    "tiny-imagenet-200": "Tiny-ImageNet",
+    "inaturalist": "iNaturalist 2021",
+}
+PUBLISHED = "inaturalist.jsonl"  # the file of published runs, in the folder of a size
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that may be compared, as a chapter shows them.
+
+    `arrays` are those that the runs kept of every evaluation image, by the runs' fingerprints.
+    """
+
+    title: str
+    size: str  # as in `claims.SIZES`: what the rules let it decide
+    runs: pd.DataFrame
+    arrays: Mapping[str, Mapping[str, np.ndarray]]
+
+    @property
+    def toy(self) -> bool:
+        """Whether its images were drawn."""
+        return bool((self.runs["world"] == "toy").all())
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds any of its arms has."""
+        return int(self.runs["seed"].nunique())
+
+    def of(self, arm: str, metric: str = "error") -> np.ndarray:
+        """A metric of an arm's runs, by seed; empty where there is no such run."""
+        if arm not in set(self.runs["arm"]):
+            return np.empty(0)
+        return analysis.by_seed(analysis.select(self.runs, {"arm": arm}), metric, arm).to_numpy()
+
+    def against(self, reference: str, arm: str, metric: str = "error") -> pd.Series:
+        """By how much an arm's metric is below the reference's, within each seed of both."""
+        pair = ({"arm": reference}, {"arm": arm})
+        return analysis.paired_difference(self.runs, metric, *pair)
+
+    def reduction(self, arm: str) -> pd.Series:
+        """The share of the baseline's error that an arm does not make, by seed."""
+        pair = ({"arm": BASELINE}, {"arm": arm})
+        return analysis.relative_reduction(self.runs, "error", *pair)
+
+    @property
+    def best_rank(self) -> str | None:
+        """The manual rank finer than the target with the lowest mean error, if there is one."""
+        return min(ladder(self.runs), key=lambda arm: self.of(arm).mean(), default=None)
+
+
+def studies(runs: Path | str, published: Path | str) -> list[Study]:
+    """What there is to show: the published runs in a folder, if any, then those of this build.
+
+    Raises FileNotFoundError where nothing ran yet, Unfit where no run is of this arm.
+    """
+    found, file = [], Path(published) / PUBLISHED
+    if file.exists():
+        found += _studies(file, "published")
+    found += _studies(Path(runs), "this build")
+    if not found:
+        raise analysis.Unfit(f"{runs} holds no finetuned run of {KIND}")
+    return found
+
+
+def _studies(path: Path, whose: str) -> list[Study]:
+    tables, arrays, made = read(path), records.arrays(path), []
+    for runs in tables:
+        world, network = runs["world"].iloc[0], runs["pretraining"].iloc[0]
+        more = f", {network.get('model', network.get('preset'))}" if len(tables) > 1 else ""
+        size = {"toy": "smoke", "inaturalist": "paper"}.get(world, "tiny")
+        made.append(Study(f"{WORLDS.get(world, world)}, {whose}{more}", size, runs, arrays))
+    return made
+
+
+def deviating(values: Collection[float], digits: int = 3) -> str:
+    """Mean ± one standard deviation, as text; the mean alone of one value."""
+    mean, deviation = analysis.spread(values)
+    more = f" ±\N{NO-BREAK SPACE}{deviation:.{digits}f}" if deviation == deviation else ""
+    return f"{mean:.{digits}f}{more}"
+
+
+def between(values: Collection[float], form: str = "+.3f") -> str:
+    """Mean and 95 % interval, as text: `+0.060 (+0.010 to +0.110)`."""
+    mean, low, high = analysis.interval(values)
+    return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
 
 
 def arm_of(labels: str, stages: int) -> str:
