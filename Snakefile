@@ -63,6 +63,21 @@ rule finetune:
         "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
 
 
+rule transfer:
+    input:
+        notebook="notebooks/inaturalist/transfer.ipynb",
+        parameters=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/parameters.yaml",
+        code=graph.run_code(SIZE, RECORDS, "inaturalist/transfer"),
+    output:
+        record=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/record.json",
+    log:
+        notebook=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/notebook.ipynb",
+    message:
+        "run: inaturalist/transfer, {wildcards.setting}"
+    shell:
+        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+
+
 rule chapter:
     input:
         notebook="notebooks/{chapter}.ipynb",

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -166,6 +166,9 @@ class Run:
             checkpoint.save(path, model | checkpoint.flat(self.optimiser), facts)
             for old in self.checkpoints()[2:]:
                 old.unlink()
+        # Statistics of batch norm are each process's own: all go on with those that are kept.
+        for value in self.bare.buffers():
+            broadcast(value)
         self.accelerator.wait_for_everyone()
 
     def resume(self) -> int:

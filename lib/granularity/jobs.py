@@ -84,7 +84,8 @@ def launch(
                 os.killpg(child.pid, signal.SIGTERM)
                 child.wait()
     if child.returncode:
-        end = log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        told = log.read_text(encoding="utf-8", errors="replace")
+        end = told.partition("torch/distributed/elastic/")[0][-3000:]  # what the launcher adds
         raise RuntimeError(f"{processes} processes ended with {child.returncode}; {log}: …{end}")
 
 

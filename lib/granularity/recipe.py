@@ -170,8 +170,8 @@ RESNET34 = Recipe(
     channels_last=True,
 )
 
-# Its finetuning on the target: 90 epochs of the whole network, batch and rate "smaller" (P); how much
-# smaller is ours, and the rate is to be chosen on held-out images.
+# Its finetuning on the target: 90 epochs of the whole network, batch and rate "smaller" (P); how
+# much smaller is ours, and the rate is to be chosen on held-out images.
 RESNET34_FINETUNE = replace(RESNET34, rate=0.01, batch=256, warmup=1_000)
 
 # Small ones, all ours. Three blocks, width 32, for 32 pixels: 1,600 images/s on one core.

@@ -362,17 +362,38 @@ def publish(folders: Sequence[Path | str], file: Path | str) -> int:
 
 
 def main() -> None:
-    """The command line: `python -m granularity.records publish FOLDER … FILE.jsonl`."""
+    """The command line: `publish FOLDER … FILE.jsonl`, and `verify RECORDS`."""
     parser = argparse.ArgumentParser(prog="python -m granularity.records", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     copy = commands.add_parser("publish", help="copy the runs of folders into one published file")
     copy.add_argument("folders", nargs="+", metavar="FOLDER", help="holds a table of contents")
     copy.add_argument("file", metavar="FILE.jsonl", help="as book/results/theory/simulate.jsonl")
+    again = commands.add_parser("verify", help="make runs again, and compare the metrics")
+    again.add_argument("records", help="a published file, a folder of runs, or one record.json")
+    again.add_argument("--run", default="", help="the beginning of one run's fingerprint")
+    again.add_argument("--random", type=int, default=0, metavar="N", help="so many at random")
+    again.add_argument("--seed", type=int, default=0, help="of that choice")
+    again.add_argument(
+        "--root", action="append", default=[], metavar="NAME=PATH", help="where a dataset lies"
+    )
+    again.add_argument("--tolerance", type=float, help="largest difference allowed")
     given = parser.parse_args()
     try:
-        print(f"{publish(given.folders, given.file)} records in {given.file}")
-    except (OSError, RecordError) as error:
+        if given.command == "publish":
+            print(f"{publish(given.folders, given.file)} records in {given.file}")
+        elif not verified(given):
+            parser.exit(1, "some metrics differ\n")
+    except (OSError, KeyError, RecordError) as error:
         parser.exit(1, f"error: {error}\n")
+
+
+def verified(given: argparse.Namespace) -> bool:
+    """Whether the runs that were asked for agree with their records."""
+    from granularity import verify  # which imports this module
+
+    roots = dict(name.split("=", 1) for name in given.root if "=" in name)
+    chosen = verify.chosen(given.records, given.run, given.random, given.seed)
+    return verify.report(chosen, roots, given.tolerance or verify.TOLERANCE)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,15 @@ from granularity.sets import Part
 class Machine:
     """Where things lie and run: it changes no number, and stands in no record.
 
-    `stages` is the folder of trained networks, each below its fingerprint. `workers` decode images,
+    `stages` is the folder of trained networks, each below its fingerprint; `weights` a file with
+    those of the embedding's network, where the hub cannot be reached. `workers` decode images,
     `at_once` images are handled by one process at once (0: its share of the batch), `save_every`
     steps lie between two checkpoints (0: one at the end).
     """
 
     roots: Mapping[str, str] = field(default_factory=dict)
     stages: Path | str = ""
+    weights: Path | str = ""
     device: str = "cpu"
     workers: int = 0
     at_once: int = 0

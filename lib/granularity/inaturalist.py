@@ -1,0 +1,335 @@
+"""The iNaturalist arm: source and target are the same images, and only their labels differ.
+
+Pretrain with a label function, finetune on the target, compare; the baseline pretrains on the
+target itself (section 5.2). The worlds: `inaturalist` is iNaturalist 2021 with its 11
+supercategories as the target; `tiny-imagenet-200` has cuts of WordNet for ranks and target (ours);
+`toy` is drawn.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+
+from granularity import embed, files, taxonomy, toy_inaturalist, train
+from granularity.digest import digest
+from granularity.labels.alignment import alignment
+from granularity.labels.function import LabelFunction, save
+from granularity.labels.make import make
+from granularity.labels.tree import Tree, tree_of_cuts, tree_of_taxonomy
+from granularity.sets import (
+    Part,
+    Sets,
+    hold_out,
+    of_classes,
+    opened,
+    root_of,
+    some,
+    tiny_imagenet,
+    whole,
+)
+from granularity.stages import (
+    Machine,
+    combinations,
+    described,
+    evaluated,
+    listed,
+    loaded,
+    recipe_of,
+    trained,
+)
+
+SELF_SUPERVISED = "instance"  # an embedding by a network that was trained here without any label
+CLIP = "clip"  # what the names of networks of CLIP's kind contain
+
+
+@dataclass(frozen=True)
+class World:
+    """The images of a world, and the tree of their leaves with the target."""
+
+    sets: Sets
+    tree: Tree
+
+    def rows_of(self, function: LabelFunction, part: Part) -> np.ndarray:
+        """A leaf's classes for each class of a part's set (leaves, q); -1 where it is none."""
+        table = np.full((len(part.images.classes), function.indices.shape[1]), -1, np.int32)
+        place = {name: index for index, name in enumerate(part.images.classes)}
+        table[[place[leaf] for leaf in function.items]] = function.indices
+        return table
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What label functions are made from: names (N,) and leaves (N,) as the tree numbers them."""
+
+    names: np.ndarray
+    leaf: np.ndarray
+
+
+# ------------------------------------------------------------------------------------- worlds
+
+
+def open_world(
+    name: str,
+    roots: Mapping[str, str],
+    *,
+    target: str = "supercategory",
+    training: str = "2021_train_mini",
+    images: int = 0,
+    held_out: bool = False,
+) -> World:
+    """A world with so many training images of each leaf (0: all that there are).
+
+    `target` is "supercategory", or a cut of WordNet for Tiny-ImageNet (see `tree_of_cuts`).
+    `training` is the folder of training images that iNaturalist is read from. With `held_out` a
+    part of the training images is evaluated on, and not trained on. Raises KeyError for a world or
+    a root that is not named, ValueError for a target that a world does not have.
+    """
+    if name not in WORLDS:
+        raise KeyError(f"no images are called {name!r}; there are {', '.join(WORLDS)}")
+    world = WORLDS[name](roots, target, training, images)
+    if not held_out:
+        return world
+    sets = hold_out(world.sets)
+    return World(Sets(sets.target, sets.target, sets.evaluation, sets.classes), world.tree)
+
+
+def toy(roots: Mapping[str, str], target: str, training: str, images: int) -> World:
+    """The drawn world, in the dataset's own folder layout."""
+    return of_species(root_of(roots, "toy") / "inaturalist", target, training, images)
+
+
+def inaturalist(roots: Mapping[str, str], target: str, training: str, images: int) -> World:
+    """iNaturalist 2021: `roots["inaturalist"]` holds `2021_train_mini` and `2021_valid`."""
+    return of_species(root_of(roots, "inaturalist"), target, training, images)
+
+
+def of_species(root: Path, target: str, training: str, images: int) -> World:
+    """Species in folders of their own, named after all their ranks."""
+    if target != "supercategory":
+        raise ValueError(f"target is {target!r}; of species it is 'supercategory'")
+    source, evaluation = opened(str(root), training), opened(str(root), "2021_valid")
+    part = Part(source, some(source, images))
+    tree = tree_of_taxonomy(taxonomy.read(source.classes))
+    return World(Sets(part, part, whole(evaluation), source.classes), tree)
+
+
+def tiny(roots: Mapping[str, str], target: str, training: str, images: int) -> World:
+    """Tiny-ImageNet; a target may leave classes out. `training` says nothing here."""
+    found, evaluation = tiny_imagenet(roots)
+    tree = tree_of_cuts(found.images.classes, target)
+    rows = np.intersect1d(some(found.images, images), found.rows)
+    part = of_classes(Part(found.images, rows), tree.leaves)
+    return World(Sets(part, part, of_classes(whole(evaluation), tree.leaves), tree.leaves), tree)
+
+
+WORLDS = {"toy": toy, "tiny-imagenet-200": tiny, "inaturalist": inaturalist}
+
+
+# ------------------------------------------------------------------------------------- labels
+
+
+def labelled(part: Part, tree: Tree) -> Labelled:
+    """A part's images as label functions take them."""
+    place = {leaf: index for index, leaf in enumerate(tree.leaves)}
+    number = np.array([place.get(name, -1) for name in part.images.classes])
+    return Labelled(part.names, number[part.leaf])
+
+
+def lookup_of(function: LabelFunction, world: World) -> tuple[np.ndarray | None, np.ndarray]:
+    """What is looked up for each image of the source's set, and the table it is looked up in.
+
+    A function of leaves is looked up by leaf (None); one of samples by the image's number, with -1
+    for images of the set that are not in the source.
+    """
+    source = world.sets.source
+    if function.domain == "leaf":
+        return None, world.rows_of(function, source)
+    table = np.full((len(source.images), function.indices.shape[1]), -1, np.int32)
+    table[source.rows] = function.indices
+    return np.arange(len(source.images)), table
+
+
+def embedded(
+    world: World, embedding: str, pretraining: Mapping, machine: Machine, seed: int
+) -> np.ndarray:
+    """One vector for each source image, (N, D), computed once for a network and these images.
+
+    `embedding` is the name of a timm network with its weights, as the paper's
+    `vit_large_patch14_clip_quickgelu_224.openai`, or "instance": the network of this recipe and
+    seed, trained here to tell every image from every other one, so without any label.
+    """
+    if embedding == SELF_SUPERVISED:
+        recipe = recipe_of(pretraining)
+        function = make("instance", world.tree, labelled(world.sets.source, world.tree), seed)
+        lookup, table = lookup_of(function, world)
+        done = trained(recipe, world.sets.source, table, machine, seed, lookup=lookup)
+        accelerator, name = done.accelerator, done.key
+        model = accelerator.unwrap_model(done.model, keep_torch_compile=False)
+    else:
+        model, name = embed.pretrained(embedding, machine.weights or None), embedding
+        accelerator = Accelerator(cpu=machine.device == "cpu")
+        recipe = recipe_of(pretraining | {"image_size": embed.size_of(model)})
+    key = digest([name, world.sets.source.fingerprint])
+    folder = Path(machine.stages) / "embeddings" / key
+    with accelerator.main_process_first(), files.alone(folder):
+        return embed.features(
+            model,
+            loaded(world.sets.source, recipe, workers=machine.workers),
+            key=key,
+            folder=folder,
+            device=str(accelerator.device),
+        )
+
+
+def function_of(
+    world: World, labels: str, embedding: str, pretraining: Mapping, machine: Machine, seed: int
+) -> LabelFunction:
+    """The label function that `labels` names (see `granularity.labels.make`), of source images."""
+    vectors = None
+    if labels.startswith("cluster"):
+        vectors = embedded(world, embedding, pretraining, machine, seed)
+    images = labelled(world.sets.source, world.tree)
+    return make(labels, world.tree, images, seed, vectors)
+
+
+def target_of_outputs(function: LabelFunction, world: World) -> np.ndarray:
+    """The target class that most source images of each pretraining class have, (K,)."""
+    source = world.sets.source
+    lookup, table = lookup_of(function, world)
+    classes = table[(source.images.leaf if lookup is None else lookup)[source.rows], 0]
+    target = world.rows_of(world.tree.target, source)[source.leaf, 0]
+    counts = np.zeros((function.num_classes, world.tree.target.num_classes), np.int64)
+    np.add.at(counts, (classes, target), 1)
+    return counts.argmax(axis=1)
+
+
+# ------------------------------------------------------------------------------------ settings
+
+
+def arms(
+    *,
+    labels: str | Sequence[str],
+    finetuning: Mapping | Sequence[Mapping],
+    one_pass: bool = False,
+    **common: object,
+) -> list[dict]:
+    """The arguments of `transfer` for whole arms: one for each label function, all combinations.
+
+    The arm of the label function "target" is the baseline: it has two stages as all others have.
+    `one_pass` adds the run that has the first one only. A recipe may be a list, to choose from.
+    """
+    found = [common | {"labels": spec, "finetuning": finetuning} for spec in listed(labels)]
+    found += [common | {"labels": "target", "finetuning": {}}] if one_pass else []
+    return combinations(found)
+
+
+def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
+    """What the runs will read, a row for each label function and choice of images.
+
+    Opens all sets and recipes and makes all label functions but clusters (of which it asks whether
+    there can be so many), so that whatever is missing or misspelt is told before any work.
+    """
+    found = {}
+    names = ("target", "training", "images", "held_out")
+    for setting in settings:
+        for recipe in ("pretraining", "finetuning"):
+            if setting.get(recipe):
+                recipe_of(setting[recipe])
+        chosen = {name: setting[name] for name in names if name in setting}
+        key = (setting["world"], setting["labels"], *chosen.items())
+        if key not in found:
+            world = open_world(setting["world"], roots, **chosen)
+            found[key] = {
+                "world": setting["world"],
+                **chosen,
+                "labels": setting["labels"],
+                "its classes": classes_of(setting["labels"], world),
+                "training images": len(world.sets.source),
+                "leaves": len(world.tree.leaves),
+                "images evaluated on": len(world.sets.evaluation),
+            }
+    return list(found.values())
+
+
+def classes_of(labels: str, world: World) -> int:
+    """How many classes a label function will have; its errors are those of `make`."""
+    kind, _, rest = labels.partition(":")
+    if kind in ("cluster", "cluster-free", "cluster-crossed"):
+        labels = f"{'random-free' if kind == 'cluster-free' else 'random'}:{rest}"
+    return make(labels, world.tree, labelled(world.sets.source, world.tree), 0).num_classes
+
+
+# ---------------------------------------------------------------------------------------- run
+
+
+def transfer(
+    *,
+    world: str = "toy",
+    target: str = "supercategory",
+    training: str = "2021_train_mini",
+    images: int = 0,
+    labels: str = "target",
+    embedding: str = SELF_SUPERVISED,
+    pretraining: Mapping = {},
+    finetuning: Mapping = {},
+    held_out: bool = False,
+    seed: int = 0,
+    run_folder: Path | None = None,
+    **places: object,
+) -> dict:
+    """Pretrains with a label function, finetunes the whole network on the target, evaluates it.
+
+    `labels` names the label function; without `finetuning` the network is evaluated after its one
+    stage, its outputs pooled by target class, as all are `…_before` finetuning. `embedding` matters
+    to clusters alone. `places` are the fields of `stages.Machine`. Label function, per-image losses
+    and predictions stay in `run_folder`.
+    """
+    machine, recipe = Machine(**places), recipe_of(pretraining)
+    here = open_world(
+        world, machine.roots, target=target, training=training, images=images, held_out=held_out
+    )
+    function = function_of(here, labels, embedding, pretraining, machine, seed)
+    source, evaluation = here.sets.source, here.sets.evaluation
+    lookup, table = lookup_of(function, here)
+    done = trained(recipe, source, table, machine, seed, lookup=lookup)
+    of_target, of_evaluation = (here.rows_of(here.tree.target, p) for p in (source, evaluation))
+    pool = target_of_outputs(function, here)
+    before = evaluated(done, recipe, evaluation, of_evaluation, machine, pool)
+    learnt = evaluated(done, recipe, source, of_target, machine, pool)
+    found, loss = before, done.curves["loss"][-1]
+    if finetuning:
+        recipe = recipe_of(finetuning)
+        done = trained(recipe, source, of_target, machine, seed, start=done.folder)
+        found = evaluated(done, recipe, evaluation, of_evaluation, machine)
+        learnt = evaluated(done, recipe, source, of_target, machine)
+    if run_folder is not None and done.accelerator.is_main_process:
+        save(function, Path(run_folder) / "labels.npz")
+        train.keep(found, Path(run_folder) / "evaluation.npz", here.tree.target.classes)
+    return {
+        "metrics": {
+            **measured(found, evaluation, world),
+            **{f"{name}_before": v for name, v in measured(before, evaluation, world).items()},
+            **alignment(function, here.tree.target, labelled(source, here.tree).leaf),
+            "training_error": float((learnt["rank"] > 0).mean()),
+            "pretraining_loss": loss,
+            "classes": function.num_classes,
+            "stages": 2 if finetuning else 1,
+            "target_classes": here.tree.target.num_classes,
+            "foreign_embedding": int(labels.startswith("cluster") and CLIP not in embedding),
+        },
+        **described(done),
+    }
+
+
+def measured(found: Mapping[str, np.ndarray], part: Part, world: str) -> dict[str, float]:
+    """The errors of `train.measured`, and in the toy world those on its easy and hard images."""
+    metrics = train.measured(found, found["label"])
+    if world == "toy":
+        hard = np.array([toy_inaturalist.hard(name) for name in part.names])
+        wrong = found["rank"] > 0
+        metrics |= {"easy_error": float(wrong[~hard].mean())}
+        metrics |= {"hard_error": float(wrong[hard].mean())}
+    return metrics

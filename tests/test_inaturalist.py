@@ -1,0 +1,282 @@
+"""The iNaturalist arm: the images, the labels that training sees, what a run measures."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from granularity import (
+    inaturalist,
+    jobs,
+    labels,
+    loading,
+    records,
+    stages,
+    toy,
+    toy_inaturalist,
+    train,
+)
+
+torch.set_num_threads(1)
+SHORT = {"preset": "resnet_toy", "loss": "softmax", "image_size": 16, "steps": 3, "epochs": 0}
+TUNED = {**SHORT, "head_start": "zero", "warmup": 1}
+KINDS = [
+    "target",
+    "rank:family",
+    "random:34",
+    "random-free:20",
+    "cluster:12",
+    "cluster-free:9",
+    "cluster-crossed:20",
+    "cross:7",
+    "misaligned:family:0.5",
+    "mixed:class,species",
+    "instance",
+]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """A drawn world, smaller than the toy's own."""
+    folder = tmp_path_factory.mktemp("toy")
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    parts = [(part, species, first, min(n, 5)) for part, species, first, n in toy_inaturalist.PARTS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toy, "PARTS", tuple(parts))
+        yield {"toy": str(toy.draw(folder / "world"))}
+
+
+@pytest.fixture(scope="module")
+def world(roots):
+    return inaturalist.open_world("toy", roots)
+
+
+def names(part):
+    return set(part.names.tolist())
+
+
+# ---------------------------------------------------------------------------------------- images
+
+
+def test_source_and_target_are_the_same_images(world):
+    assert names(world.sets.source) == names(world.sets.target)
+    assert not names(world.sets.source) & names(world.sets.evaluation)
+    assert len(world.sets.source) == 60 * 5 and len(world.sets.evaluation) == 60 * 5
+    assert world.tree.leaves == toy_inaturalist.SPECIES
+
+
+def test_fewer_images_and_held_out_ones(roots, world):
+    few = inaturalist.open_world("toy", roots, images=3)
+    assert (np.bincount(few.sets.source.leaf) == 3).all()
+    held = inaturalist.open_world("toy", roots, held_out=True)
+    assert names(held.sets.source) == names(held.sets.target)
+    assert names(held.sets.source) | names(held.sets.evaluation) == names(world.sets.source)
+    assert not names(held.sets.source) & names(held.sets.evaluation)
+
+
+def test_what_is_not_there_is_named(roots):
+    with pytest.raises(KeyError, match="42 GB"):
+        inaturalist.open_world("inaturalist", roots)
+    with pytest.raises(KeyError, match="there are toy"):
+        inaturalist.open_world("inat", roots)
+    with pytest.raises(ValueError, match="it is 'supercategory'"):
+        inaturalist.open_world("toy", roots, target="balanced")
+    with pytest.raises(FileNotFoundError, match="2022_train"):
+        inaturalist.open_world("toy", roots, training="2022_train")
+
+
+def test_tiny_imagenet_has_a_balanced_target(real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    given = {"tiny-imagenet-200": str(real_data / "tiny-imagenet-200")}
+    world = inaturalist.open_world("tiny-imagenet-200", given, target="balanced", images=20)
+    sets, target = world.sets, world.tree.target
+    assert len(world.tree.leaves) == 83 and target.num_classes == 9
+    assert abs(len(sets.source) - 83 * 20) <= 7 and len(sets.evaluation) == 83 * 50
+    classes = world.rows_of(target, sets.evaluation)[sets.evaluation.leaf, 0]
+    assert classes.min() == 0
+    assert np.bincount(classes).max() / len(classes) == pytest.approx(12 / 83)
+    lopsided = inaturalist.open_world("tiny-imagenet-200", given, target="depth5").tree.target
+    assert lopsided.num_classes == 18 and lopsided.sizes().max() == 76
+
+
+# ---------------------------------------------------------------------------------------- labels
+
+
+@pytest.fixture(scope="module")
+def vectors(world):
+    """Stands for embeddings: anything will do."""
+    return np.random.default_rng(0).normal(size=(len(world.sets.source), 6)).astype(np.float32)
+
+
+def function_of(spec, world, vectors):
+    images = inaturalist.labelled(world.sets.source, world.tree)
+    return labels.make(spec, world.tree, images, 0, vectors)
+
+
+@pytest.mark.parametrize("spec", KINDS)
+@pytest.mark.parametrize("kind", ["memory", "files"])
+def test_training_sees_the_labels_that_the_function_states(spec, kind, world, vectors):
+    """Image by image: through shuffling, worker processes, and the shares of two processes."""
+    function = function_of(spec, world, vectors)
+    lookup, table = inaturalist.lookup_of(function, world)
+    recipe, part = stages.recipe_of(SHORT | {"augmentation": "crop"}), world.sets.source
+    images = stages.loaded(part, recipe, lookup)
+    if kind == "files":
+        leaf = part.images.leaf if lookup is None else lookup
+        images = loading.Files(part.images, recipe, part.rows, leaf, workers=2)
+    seen = 0
+    for rank in range(2):
+        pieces = list(
+            train.engine.plan(len(images), recipe.batch, 1, range(3), at_once=7, rank=rank, world=2)
+        )
+        shown = images.batches(iter(pieces), train=True, device=torch.device("cpu"))
+        for piece, (_, index) in zip(pieces, shown, strict=True):
+            found = torch.tensor(table)[index.long()].numpy()  # as the engine looks them up
+            for row, sample in zip(found, piece.samples, strict=True):
+                name = part.names[sample].decode()
+                item = name.partition("/")[0] if function.domain == "leaf" else name
+                assert tuple(function.classes[k] for k in row) == function.classes_of(item)
+                seen += 1
+    assert seen == 3 * recipe.batch
+
+
+@pytest.mark.parametrize("spec", KINDS)
+def test_the_target_class_of_an_output_is_that_of_most_of_its_images(spec, world, vectors):
+    function, source = function_of(spec, world, vectors), world.sets.source
+    found = inaturalist.target_of_outputs(function, world)
+    for k in range(function.num_classes):
+        counts = {}
+        for name in source.names:
+            leaf = name.decode().partition("/")[0]
+            item = leaf if function.domain == "leaf" else name.decode()
+            if function.classes_of(item) == (function.classes[k],):
+                (of_target,) = world.tree.target.classes_of(leaf)
+                counts[of_target] = counts.get(of_target, 0) + 1
+        assert counts[world.tree.target.classes[found[k]]] == max(counts.values())
+
+
+# ------------------------------------------------------------------------------------------ runs
+
+
+def test_arms_are_all_combinations_and_one_pass_has_one_stage():
+    made = inaturalist.arms(
+        labels=["target", "instance"], finetuning=TUNED, one_pass=True, seed=[0, 1], world="toy"
+    )
+    assert len(made) == 2 * 3
+    assert [a["labels"] for a in made if not a["finetuning"]] == ["target"] * 2
+
+
+def test_sets_labels_and_recipes_are_looked_over_before_any_work(roots):
+    common = {"world": "toy", "pretraining": SHORT, "finetuning": TUNED, "seed": 0}
+    rows = inaturalist.looked_over(inaturalist.arms(labels=KINDS, **common), roots)
+    found = {row["labels"]: row["its classes"] for row in rows}
+    assert found["rank:family"] == 34 and found["instance"] == 300 and found["cluster:12"] == 12
+    for wrong, told in (
+        ("cluster:7", "8"),
+        ("cluster-free:301", "300"),
+        ("rank:familie", "family"),
+        ("clusters:8", "cluster:<K>"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            inaturalist.looked_over(inaturalist.arms(labels=wrong, **common), roots)
+    with pytest.raises(TypeError, match="'epochs'"):
+        inaturalist.looked_over(
+            inaturalist.arms(labels="target", **common | {"finetuning": {"epoch": 1}}), roots
+        )
+
+
+@pytest.fixture(scope="module")
+def study(roots, tmp_path_factory):
+    """Three arms and the single pass, three steps each, and which batches were shown."""
+    folder = tmp_path_factory.mktemp("runs")
+    shown, batches = [], loading.Memory.batches
+    stage = train.stage
+
+    def watched(recipe, images, table, num_classes, **options):
+        shown.append({"recipe": recipe, "table": table, "pieces": [], **options})
+        return stage(recipe, images, table, num_classes, **options)
+
+    def seen(self, plan, train, device):
+        for image, leaf in batches(self, plan, train, device):
+            if train:
+                shown[-1]["pieces"].append(image.clone())
+            yield image, leaf
+
+    settings = inaturalist.arms(
+        labels=["target", "instance", "cluster:12"], one_pass=True, world="toy", seed=0,
+        pretraining=SHORT, finetuning=TUNED,
+    )  # fmt: skip
+    places = {"roots": roots, "stages": str(folder / "stages")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "stage", watched)
+        patch.setattr(loading.Memory, "batches", seen)
+        made = records.complete(folder / "runs", inaturalist.transfer, settings, places=places)
+    return folder, settings, places, made, shown
+
+
+def test_arms_differ_in_the_label_function_alone(study):
+    shown = [stage for stage in study[-1] if stage["pieces"]]  # what was done before shows nothing
+    assert len(shown) == 6  # target, instance, clusters: both stages each; no stage is made twice
+    for first, second in ((0, 2), (0, 4), (1, 3), (1, 5)):
+        assert shown[first]["recipe"] == shown[second]["recipe"]
+        assert shown[first]["seed"] == shown[second]["seed"]
+        pairs = zip(shown[first]["pieces"], shown[second]["pieces"], strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
+    assert torch.equal(shown[1]["table"], shown[5]["table"])
+    assert not torch.equal(shown[0]["table"], shown[2]["table"])
+
+
+def test_the_single_pass_is_the_baseline_before_finetuning(study):
+    baseline, _, _, once = (record["metrics"] for record in study[3])
+    assert once["error"] == once["error_before"] == baseline["error_before"]
+    assert once["classes"] == baseline["classes"] == 8
+
+
+def test_what_a_run_measures_and_keeps(study, world):
+    folder, settings, _, made, _ = study
+    arrays = records.arrays(folder / "runs")
+    hard = np.array([b"_hard" in name for name in world.sets.evaluation.names])
+    of_leaf = dict(zip(world.tree.leaves, world.tree.target.indices[:, 0], strict=True))
+    classes = [of_leaf[name.decode().partition("/")[0]] for name in world.sets.evaluation.names]
+    for setting, record in zip(settings, made, strict=True):
+        metrics, found = record["metrics"], arrays[record["fingerprint"]]
+        wrong = found["rank"] > 0
+        assert found["label"].tolist() == classes
+        assert np.array_equal(found["prediction"] != found["label"], wrong)
+        assert metrics["error"] == pytest.approx(wrong.mean())
+        assert metrics["hard_error"] == pytest.approx(wrong[hard].mean())
+        assert metrics["easy_error"] == pytest.approx(wrong[~hard].mean())
+        of_class = [wrong[found["label"] == k].mean() for k in range(8)]
+        assert metrics["balanced_error"] == pytest.approx(np.mean(of_class))
+        assert metrics["foreign_embedding"] == (setting["labels"] == "cluster:12")
+        kept = labels.load(folder / "runs" / record["fingerprint"] / "labels.npz")
+        assert kept.num_classes == metrics["classes"]
+
+
+VIT = {
+    "model": "vit_tiny_patch16_224",
+    "model_options": {"patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2},
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("network", [VIT, {}], ids=["vit", "batch norm"])
+def test_two_processes_make_the_same_clusters_and_runs(roots, tmp_path, network):
+    """Batch norm's statistics are each process's own: there only the two must go together."""
+    settings = inaturalist.arms(
+        labels="cluster:12", world="toy", seed=0, pretraining=SHORT | network,
+        finetuning=TUNED | network,
+    )  # fmt: skip
+    made = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        places = {"roots": roots, "stages": str(folder / "stages")}
+        jobs.launch(folder, inaturalist.transfer, settings, places=places, processes=processes)
+        (record,) = records.complete(folder, inaturalist.transfer, settings, places=places)
+        made.append(labels.load(folder / record["fingerprint"] / "labels.npz"))
+        assert len(list((folder / "stages" / "embeddings").iterdir())) == 1
+        assert len(list((folder / "stages").glob("*/done"))) == 3
+    if network:
+        same = made[0].indices == made[1].indices
+        assert same.mean() > 0.95  # the networks agree to rounding
