@@ -167,19 +167,19 @@ def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
 
 
 def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[str]]:
-    """The input function of a run that takes up another: its record of the same setting.
+    """The input function of a run that takes up another: its record of the same name.
 
-    Jobs that `each` made wait for the job of the same combination, whatever the setting is called.
+    Where there is none, a job that `each` made waits for those of the same combination, whatever
+    their setting is called.
     """
 
     def inputs(wildcards) -> list[str]:
-        own, dash, combination = wildcards.setting.partition("-")
-        return [
-            record
-            for record in records.get(name, [])
-            for setting, _, other in [Path(record).parent.name.partition("-")]
-            if (other == combination if dash else setting == own and not other)
-        ]
+        found = {Path(record).parent.name: record for record in records.get(name, [])}
+        if wildcards.setting in found:
+            return [found[wildcards.setting]]
+        _, dash, combination = wildcards.setting.partition("-")
+        same = [job for job in found if dash and job.partition("-")[2] == combination]
+        return [found[job] for job in same]
 
     return inputs
 
