@@ -5,6 +5,7 @@ files nor the number of cores changes a label.
 """
 
 import warnings
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -14,8 +15,12 @@ from granularity.labels.samples import Images, generator, in_order, numbered, ta
 from granularity.labels.shares import check, shares
 from granularity.labels.tree import Tree
 
-AT_ONCE = 20_000  # images; more are clustered in mini-batches
-BATCH = 4096  # images in a mini-batch
+# At scale. In a trial of ours (50,000 points, 1,103 clusters) this ended 0.4 % above the squared
+# distances of full k-means, and mini-batches of 4,096 alone 2 % above, with less even clusters.
+AT_ONCE = 20_000  # images; more are clustered in mini-batches, started from so many
+FOR_EACH = 4  # images for each cluster that the start has at least
+BATCH = 16_384  # images in a mini-batch
+SETTLING = 3  # full steps after them
 
 
 def cluster(
@@ -66,8 +71,9 @@ def cluster_crossed(
 ) -> LabelFunction:
     """`cluster-crossed:<K>`: clusters over all images, each cut by target class, K cells in all.
 
-    The number of clusters is found by halving: so many give at least K cells, one fewer do not
-    (k-means with another number of clusters is another clustering, so it need not be the smallest).
+    The number of clusters is found by halving, in about log₂ K clusterings: so many give at least
+    K cells, one fewer do not (k-means with another number of clusters is another clustering, so it
+    need not be the smallest).
     Then the smallest cell joins the cell of its target class whose cluster's centre is nearest,
     until K are left. Warns and raises as `cluster` does.
     """
@@ -126,8 +132,9 @@ def kmeans(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Clusters of points (n, D), float32: the cluster of each (n,), centres (clusters, D), filled.
 
-    scikit-learn's k-means from one start by k-means++, in mini-batches above `AT_ONCE` points. A
-    cluster that stays empty is filled, so that all have points: it takes the point that lies
+    scikit-learn's k-means from one start by k-means++. With more than `AT_ONCE` points: so of a
+    random sample of them, from its centres in mini-batches, then a few full steps. A cluster that
+    stays empty is filled, so that all have points: it takes the point that lies
     furthest from its own centre, of a cluster that has more than one.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second to load
@@ -138,15 +145,24 @@ def kmeans(
         return np.zeros(len(points), np.int32), points.mean(axis=0, keepdims=True), 0
     if clusters == len(points):
         return np.arange(len(points), dtype=np.int32), points, 0
-    if len(points) > AT_ONCE:
-        batch = max(BATCH, 2 * clusters)
-        model = MiniBatchKMeans(clusters, random_state=random_state, batch_size=batch, n_init=1)
-    else:
-        model = KMeans(clusters, random_state=random_state, n_init=1)
+    sample = max(AT_ONCE, FOR_EACH * clusters)
+    once = partial(KMeans, clusters, n_init=1, random_state=random_state)
     with threadpool_limits(1), warnings.catch_warnings():
         # It says that points are equal; what follows from that is reported by our callers.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(points)
+        if len(points) <= sample:
+            model = once().fit(points)
+        else:
+            rows = np.sort(chance.choice(len(points), sample, replace=False))
+            first = once().fit(points[rows])
+            batches = MiniBatchKMeans(
+                clusters,
+                init=first.cluster_centers_,
+                n_init=1,
+                random_state=random_state,
+                batch_size=BATCH,
+            ).fit(points)
+            model = once(init=batches.cluster_centers_, max_iter=SETTLING).fit(points)
     labels, centres = model.labels_.astype(np.int32), model.cluster_centers_
     empty = np.flatnonzero(np.bincount(labels, minlength=clusters) == 0)
     if len(empty):
