@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from granularity import analysis
@@ -197,6 +197,7 @@ def test_class_errors_by_hand():
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))
+@settings(deadline=None)  # scipy's first call takes its time
 def test_rank_correlation_is_scipys(pairs):
     first, second = zip(*pairs, strict=True)
     found = analysis.rank_correlation(first, second)
@@ -204,6 +205,14 @@ def test_rank_correlation_is_scipys(pairs):
         assert math.isnan(found)
     else:
         assert found == pytest.approx(scipy.stats.spearmanr(first, second).statistic, abs=1e-12)
+
+
+def test_an_interval_of_correlations_ends_where_they_do():
+    # mean 0.8, deviation 0.2, t(2) = 4.30265: 0.8 ± 0.4968 reaches beyond 1
+    found = analysis.correlation_interval([0.6, 0.8, 1.0])
+    assert found == pytest.approx((0.8, 0.8 - 0.2 * 4.30265 / 3**0.5, 1), abs=1e-5)
+    assert analysis.correlation_interval([-1, -1, -1]) == (-1, -1, -1)
+    assert math.isnan(analysis.correlation_interval([0.5])[1])
 
 
 def test_rank_correlations_by_hand():

@@ -73,6 +73,7 @@ def test_every_label_function_has_a_name_and_a_kind():
         arm = comparison.arm_of(spec, 2)
         assert comparison.kind_of(arm) == ("baseline" if kind == "target" else kind)
         assert comparison.name_of(arm)
+    assert set(comparison.KINDS) - set(comparison.GROUPS) == {"baseline", "one pass"}
     with pytest.raises(KeyError, match="'ranks'"):
         comparison.kind_of("ranks:family")
 
@@ -165,6 +166,24 @@ def test_a_study_compares_within_seeds():
     assert study.against("baseline", "rank:order").tolist() == pytest.approx([0.1, 0.05, 0.15])
     assert study.against("rank:order", "rank:genus").tolist() == pytest.approx([-0.1, -0.05])
     assert study.reduction("rank:order").tolist() == pytest.approx([0.2, 0.1, 0.3])
+
+
+def test_arms_are_sorted_by_what_the_interval_says():
+    # differences to the baseline: 0.10 ± 0.01 and its opposite; 0, 0.1, 0.2 holds zero
+    errors = {"baseline": [0.4, 0.5, 0.6], "rank:order": [0.3, 0.39, 0.51]}
+    errors |= {"random:4": [0.5, 0.61, 0.69], "rank:genus": [0.4, 0.4, 0.4], "instance": [0.1]}
+    rows = [
+        {"arm": arm, "seed": seed, "error": error}
+        for arm, found in errors.items()
+        for seed, error in enumerate(found)
+    ]
+    study = comparison.Study("Title", "smoke", pd.DataFrame(rows), {})
+    found = study.sorted_out([arm for arm in errors if arm != "baseline"])
+    assert found == {
+        "below": ["rank:order"],
+        "above": ["random:4"],
+        "unclear": ["rank:genus", "instance"],
+    }
 
 
 def test_numbers_as_text():

@@ -215,6 +215,12 @@ def rank_correlation(first: Iterable[float], second: Iterable[float]) -> float:
     return float(np.corrcoef(places["first"], places["second"])[0, 1])
 
 
+def correlation_interval(values: Iterable[float]) -> tuple[float, float, float]:
+    """`interval` of correlations, cut at -1 and 1: no correlation lies beyond."""
+    mean, low, high = interval(values)
+    return mean, *(float(np.clip(end, -1, 1)) for end in (low, high))
+
+
 def rank_correlations(
     table: pd.DataFrame, measure: str, outcome: str, arm: str = "arm"
 ) -> tuple[pd.Series, tuple[float, float]]:

@@ -37,6 +37,20 @@ KINDS = {
 }
 
 
+# The kinds that have several arms, as groups.
+GROUPS = {
+    "rank": "manual ranks",
+    "mixed": "mixed ranks",
+    "cluster": "clusters inside",
+    "cluster-crossed": "clusters crossed",
+    "cluster-free": "clusters over all",
+    "misaligned": "ranks, part moved",
+    "cross": "regrouped leaves",
+    "random": "random inside",
+    "random-free": "random over all",
+    "instance": "one label an image",
+}
+
 WORLDS = {
     "toy": "Toy species",
     "tiny-imagenet-200": "Tiny-ImageNet",
@@ -82,6 +96,18 @@ class Study:
         """The share of the baseline's error that an arm does not make, by seed."""
         pair = ({"arm": BASELINE}, {"arm": arm})
         return analysis.relative_reduction(self.runs, "error", *pair)
+
+    def sorted_out(self, arms: Collection[str]) -> dict[str, list[str]]:
+        """Which arms err less and more than the baseline, by the 95 % interval over seeds.
+
+        The keys are "below", "above" and "unclear" (the interval holds zero, or there is none).
+        Each arm by itself, without a correction for their number.
+        """
+        found: dict[str, list[str]] = {"below": [], "above": [], "unclear": []}
+        for arm in arms:
+            _, low, high = analysis.interval(self.against(BASELINE, arm))
+            found["below" if low > 0 else "above" if high < 0 else "unclear"].append(arm)
+        return found
 
     @property
     def best_rank(self) -> str | None:

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 # Okabe and Ito's palette: told apart with any of the common kinds of colour blindness.
@@ -78,23 +79,26 @@ def look(kind: str) -> dict[str, str]:
 
 
 def with_deviation(
-    axis: Axes, x: float, values: Sequence[float], kind: str, across: bool = False
+    axis: Axes, x: float, values: Sequence[float], kind: str, across: bool = False, aside: float = 5
 ) -> float:
-    """Each seed as a small point; the mean as a large one, with one standard deviation each way.
+    """The mean as a large point, with one standard deviation each way; beside it each seed.
 
-    Values lie on the y axis, or `across`, on the x axis. Returns the mean.
+    Values lie on the y axis, or `across`, on the x axis. Seeds are small points, `aside` points of
+    print from the bar. Returns the mean.
     """
     array = np.asarray(values, dtype=float)
     mean, shown = float(array.mean()), look(kind)
     deviation = float(array.std(ddof=1)) if array.size > 1 else 0.0
-    small = {"color": shown["color"], "alpha": 0.45, "s": 14, "linewidths": 0, "zorder": 2}
+    shift = (0, -aside / 72) if across else (aside / 72, 0)
+    beside = axis.transData + ScaledTranslation(*shift, axis.figure.dpi_scale_trans)
+    small = {"color": shown["color"], "alpha": 0.6, "s": 14, "linewidths": 0, "zorder": 2}
     large = {**shown, "markersize": 10 if shown["marker"] == "*" else 7, "capsize": 3, "zorder": 3}
     places = np.full(array.size, float(x))
     if across:
-        axis.scatter(array, places, **small)
+        axis.scatter(array, places, transform=beside, **small)
         axis.errorbar(mean, x, xerr=deviation, linestyle="", **large)
     else:
-        axis.scatter(places, array, **small)
+        axis.scatter(places, array, transform=beside, **small)
         axis.errorbar(x, mean, yerr=deviation, linestyle="", **large)
     return mean
 
