@@ -1,0 +1,206 @@
+"""What several of the theory's chapters do with their runs: choose them, draw them, say them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from granularity import analysis, figures, records, theory
+
+# Studies take batches of this size, half the default: most of their cost is their batches.
+BATCH = 256
+# What is measured beside, and how often: runs that differ in it alone are the same training.
+BESIDE = ("logged", "test_samples", "finetune_steps", "top_loss", "device")
+
+# The parameters by the paper's symbol, for axes.
+SYMBOLS = {
+    "k": "subclasses $k$",
+    "d": "dimension $d$",
+    "width": "neurons an output $m$",
+    "noise": r"noise $\sigma_\zeta$",
+    "strong_noise": r"strong noise $\sigma_{\zeta*}$",
+    "opposing_amplitude": r"opposing amplitude $\alpha^\dagger$",
+    "opposing_patches": r"opposing patches $s^\dagger$",
+    "feature_patches": "patches a feature $s^*$",
+    "amplitude_spread": r"spread of amplitudes $\iota$",
+    "batch": "samples a step $N$",
+    "rate": r"learning rate $\eta$",
+    "threshold": r"threshold $\tau$",
+}
+
+PARTS = {
+    "hard_error_common_removed": "common feature removed",
+    "hard_error_opposing": "… and opposing feature",
+    "hard_error_strong_patch": "… and strong noise patch",
+    "hard_error": "all of it: a hard sample",
+}
+
+
+def defaults() -> dict[str, object]:
+    """All parameters of a run at their defaults, without the seed and what is measured beside."""
+    found = theory.grid()[0]
+    return {name: value for name, value in found.items() if name not in (*BESIDE, "seed")}
+
+
+def read(root: Path, *places: str) -> pd.DataFrame:
+    """The runs of published files and of folders of this build, each training once.
+
+    A parameter that a record does not have did not exist then: it has its default. Where two
+    records are of the same run the first place counts; folders may be missing.
+    """
+    tables = []
+    for place in places:
+        path = root / place
+        if path.suffix == ".jsonl" or any(path.rglob("record.json")):
+            tables.append(records.table(path).assign(place=place))
+    whole = pd.concat(tables, ignore_index=True)
+    known = theory.grid()[0]
+    for name, value in known.items():
+        column = whole[name] if name in whole else pd.Series([value] * len(whole))
+        whole[name] = column.where(column.notna(), value)
+    return whole.drop_duplicates([*known], ignore_index=True)
+
+
+def study(table: pd.DataFrame, *varied: str, **fixed: object) -> pd.DataFrame:
+    """The runs at the studies' base, apart from what is varied and what is fixed otherwise.
+
+    One row for each seed and each value of what is varied: of runs that differ in what is measured
+    beside only, the one that measured most. Labels that are not named vary too.
+    """
+    wanted = defaults() | {"batch": BATCH} | fixed
+    free = {*varied, "labels", "classes"} - set(fixed)
+    found = analysis.select(table, {n: v for n, v in wanted.items() if n not in free})
+    found = found.sort_values(["finetune_steps", "logged"], ascending=False, kind="stable")
+    found = found.drop_duplicates(["labels", "classes", *varied, "seed"])
+    return found.sort_values([*varied, "labels", "seed"], ignore_index=True)
+
+
+def arm(table: pd.DataFrame, metric: str, **where: object) -> np.ndarray:
+    """The values of a metric in the runs that have these parameters, one a seed."""
+    return analysis.by_seed(analysis.select(table, where), metric).to_numpy()
+
+
+def mean(table: pd.DataFrame, metric: str, **where: object) -> float:
+    """The mean over seeds of a metric in the runs that have these parameters."""
+    return analysis.interval(arm(table, metric, **where))[0]
+
+
+def span(values: Iterable[float], digits: int = 3) -> str:
+    """Mean over seeds and half the width of its 95 % interval, as text; a plain 0 where all are."""
+    values = list(values)
+    if not values:
+        return "–"
+    middle, low, _ = analysis.interval(values)
+    if not any(values):
+        return "0"
+    if np.isnan(low):
+        return f"{middle:.{digits}f}"
+    return f"{middle:.{digits}f} ±\N{NO-BREAK SPACE}{middle - low:.{digits}f}"
+
+
+def marks(
+    axis: Axes, where: float, values: Iterable[float], colour: str, across: bool = True
+) -> float:
+    """Every seed as a faint point, mean and 95 % interval over it; returns the mean.
+
+    `across`: values run upwards, at `where` along; else the other way round.
+    """
+    values = list(values)
+    middle, low, high = analysis.interval(values)
+    bars = [[middle - low], [high - middle]]
+    style = {"color": colour, "marker": "o", "ms": 5, "capsize": 3}
+    point = {"ls": "", "marker": ".", "color": colour, "alpha": 0.35, "ms": 5}
+    if across:
+        axis.plot([where] * len(values), values, **point)
+        axis.errorbar(where, middle, bars, **style)
+    else:
+        axis.plot(values, [where] * len(values), **point)
+        axis.errorbar(middle, where, xerr=bars, **style)
+    return middle
+
+
+def along(
+    axis: Axes, table: pd.DataFrame, parameter: str, metric: str, base: object = None
+) -> dict[str, float]:
+    """One panel: a metric against a parameter's values, evenly spaced, for coarse and fine labels.
+
+    The base's value is marked. Returns the last mean by labels.
+    """
+    values = sorted(table[parameter].unique().tolist())
+    last = {}
+    for labels, shift in (("coarse", -0.06), ("fine", 0.06)):
+        colour = figures.COLOURS[labels]
+        some = [v for v in values if len(arm(table, metric, labels=labels, **{parameter: v}))]
+        means = [
+            marks(
+                axis,
+                values.index(value) + shift,
+                arm(table, metric, labels=labels, **{parameter: value}),
+                colour,
+            )
+            for value in some
+        ]
+        axis.plot([values.index(v) + shift for v in some], means, color=colour, lw=1.2)
+        last[labels] = means[-1] if means else np.nan
+    axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    axis.set_xlim(-0.4, len(values) - 0.6)
+    if base in values:
+        axis.axvline(values.index(base), color="#BBBBBB", lw=6, alpha=0.4, zorder=0)
+    axis.set_xlabel(SYMBOLS.get(parameter, parameter))
+    return last
+
+
+def map_of(
+    axis: Axes, table: pd.DataFrame, across: str, upwards: str, metric: str, top: float = 0.6
+) -> None:
+    """A phase diagram: the mean over seeds of a metric, as colour and number, in every cell."""
+    xs, ys = (sorted(table[name].unique().tolist()) for name in (across, upwards))
+    grid = np.array([[mean(table, metric, **{across: x, upwards: y}) for x in xs] for y in ys])
+    axis.imshow(grid, cmap="cividis_r", vmin=0, vmax=top, origin="lower", aspect="auto")
+    for row, column in np.argwhere(~np.isnan(grid)):
+        value = grid[row, column]
+        colour = "white" if value > 0.5 * top else "black"
+        axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=11)
+    axis.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
+    axis.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
+    axis.set(xlabel=SYMBOLS.get(across, across), ylabel=SYMBOLS.get(upwards, upwards))
+    axis.grid(False)
+    axis.tick_params(length=0)
+
+
+def made_of(table: pd.DataFrame, here: str) -> str:
+    """A sentence on whose runs these are; `here` is the place of this build's own."""
+    own = int((table["place"] == here).sum())
+    seeds = table.groupby("labels")["seed"].nunique()
+    text = (
+        f"{len(table)} runs, {table['seconds'].sum() / 60:.0f} minutes of computing in all, up to "
+        f"{seeds.max()} seeds of each kind; {len(table) - own} of them published"
+    )
+    return f"{text}, {own} made by this build." if own else f"{text}."
+
+
+def explored(table: pd.DataFrame, names: Mapping[str, Sequence], curves: Sequence[str]) -> dict:
+    """Mean curves over seeds for every combination of values, plain and rounded, for a page.
+
+    {"names": …, "values": [[…]], "step": […], "curves": {labels: {curve: [[…] a combination]}}}
+    """
+    combinations = pd.MultiIndex.from_product(names.values()).tolist()
+    found: dict[str, dict[str, list]] = {}
+    steps: list = []
+    for labels in ("coarse", "fine"):
+        found[labels] = {curve: [] for curve in curves}
+        for combination in combinations:
+            where = dict(zip(names, combination, strict=True))
+            runs = analysis.select(table, {"labels": labels} | where)["curves"].tolist()
+            steps = runs[0]["step"]
+            for curve in curves:
+                middle = np.mean([run[curve] for run in runs], axis=0)
+                found[labels][curve].append([float(f"{value:.3g}") for value in middle])
+    return {
+        "names": list(names),
+        "values": [list(values) for values in names.values()],
+        "step": steps,
+        "curves": found,
+    }
