@@ -139,6 +139,8 @@ def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch,
     assert (here.title, here.size, here.toy) == ("Toy species, this build", "smoke", True)
     assert here.of("baseline").tolist() == [0.25, 0.2]
     assert here.of("instance").size == 0
+    assert here.mean("baseline") == pytest.approx(0.225)
+    assert np.isnan(here.mean("instance"))
     (tmp_path / "inaturalist.jsonl").touch()
     published, here = comparison.studies(tmp_path / "transfer", tmp_path)
     assert (published.title, published.size) == ("Tiny-ImageNet, published", "tiny")

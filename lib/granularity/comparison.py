@@ -87,6 +87,10 @@ class Study:
             return np.empty(0)
         return analysis.by_seed(analysis.select(self.runs, {"arm": arm}), metric, arm).to_numpy()
 
+    def mean(self, arm: str, metric: str = "error") -> float:
+        """The mean of a metric over an arm's runs; nan where there is no such run."""
+        return analysis.spread(self.of(arm, metric))[0]
+
     def against(self, reference: str, arm: str, metric: str = "error") -> pd.Series:
         """By how much an arm's metric is below the reference's, within each seed of both."""
         pair = ({"arm": reference}, {"arm": arm})
