@@ -315,6 +315,7 @@ def transfer(
             **alignment(function, here.tree.target, labelled(source, here.tree).leaf),
             "training_error": float((learnt["rank"] > 0).mean()),
             "pretraining_loss": loss,
+            "training_images": len(source),
             "classes": function.num_classes,
             "stages": 2 if finetuning else 1,
             "target_classes": here.tree.target.num_classes,
