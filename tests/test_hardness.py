@@ -61,6 +61,7 @@ def test_a_table_computed_by_hand():
     wanted = [[0, 0, 0, 0.5, 0.5], [-0.5, 0, 0, 0.5, 0.5], [0, 0, 0, 0, 1]]
     assert profile.tolist() == wanted
     assert leaf["extra_gain_on_hard"].tolist() == [0.5, 0.75, 0.5]
+    assert leaf["gain"].tolist() == pytest.approx([0.2, 0.1, 0.2])
     assert leaf[["error_4", "error_5"]].to_numpy().tolist() == [[0.5, 1], [0.5, 1], [0, 1]]
     placebo = hardness.split(TABLE, "random")["extra_gain_on_hard"]
     assert placebo.tolist() == [0.25, 0, 0]  # in seed 0 it loses an easy image

@@ -199,11 +199,16 @@ def test_slope():
 # ----------------------------------------------------------------------------------- placebo
 
 
-def split(effect, placebo, null, spread=0.005, seeds=8) -> pd.DataFrame:
+def split(effect, placebo, null, spread=0.005, seeds=8, whole=0.0) -> pd.DataFrame:
     means = {"leaf": effect, "random": placebo, "baseline": null}
     return pd.DataFrame(
         [
-            {"compared": name, "seed": s, "extra": mean + spread * WAVE[s] * (-1) ** i}
+            {
+                "compared": name,
+                "seed": s,
+                "extra": mean + spread * WAVE[s] * (-1) ** i,
+                "whole": (whole if name == "random" else 0.1) + spread * WAVE[s],
+            }
             for i, (name, mean) in enumerate(means.items())
             for s in range(seeds)
         ]
@@ -217,6 +222,9 @@ def split(effect, placebo, null, spread=0.005, seeds=8) -> pd.DataFrame:
         (split(0.05, 0.05, 0.00), "not reproduced", "placebo"),
         (split(0.00, 0.00, 0.00), "not reproduced", "below"),
         (split(0.05, 0.044, 0.00), "undecided", "overlap"),
+        (split(0.05, 0.05, 0.00, whole=-0.1), "undecided", "little to lose"),
+        (split(0.05, 0.00, 0.00, whole=-0.1), "reproduced", "above 0"),
+        (split(0.00, 0.05, 0.00, whole=-0.1), "not reproduced", "below"),
         (split(0.05, 0.00, 0.03), "undecided", "favours"),
         (split(0.05, 0.00, 0.00, seeds=7), "undecided", "7 seeds"),
         (split(0.05, 0.00, 0.00).query("compared != 'random'"), "undecided", "'placebo'"),
@@ -225,6 +233,7 @@ def split(effect, placebo, null, spread=0.005, seeds=8) -> pd.DataFrame:
 )
 def test_placebo(table, word, reason):
     given = COMMON | {"kind": "placebo", "metric": "extra", "smallest_effect": 0.010}
+    given["overall"] = "whole"
     arms = {"effect": "leaf", "placebo": "random", "null": "baseline"}
     given["arms"] = {name: {"compared": value} for name, value in arms.items()}
     found = verdicts.verdict(claims.rule(given, "a test"), table, "tiny")

@@ -102,6 +102,7 @@ class Rule:
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     effect: Mapping[str, float] = field(default_factory=dict)
     along: str = ""
+    overall: str = ""
     cells: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     settings: Sequence[Mapping[str, Any]] = ()
     conditions: Sequence[Condition] = ()
@@ -158,7 +159,8 @@ KINDS = {
     # limits and trends that all must hold, at each of some settings
     "bound": ({"settings", "conditions"}, {"arms"}),
     # an effect that must exceed zero and the same effect under a placebo, with a null of no effect
-    "placebo": ({"metric", "arms", "smallest_effect"}, {"cells"}),
+    # (`overall`: the whole gain; a placebo that loses by it refutes nothing)
+    "placebo": ({"metric", "arms", "smallest_effect"}, {"cells", "overall"}),
     # several rules, which inherit every field that they do not state
     "parts": ({"parts"}, {f.name for f in fields(Rule)}),
 }

@@ -99,6 +99,7 @@ def split(
                 "compared": compared,
                 "judge": " and ".join(judges),
                 "extra_gain_on_hard": effect,
+                "gain": float(wrong.mean() - (runs[compared][seed]["rank"] > 0).mean()),
                 **{f"gain_{fifth + 1}": by_fifth[fifth] for fifth in range(FIFTHS)},
                 **{f"error_{f + 1}": float(wrong[group == f].mean()) for f in range(FIFTHS)},
             }

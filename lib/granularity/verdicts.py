@@ -188,7 +188,12 @@ def apply_slope(rule: Rule, runs: pd.DataFrame) -> Verdict:
 
 
 def apply_placebo(rule: Rule, runs: pd.DataFrame) -> Verdict:
-    """An effect above zero and above its placebo, where the judge favours nobody."""
+    """An effect above zero and above its placebo, where the judge favours nobody.
+
+    A placebo that errs more on the whole can lose only images that the reference gets right, which
+    are easy ones, and so has an effect without any gain: to lie above it is hard, and not to lie
+    above it refutes nothing.
+    """
     found = judged_effect(rule, runs, lambda: contrast(runs, rule.metric, rule.arms, {"effect": 1}))
     answered = found.word in (REPRODUCED, UNDECIDED) and found.seeds >= rule.seeds
     if not answered or found.reason.startswith("regime"):
@@ -206,10 +211,19 @@ def apply_placebo(rule: Rule, runs: pd.DataFrame) -> Verdict:
     if not null_low <= 0 <= null_high:
         return replace(found, word=UNDECIDED, reason="the judge favours an arm: the null is not 0")
     if interval(beyond, rule.interval)[2] < rule.smallest_effect:
+        if rule.overall and loses(rule, runs, sign):
+            told = "no larger than with the placebo, which had little to lose on hard images"
+            return replace(found, word=UNDECIDED, reason=told)
         return replace(found, word=NOT_REPRODUCED, reason="no larger than with the placebo")
     if found.word == REPRODUCED and not found.low > interval(placebo, rule.interval)[2]:
         return replace(found, word=UNDECIDED, reason="its interval and the placebo's overlap")
     return found
+
+
+def loses(rule: Rule, runs: pd.DataFrame, sign: int) -> bool:
+    """Whether the placebo errs more than its reference on the whole."""
+    whole = sign * contrast(runs, rule.overall, rule.arms, {"placebo": 1})
+    return interval(whole, rule.interval)[2] < 0
 
 
 def apply_bound(rule: Rule, runs: pd.DataFrame) -> Verdict:
