@@ -26,6 +26,9 @@ rule simulate:
         record=f"runs/{SIZE}/theory/simulate/{{setting}}/record.json",
     log:
         notebook=f"runs/{SIZE}/theory/simulate/{{setting}}/notebook.ipynb",
+    resources:
+        gpu=graph.gpus,
+        cpus_per_task=graph.cpus,
     message:
         "run: theory/simulate, {wildcards.setting}"
     shell:
@@ -41,6 +44,9 @@ rule pretrain:
         record=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/record.json",
     log:
         notebook=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/notebook.ipynb",
+    resources:
+        gpu=graph.gpus,
+        cpus_per_task=graph.cpus,
     message:
         "run: imagenet/pretrain, {wildcards.setting}"
     shell:
@@ -57,6 +63,9 @@ rule finetune:
         record=f"runs/{SIZE}/imagenet/finetune/{{setting}}/record.json",
     log:
         notebook=f"runs/{SIZE}/imagenet/finetune/{{setting}}/notebook.ipynb",
+    resources:
+        gpu=graph.gpus,
+        cpus_per_task=graph.cpus,
     message:
         "run: imagenet/finetune, {wildcards.setting}"
     shell:
@@ -72,6 +81,9 @@ rule transfer:
         record=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/record.json",
     log:
         notebook=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/notebook.ipynb",
+    resources:
+        gpu=graph.gpus,
+        cpus_per_task=graph.cpus,
     message:
         "run: inaturalist/transfer, {wildcards.setting}"
     shell:

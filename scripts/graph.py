@@ -184,6 +184,27 @@ def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[
     return inputs
 
 
+def machine_of(input) -> dict:
+    """What a job's parameters say of the machine that it wants; the notebook's defaults else."""
+    given = yaml.safe_load(Path(input.parameters).read_text(encoding="utf-8"))
+    return {"device": "cpu", "processes": 1, "workers": 0} | given
+
+
+def gpus(wildcards, input) -> int:
+    """GPUs of a job: one for each of its processes, none where it works on the CPU."""
+    wanted = machine_of(input)
+    return wanted["processes"] if wanted["device"] == "cuda" else 0
+
+
+def cpus(wildcards, input) -> int:
+    """Cores of a job: each of its processes has one, and one for each of its workers.
+
+    Not Snakemake's `threads`, which would become the number of threads of every process.
+    """
+    wanted = machine_of(input)
+    return wanted["processes"] * (1 + wanted["workers"])
+
+
 def code_of(name: str) -> list[str]:
     """The library's files behind a notebook."""
     cells = notebook.code_cells(NOTEBOOKS / f"{name}.ipynb")
