@@ -1,0 +1,107 @@
+"""A run of several processes that loses one of them: an error, no record, and then it goes on."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from granularity import imagenet, jobs, records, toy
+
+pytestmark = pytest.mark.faults
+
+STEPS, SAVED = 120, 20
+RECIPE = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": STEPS, "warmup": 1}
+TUNED = {**RECIPE, "loss": "softmax", "head_start": "zero", "steps": 5}
+SETTING = {"world": "toy", "level": 4, "seed": 0, "pretraining": RECIPE, "finetuning": TUNED}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """A drawn world, smaller than the toy's own."""
+    folder = tmp_path_factory.mktemp("toy")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    patch.setenv("OMP_NUM_THREADS", "1")
+    patch.setattr(toy, "PARTS", tuple((*part[:3], min(part[3], 12)) for part in toy.PARTS))
+    yield {"toy": str(toy.draw(folder / "world"))}
+    patch.undo()
+
+
+def places_of(folder: Path, roots) -> dict:
+    return {"roots": roots, "stages": str(folder / "stages"), "save_every": SAVED}
+
+
+def launched(folder: Path, roots) -> None:
+    """The run in two processes, as a notebook starts it."""
+    settings, places = [SETTING], places_of(folder, roots)
+    jobs.launch(folder, imagenet.finetune, settings, places=places, processes=2)
+
+
+def outcome(folder: Path, roots) -> tuple[dict, dict]:
+    """Metrics of the run, which must be there already, and its losses of single images."""
+    assert len(list(folder.glob("*/record.json"))) == 1
+    made = records.complete(folder, imagenet.finetune, [SETTING], places=places_of(folder, roots))
+    (path,) = folder.glob("*/evaluation.npz")
+    with np.load(path) as arrays:
+        return made[0]["metrics"], dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(roots, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    launched(folder, roots)
+    return outcome(folder, roots)
+
+
+def workers_of(folder: Path) -> list[psutil.Process]:
+    """The launcher and the processes of a run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder / "job.yaml") in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_one(folder: Path, rank: int, killed: list[int]) -> None:
+    """Kills a process of the run once two checkpoints are there."""
+    deadline = time.monotonic() + 120
+    while len(list((folder / "stages").glob("*/checkpoint-*.safetensors"))) < 2:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
+    for process in workers_of(folder):
+        if process.environ().get("RANK") == str(rank):
+            process.kill()
+            killed.append(process.pid)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_ends_the_run_and_the_next_call_goes_on(
+    roots, tmp_path, undisturbed, rank
+):
+    killed = []
+    killer = threading.Thread(target=kill_one, args=(tmp_path, rank, killed))
+    killer.start()
+    with pytest.raises(RuntimeError, match="2 processes ended with 1"):
+        launched(tmp_path, roots)
+    killer.join()
+    assert len(killed) == 1
+    assert not workers_of(tmp_path), "the others do not go on without it"
+    assert not list(tmp_path.glob("**/record.json"))
+    assert not list(tmp_path.glob("stages/*/done"))
+    kept = {int(p.stem.split("-")[1]) for p in tmp_path.glob("stages/*/checkpoint-*.safetensors")}
+    assert 0 < max(kept) < STEPS
+
+    launched(tmp_path, roots)
+    said = (tmp_path / "job.log").read_text()
+    assert f" {max(kept)}/{STEPS} " in said, "it went on from the last checkpoint"
+    metrics, arrays = outcome(tmp_path, roots)
+    assert metrics == undisturbed[0]
+    for name, values in undisturbed[1].items():
+        np.testing.assert_array_equal(arrays[name], values, name)
