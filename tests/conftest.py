@@ -8,6 +8,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from faults_seen import (  # noqa: F401  pytest looks for its hooks here
+    pytest_configure,
+    pytest_runtest_call,
+    pytest_runtest_logreport,
+    pytest_runtest_setup,
+    pytest_sessionfinish,
+    saw_end,
+)
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +105,8 @@ class House:
         """Builds; returns the exit status and all that was printed."""
         process = self.start()
         printed, _ = process.communicate(timeout=240)
+        if process.returncode:
+            saw_end(process.returncode, printed)
         return process.returncode, printed
 
     def page(self, name: str = "book/chapters/theory/chapter") -> Path:

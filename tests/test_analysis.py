@@ -108,6 +108,7 @@ def test_shifting_both_arms_or_shuffling_rows_changes_nothing(pairs, shift, chan
     assert moved.to_numpy() == pytest.approx(plain.to_numpy(), abs=1e-12)
 
 
+@pytest.mark.fault("two runs of one seed in one arm", "refused: they are not two seeds")
 def test_two_runs_of_one_seed_are_refused_and_the_same_run_twice_is_not():
     runs = two_arms([0.3, 0.4], [0.2, 0.2]).assign(fingerprint=["p", "q", "r", "s"])
     again = pd.concat([runs, runs])
@@ -117,6 +118,7 @@ def test_two_runs_of_one_seed_are_refused_and_the_same_run_twice_is_not():
         analysis.paired_difference(pd.concat([runs, other]), "error", A, B)
 
 
+@pytest.mark.fault("an arm of a comparison without runs", "refused by name")
 def test_an_arm_without_runs_is_named():
     with pytest.raises(analysis.Unfit, match="'second'"):
         analysis.paired_difference(two_arms([0.1], []), "error", A, B)

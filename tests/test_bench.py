@@ -66,6 +66,7 @@ def test_the_run_notebook_offers_every_parameter_with_its_default(entry):
     assert declared == {n: v for n, v in function.__kwdefaults__.items() if n != "seed"}
 
 
+@pytest.mark.fault("a benchmark on a GPU that is not there", "an error that says so")
 def test_a_gpu_that_is_not_there_is_an_error():
     if torch.cuda.is_available():
         pytest.skip("there is one")

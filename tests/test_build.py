@@ -57,6 +57,9 @@ def test_a_changed_chapter_alone_runs_again(built):
     assert "another result" in built.page().read_text()
 
 
+@pytest.mark.fault(
+    "the built book is deleted", "built again from its chapters, which do not run again"
+)
 def test_a_deleted_book_is_built_again_from_its_chapters(built):
     shutil.rmtree(built.folder / "_build/html")
     status, printed = built.build()
@@ -72,6 +75,9 @@ FAULTS = {
 }
 
 
+@pytest.mark.fault(
+    "{fault} in a chapter", "status not zero; the old book stays; mending the chapter is enough"
+)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_chapter_that_fails_leaves_the_old_book_and_its_repair_is_enough(built, fault):
     cell, told = FAULTS[fault]
@@ -87,6 +93,9 @@ def test_a_chapter_that_fails_leaves_the_old_book_and_its_repair_is_enough(built
     assert "a later result" in built.page().read_text()
 
 
+@pytest.mark.fault(
+    "a chapter ends after its record: {cell}", "status not zero; not published; the old book stays"
+)
 @pytest.mark.parametrize("cell", ["import sys; sys.exit(0)", "import os; os.kill(os.getpid(), 9)"])
 def test_a_chapter_that_ends_after_its_record_is_not_published(built, cell):
     chapter(built, END, cell, "print('never reached')")
@@ -96,6 +105,9 @@ def test_a_chapter_that_ends_after_its_record_is_not_published(built, cell):
     assert built.page().read_text() == old
 
 
+@pytest.mark.fault(
+    "{fault} in a run", "status not zero; no record, no page; the notebook is kept for reading"
+)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_run_that_fails_stops_what_depends_on_it(house, fault):
     cell, told = FAULTS[fault]
@@ -109,6 +121,10 @@ def test_a_run_that_fails_stops_what_depends_on_it(house, fault):
     assert log.exists(), "the notebook is kept for reading"
 
 
+@pytest.mark.fault(
+    "a size file that says {parameters}",
+    "refused before any work, with its place and the nearest name",
+)
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
@@ -126,6 +142,7 @@ def test_a_wrong_parameter_in_a_size_file_stops_before_any_work(house, parameter
     assert "run: theory/simulate" not in printed
 
 
+@pytest.mark.fault("a size that is not there", "refused, with the sizes that are")
 def test_an_unknown_size_is_refused_with_the_sizes_there_are(house):
     command = [sys.executable, "scripts/build.py", "smok"]
     ended = subprocess.run(command, cwd=house.folder, capture_output=True, text=True, check=False)
@@ -133,6 +150,9 @@ def test_an_unknown_size_is_refused_with_the_sizes_there_are(house):
     assert "no size 'smok'; there are smoke" in ended.stderr
 
 
+@pytest.mark.fault(
+    "a table of contents with a page that was not built", "status not zero; the old book stays"
+)
 def test_a_page_that_is_not_there_fails_the_build_and_the_old_book_stays(built):
     built.write(
         "_toc.yml",
@@ -146,6 +166,7 @@ def test_a_page_that_is_not_there_fails_the_build_and_the_old_book_stays(built):
     assert built.page().read_text() == old
 
 
+@pytest.mark.fault("a link in a page that leads nowhere", "status not zero; the old book stays")
 def test_a_warning_fails_the_build(built):
     built.write("book/index.md", "# A small book\n\n[nowhere](nowhere.md)\n")
     old = (built.folder / "_build/html/book/index.html").read_text()
@@ -186,6 +207,9 @@ def asleep(house):
     return process
 
 
+@pytest.mark.fault(
+    "two builds of one folder at once", "the second refuses, naming the first, which goes on"
+)
 @pytest.mark.faults
 def test_a_second_build_at_once_refuses_and_the_first_goes_on(house):
     first = asleep(house)
@@ -199,6 +223,9 @@ def test_a_second_build_at_once_refuses_and_the_first_goes_on(house):
     assert not left_running(house)
 
 
+@pytest.mark.fault(
+    "a build told to stop (signal {sign})", "status not zero; nothing that it started goes on"
+)
 @pytest.mark.faults
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_build_that_is_told_to_stop_takes_its_children_along(house, sign):
@@ -209,6 +236,10 @@ def test_a_build_that_is_told_to_stop_takes_its_children_along(house, sign):
     assert not left_running(house)
 
 
+@pytest.mark.fault(
+    "build and Snakemake killed; papermill goes on as an orphan, a stale lock stays",
+    "the next build ends the orphan, frees the lock, and completes the book",
+)
 @pytest.mark.faults
 def test_a_killed_build_leaves_orphans_that_the_next_one_ends_and_recovers(house):
     process = asleep(house)
@@ -228,6 +259,10 @@ def test_a_killed_build_leaves_orphans_that_the_next_one_ends_and_recovers(house
     assert house.page().exists()
 
 
+@pytest.mark.fault(
+    "a build beside a Snakemake that somebody started by hand",
+    "refused, naming the live process; its lock is left alone",
+)
 @pytest.mark.faults
 def test_the_lock_of_a_live_snakemake_is_respected(house):
     house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", SLEEP, RUN)
@@ -246,6 +281,7 @@ def test_the_lock_of_a_live_snakemake_is_respected(house):
         process.communicate()
 
 
+@pytest.mark.fault("papermill -p {parameter}", "refused before any work, with the parameter's name")
 @pytest.mark.parametrize("parameter", ["sead 7", "seed seven"])
 def test_a_notebook_called_by_hand_refuses_a_wrong_parameter(house, parameter):
     papermill = [sys.executable, "-m", "papermill", "notebooks/theory/simulate.ipynb", "out.ipynb"]

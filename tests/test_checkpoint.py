@@ -43,6 +43,7 @@ def refused(path):
         checkpoint.load(path)
 
 
+@pytest.mark.fault("a checkpoint cut anywhere (fuzz)", "refused by name")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_checkpoint_is_refused_wherever_it_is_cut(saved, share):
@@ -52,12 +53,14 @@ def test_a_truncated_checkpoint_is_refused_wherever_it_is_cut(saved, share):
     refused(cut)
 
 
+@pytest.mark.fault("a checkpoint of which [:{length}] is left", "refused by name")
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, -1])
 def test_a_checkpoint_cut_at_a_border_is_refused(saved, length):
     saved.write_bytes(saved.read_bytes()[:length])
     refused(saved)
 
 
+@pytest.mark.fault("a checkpoint with pickled code", "refused; the code is not run")
 def test_pickles_and_what_torch_saves_are_refused_unread(tmp_path):
     class Bomb:
         def __reduce__(self):
@@ -71,6 +74,9 @@ def test_pickles_and_what_torch_saves_are_refused_unread(tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.fault(
+    "tensors of somebody else as a checkpoint (metadata {metadata})", "refused by name"
+)
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -89,11 +95,15 @@ def test_tensors_of_somebody_else_are_refused(tmp_path, metadata):
     refused(path)
 
 
+@pytest.mark.fault("a checkpoint that is not there", "an error that names it")
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint-7\.safetensors"):
         checkpoint.load(tmp_path / "checkpoint-7.safetensors")
 
 
+@pytest.mark.fault(
+    "disk full while a checkpoint is written", "an error; the earlier checkpoint is intact"
+)
 def test_a_full_disk_leaves_the_earlier_checkpoint(saved):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -125,6 +135,7 @@ def test_an_optimiser_is_restored_to_the_bit(tmp_path, optimiser):
 # -------------------------------------------------------------------------- in the folder of a run
 
 
+@pytest.mark.fault("a checkpoint of another run in the folder", "refused by name")
 def test_a_run_takes_up_no_checkpoint_of_another_run(tmp_path):
     runs.train(tmp_path, runs.recipe())
     other = runs.start(tmp_path, runs.recipe(), fingerprint="two")
@@ -132,6 +143,7 @@ def test_a_run_takes_up_no_checkpoint_of_another_run(tmp_path):
         other.resume()
 
 
+@pytest.mark.fault("a checkpoint of another network", "refused by name")
 def test_a_run_takes_up_no_checkpoint_of_another_network(tmp_path):
     runs.train(tmp_path, runs.recipe())
     deeper = {"model_options": runs.TINY_VIT["model_options"] | {"depth": 3}}
@@ -143,6 +155,7 @@ def test_a_run_takes_up_no_checkpoint_of_another_network(tmp_path):
             other.resume()
 
 
+@pytest.mark.fault("a checkpoint of another optimiser", "refused by name")
 def test_a_run_takes_up_no_checkpoint_of_another_optimiser(tmp_path):
     runs.train(tmp_path, runs.recipe())
     other = runs.start(tmp_path, runs.recipe(optimiser="adamw"))
@@ -150,6 +163,10 @@ def test_a_run_takes_up_no_checkpoint_of_another_optimiser(tmp_path):
         other.resume()
 
 
+@pytest.mark.fault(
+    "the newest checkpoint is cut short",
+    "refused by name; without it the run goes on from the one before",
+)
 def test_a_broken_newest_checkpoint_stops_the_run_and_is_named(tmp_path):
     recipe = runs.recipe()
     runs.train(tmp_path, recipe, save_every=8)
@@ -161,6 +178,10 @@ def test_a_broken_newest_checkpoint_stops_the_run_and_is_named(tmp_path):
     assert runs.start(tmp_path, recipe).resume() == 16
 
 
+@pytest.mark.fault(
+    "disk full at a checkpoint in the middle of a run",
+    "an error; the next call ends as an undisturbed run, to the bit",
+)
 def test_a_full_disk_leaves_a_run_that_goes_on(tmp_path, monkeypatch):
     recipe = runs.recipe(steps=16)
     real = checkpoint.save

@@ -105,6 +105,10 @@ def first_rule(found, name):
     return found[name]["rules"][0]
 
 
+@pytest.mark.fault(
+    "a misspelt, missing or contradictory field in the file of claims",
+    "refused, naming claim, field and the nearest valid one",
+)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -179,6 +179,7 @@ def test_a_set_is_listed_once(root, opened, listings):
     assert len(listings) == 1
 
 
+@pytest.mark.fault("an index file older than its folder ({change})", "the index is made anew")
 @pytest.mark.parametrize(
     ("change", "images"),
     [
@@ -195,6 +196,9 @@ def test_what_was_added_or_removed_is_seen(root, opened, listings, change, image
     assert len(listings) == 2
 
 
+@pytest.mark.fault(
+    "an index file older than a folder images/ below its classes", "the index is made anew"
+)
 def test_a_change_in_images_folders_is_seen(tmp_path, opened):
     root = laid_out(tmp_path / "tiny", "images")
     assert len(opened(root)) == 9
@@ -202,6 +206,7 @@ def test_a_change_in_images_folders_is_seen(tmp_path, opened):
     assert len(opened(root)) == 10
 
 
+@pytest.mark.fault("two changes of a folder within one tick of its clock", "both are seen")
 def test_two_changes_within_one_tick_are_seen(root, opened):
     """A folder that was changed a moment ago is not trusted: its time may stay the same."""
     now = time.time()
@@ -212,6 +217,7 @@ def test_two_changes_within_one_tick_are_seen(root, opened):
     assert len(opened(root)) == 10
 
 
+@pytest.mark.fault("an index file that is truncated, changed or foreign", "made anew")
 def test_any_truncated_index_is_made_anew(root, cache, opened, listings):
     whole = opened(root)
     (index,) = cache.iterdir()
@@ -228,6 +234,7 @@ def test_any_truncated_index_is_made_anew(root, cache, opened, listings):
     assert [path.name for path in cache.iterdir()] == [index.name]
 
 
+@pytest.mark.fault("an index file of another folder", "not used")
 def test_an_index_of_another_place_is_not_used(root, opened, tmp_path, cache):
     opened(root)
     (index,) = cache.iterdir()
@@ -238,6 +245,9 @@ def test_an_index_of_another_place_is_not_used(root, opened, tmp_path, cache):
     assert len(opened(other)) == 6
 
 
+@pytest.mark.fault(
+    "disk full while an index file is written", "an error; the earlier index is intact"
+)
 def test_an_index_that_cannot_be_written_leaves_the_old_one(root, opened, cache, monkeypatch):
     opened(root)
     (index,) = cache.iterdir()
@@ -254,6 +264,7 @@ def test_an_index_that_cannot_be_written_leaves_the_old_one(root, opened, cache,
     assert index.read_bytes() == content
 
 
+@pytest.mark.fault("an input folder without write permission", "works; nothing in it changes")
 def test_a_read_only_folder_stays_as_it_is(root, opened, monkeypatch, tmp_path):
     before = sorted(root.rglob("*"))
     folders = [root, *(path for path in before if path.is_dir())]
@@ -270,6 +281,9 @@ def test_a_read_only_folder_stays_as_it_is(root, opened, monkeypatch, tmp_path):
     assert len(list((tmp_path / "home" / "granularity").glob("set-*.index"))) == 1
 
 
+@pytest.mark.fault(
+    "an image replaced after it was listed", "an error that names it, with both sizes"
+)
 def test_a_file_that_changed_in_place_is_named(root, opened):
     found = opened(root)
     (root / names_of(found)[0]).write_bytes(encoded() + b"more")
@@ -289,6 +303,10 @@ def test_a_set_travels_to_worker_processes(root, opened):
 # --- Classes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(
+    "class folders extra, missing and misnamed",
+    "an error that names them and the nearest; or left out and counted, where asked",
+)
 def test_classes_that_are_not_as_listed_are_named(root, opened):
     assert opened(root, classes=CLASSES[::-1]).classes == CLASSES
     with pytest.raises(data.DataError, match=r"'n04399382': not in the list.*skip_extra"):
@@ -308,6 +326,9 @@ def test_classes_that_are_not_as_listed_are_named(root, opened):
     }
 
 
+@pytest.mark.fault(
+    "a class folder without images", "an error that names it; or left out and counted, where asked"
+)
 def test_a_class_without_images_is_named(root, opened):
     (root / "n03000000").mkdir()
     with pytest.raises(data.DataError, match="'n03000000': a class without images"):
@@ -318,6 +339,10 @@ def test_a_class_without_images_is_named(root, opened):
     assert found.fingerprint == opened(laid_out(root.parent / "without")).fingerprint
 
 
+@pytest.mark.fault(
+    "a class of which every image is broken",
+    "an error that names it; or left out and counted, where asked",
+)
 def test_a_class_whose_images_are_all_broken_is_a_class_without_images(root, opened):
     for file in (root / CLASSES[0]).iterdir():
         file.write_bytes(b"broken")
@@ -329,6 +354,9 @@ def test_a_class_whose_images_are_all_broken_is_a_class_without_images(root, ope
         opened(root, classes=CLASSES[:1], skip_broken=True, skip_missing=True, skip_extra=True)
 
 
+@pytest.mark.fault(
+    "folders in no known layout", "an error that says what was wanted and what is there"
+)
 def test_what_is_in_no_known_layout_is_named(tmp_path, opened):
     laid_out(tmp_path / "data" / "train")
     with pytest.raises(data.DataError, match=r"train: .* holds folders \(n01440764"):
@@ -348,6 +376,9 @@ def test_what_is_in_no_known_layout_is_named(tmp_path, opened):
         opened(tmp_path / "empty")
 
 
+@pytest.mark.fault(
+    "a set of images that is not there", "an error that says where to get it, and its size"
+)
 def test_a_missing_root_says_where_to_get_it(tmp_path, opened):
     for name, words in {
         "imagenet-21k": "image-net.org.*1.1 TB",
@@ -366,6 +397,7 @@ def test_a_missing_root_says_where_to_get_it(tmp_path, opened):
 PLAIN = Image.open(io.BytesIO(encoded("PNG", size=(64, 48))))
 
 
+@pytest.mark.fault("a {kind} image in mode {mode}", "decoded right")
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
@@ -381,6 +413,7 @@ def test_modes_are_converted(kind, mode):
     assert np.abs(np.asarray(image, int) - np.asarray(wanted, int)).mean() < 4
 
 
+@pytest.mark.fault("a palette image with transparency", "decoded right")
 def test_a_palette_with_transparency_keeps_its_colours():
     content = encoded("PNG", "P", size=PLAIN.size, transparency=b"\x80" * 256)
     assert Image.open(io.BytesIO(content)).mode == "P"
@@ -388,6 +421,7 @@ def test_a_palette_with_transparency_keeps_its_colours():
     assert (np.asarray(images.rgb(content, "x")) == np.asarray(wanted)).all()
 
 
+@pytest.mark.fault("a 16-bit {kind} image", "decoded right: scaled, not clipped")
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_are_scaled_and_not_clipped(kind):
     file = io.BytesIO()
@@ -397,6 +431,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(kind):
     assert (image == (grey // 257)[:, :, None]).all()
 
 
+@pytest.mark.fault("broken EXIF", "decoded right")
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_and_orientation_are_left_alone():
     exif = Image.Exif()
@@ -425,12 +460,16 @@ BROKEN = {
 }
 
 
+@pytest.mark.fault("a file that is no whole image: {reason}", "refused by name")
 @pytest.mark.parametrize("reason", BROKEN)
 def test_what_is_no_whole_image_is_refused_by_name(reason):
     with pytest.raises(data.ImageError, match=f"n01/x.JPEG: .*({reason})"):
         images.rgb(BROKEN[reason], "n01/x.JPEG")
 
 
+@pytest.mark.fault(
+    "broken images among sound ones", "refused by name; or skipped and counted, where asked"
+)
 def test_broken_images_are_refused_or_skipped_and_counted(root, opened):
     for number, content in enumerate(BROKEN.values()):
         (root / CLASSES[number % 3] / f"broken{number}.JPEG").write_bytes(content)
@@ -531,6 +570,7 @@ def test_webdataset_shards(root, opened, tmp_path):
         opened(tmp_path / "wds", "train", classes=order)
 
 
+@pytest.mark.fault("a tar file with the member {name}", "refused by name; nothing is unpacked")
 @pytest.mark.parametrize("name", ["../x.JPEG", "n1/../../x.JPEG", "/etc/x.JPEG"])
 def test_a_member_that_leads_out_is_refused(tmp_path, opened, name):
     packed(tmp_path / "bad.tar", {"n1/fine.JPEG": encoded(), name: encoded()})
@@ -538,6 +578,7 @@ def test_a_member_that_leads_out_is_refused(tmp_path, opened, name):
         opened(tmp_path / "bad.tar")
 
 
+@pytest.mark.fault("a tar file with a link or a device in it (type {kind})", "refused by name")
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
 def test_a_member_that_is_a_link_is_refused(tmp_path, opened, kind):
     with tarfile.open(tmp_path / "bad.tar", "w") as archive:
@@ -548,6 +589,7 @@ def test_a_member_that_is_a_link_is_refused(tmp_path, opened, kind):
         opened(tmp_path / "bad.tar")
 
 
+@pytest.mark.fault("a truncated .{suffix} file", "refused by name")
 @pytest.mark.parametrize("suffix", ["tar", "tar.xz"])
 def test_a_truncated_tar_file_is_named(root, opened, tmp_path, suffix):
     path = packed(tmp_path / f"bad.{suffix}", contents(root))
@@ -556,6 +598,7 @@ def test_a_truncated_tar_file_is_named(root, opened, tmp_path, suffix):
         opened(path)
 
 
+@pytest.mark.fault("compressed tar files larger than memory allows", "refused, with what to do")
 def test_large_compressed_tar_files_are_refused(root, opened, tmp_path, monkeypatch):
     monkeypatch.setattr(layouts, "IN_MEMORY", 100)
     with pytest.raises(data.DataError, match="GB of compressed tar files"):
@@ -639,6 +682,7 @@ def test_squares(width, height, size):
     assert square.shape == (size, size, 3) and (square == (10, 20, 30)).all()
 
 
+@pytest.mark.fault("more pixels than the memory holds", "refused before any image is decoded")
 def test_pixels_that_would_not_fit_are_refused(root, opened):
     with pytest.raises(MemoryError, match="9 images of 1000000×1000000 take"):
         data.decode(opened(root), 1_000_000)
@@ -647,6 +691,7 @@ def test_pixels_that_would_not_fit_are_refused(root, opened):
 # --- Command line ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("a broken image, looked for from a shell", "status not zero, and its name")
 def test_check(root, cache, capsys):
     data.main(["check", str(root), "--cache", str(cache)])
     told = capsys.readouterr().out

@@ -154,6 +154,10 @@ def test_what_is_there_is_found_without_looking_at_an_image(tmp_path):
     assert np.array_equal(first, again)
 
 
+@pytest.mark.fault(
+    "the making of an embedding array killed four times",
+    "each call goes on; the array is the same, to the bit",
+)
 def test_killed_again_and_again_it_ends_as_one_that_ran_through(tmp_path):
     for pieces in (0, 1, 3, 2):  # of 9, in turn
         killed(tmp_path / "killed", "a", 7, pieces)
@@ -167,6 +171,7 @@ def test_killed_again_and_again_it_ends_as_one_that_ran_through(tmp_path):
     assert len(files) == 1
 
 
+@pytest.mark.fault("killed before any row was noted as saved", "the rows are made again")
 def test_rows_that_were_not_saved_are_made_again(tmp_path, monkeypatch):
     """A count stands for rows on the disk: those written after it count for nothing."""
     monkeypatch.setattr(embed, "SAVED_EVERY", float("inf"))
@@ -177,6 +182,7 @@ def test_rows_that_were_not_saved_are_made_again(tmp_path, monkeypatch):
     np.testing.assert_allclose(found, direct(tiny(), shown()), rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.fault("half an embedding array of other {changed}", "made afresh")
 @pytest.mark.parametrize("changed", ["images", "weights", "layers", "count"])
 def test_what_is_of_another_make_is_made_afresh(tmp_path, changed):
     killed(tmp_path, "a", 7, 5)
@@ -195,6 +201,7 @@ def test_what_is_of_another_make_is_made_afresh(tmp_path, changed):
     assert (tmp_path / embed.ARRAY).read_bytes() != before
 
 
+@pytest.mark.fault("an embedding array of changed code", "made afresh")
 def test_changed_code_makes_afresh(tmp_path, monkeypatch):
     embed.features(tiny(), shown(), key="a", folder=tmp_path)
     monkeypatch.setattr(embed.source, "fingerprint", lambda module: f"another {module}")
@@ -202,6 +209,10 @@ def test_changed_code_makes_afresh(tmp_path, monkeypatch):
         embed.features(tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path)
 
 
+@pytest.mark.fault(
+    "disk full as an embedding array begins",
+    "an error before any image is looked at; the earlier array is intact",
+)
 def test_a_full_disk_is_told_before_any_work_is_kept_and_leaves_the_earlier_array(tmp_path):
     def contents():
         return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -222,6 +233,7 @@ def test_a_full_disk_is_told_before_any_work_is_kept_and_leaves_the_earlier_arra
     assert np.array_equal(small, again)
 
 
+@pytest.mark.fault("stopped between an array and its note", "the rows are made, not taken for done")
 def test_the_note_of_an_earlier_array_never_vouches_for_a_new_one(tmp_path, monkeypatch):
     """Stopped between the two, there is no note; so the rows of zeros are made, not returned."""
     embed.features(tiny(), shown(), key="a", folder=tmp_path)
@@ -240,6 +252,7 @@ def test_the_note_of_an_earlier_array_never_vouches_for_a_new_one(tmp_path, monk
     np.testing.assert_allclose(found, direct(tiny(), shown()), rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.fault("an image with the feature {value}", "stops; names the image")
 @pytest.mark.parametrize("value", [float("nan"), 1e6])
 def test_a_feature_that_cannot_be_kept_is_named(tmp_path, value):
     class Odd(torch.nn.Module):
@@ -300,6 +313,9 @@ def test_weights_come_from_a_local_file_and_images_are_shown_as_they_want(tmp_pa
     np.testing.assert_allclose(features, wanted, rtol=5e-3, atol=5e-3)
 
 
+@pytest.mark.fault(
+    "a file of weights that is missing, of another kind, incomplete or truncated", "refused by name"
+)
 def test_a_file_that_does_not_serve_is_named(tmp_path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors, the weights of resnet10t"):
@@ -316,6 +332,7 @@ def test_a_file_that_does_not_serve_is_named(tmp_path):
         embed.pretrained("resnet10t", weights=path)
 
 
+@pytest.mark.fault("the unknown network {name}", "refused, with the nearest name")
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
@@ -330,6 +347,9 @@ def test_an_unknown_network_has_a_nearest_one(name, nearest):
         embed.pretrained(name)
 
 
+@pytest.mark.fault(
+    "weights ({name}) wanted on a machine without a network", "an error that says where to get them"
+)
 @pytest.mark.parametrize("name", ["resnet10t", "resnet10t.c3_in1k"])
 def test_without_a_network_it_says_where_weights_come_from(tmp_path, monkeypatch, name):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -76,6 +76,9 @@ def test_other_seeds_and_epochs_have_other_orders():
     assert len(set(orders)) == 16
 
 
+@pytest.mark.fault(
+    "a batch larger than the set, or smaller than the processes", "refused with both numbers"
+)
 def test_a_batch_that_cannot_be_made_is_refused():
     with pytest.raises(ValueError, match="a batch of 9 is more than the 8 images"):
         next(engine.plan(8, 9, 0, range(1), at_once=9))
@@ -230,6 +233,10 @@ KILLED["adamw, dropout"][0]["model_options"] = runs.TINY_VIT["model_options"] | 
 }
 
 
+@pytest.mark.fault(
+    "training killed at four random moments ({case})",
+    "resumed, it ends with the same weights and log, to the bit",
+)
 @pytest.mark.parametrize("case", KILLED)
 def test_a_run_killed_at_any_moment_ends_as_one_that_ran_through(tmp_path, case):
     changes, options = KILLED[case]
@@ -306,6 +313,10 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path, at_once):
     np.testing.assert_allclose(found["loss"], single["loss"], rtol=1e-5)
 
 
+@pytest.mark.fault(
+    "one of two training processes killed",
+    "the other ends with an error; resumed, the run ends as an undisturbed one",
+)
 def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
     changes, options = {"steps": 60}, {"save_every": 5}
     started = runs.begin(tmp_path / "run", changes, world=2, **options)
@@ -344,6 +355,10 @@ class Poisoned:
             yield x * (math.nan if piece.step == self.step else 1), leaf
 
 
+@pytest.mark.fault(
+    "NaN in the images of a step",
+    "stops; names the step and the last good checkpoint, from which it can go on",
+)
 def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_checkpoint(tmp_path):
     recipe = runs.recipe(steps=20)
     told = r"the loss is nan at step 13; .* checkpoint-12\.safetensors"
@@ -356,6 +371,9 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_checkpoint(tmp_
     assert all(torch.equal(mended[name], value) for name, value in wanted.items())
 
 
+@pytest.mark.fault(
+    "NaN in the images before the first checkpoint", "stops; names the step; no checkpoint is kept"
+)
 def test_before_the_first_checkpoint_there_is_none_to_name(tmp_path):
     recipe = runs.recipe(steps=20)
     with pytest.raises(FloatingPointError, match="nan at step 2; no checkpoint yet"):
@@ -363,6 +381,10 @@ def test_before_the_first_checkpoint_there_is_none_to_name(tmp_path):
     assert newest(tmp_path) == 0
 
 
+@pytest.mark.fault(
+    "an infinite gradient in the step before a checkpoint",
+    "stops; names weight and step; the weights are not kept",
+)
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """A gradient may overflow where the loss of its step, the last before saving, did not."""
     recipe = runs.recipe(steps=20)
@@ -380,6 +402,7 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     assert newest(tmp_path) == 4
 
 
+@pytest.mark.fault("several labels an image for the softmax loss", "refused before any step")
 def test_softmax_refuses_several_labels_under_mixup_too(tmp_path):
     recipe = runs.recipe(loss="softmax", mixup=0.2)
     run = runs.start(tmp_path, recipe)
@@ -390,6 +413,9 @@ def test_softmax_refuses_several_labels_under_mixup_too(tmp_path):
 # ------------------------------------------------------------------------------------------ log
 
 
+@pytest.mark.fault(
+    "a log whose last line a kill cut short", "that line is left out, and made again"
+)
 def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 5, "loss": 1.0}\n{"step": 10, "loss": 0.5}\n{"step": 15, "lo')

@@ -46,6 +46,7 @@ def test_a_run_that_takes_up_another_waits_for_it(setting, waits_for):
     assert found == [f"runs/smoke/a/pretrain/{name}/record.json" for name in waits_for]
 
 
+@pytest.mark.fault("a size file that holds {config}", "refused before any work")
 @pytest.mark.parametrize(
     ("config", "told"),
     [
@@ -59,6 +60,7 @@ def test_a_size_file_that_is_none_is_refused(config, told):
         graph.size(config)
 
 
+@pytest.mark.fault("a size file names a notebook that is not there", "refused, naming both")
 def test_a_run_notebook_that_is_not_there_is_named(monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(FileNotFoundError, match=r"smoke\.yaml names .*simulte\.ipynb"):

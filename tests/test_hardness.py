@@ -243,6 +243,7 @@ def test_too_few_seeds_give_an_empty_table(tmp_path):
     assert hardness.table(tmp_path / "x").empty  # runs of another study
 
 
+@pytest.mark.fault("one seed twice in an arm of C9", "refused by name")
 def test_a_seed_twice_in_an_arm_is_refused(tmp_path):
     written(tmp_path, seeds=3)
     record = records.read(tmp_path / "leaf-0" / "record.json")
@@ -267,3 +268,33 @@ def test_arms_have_names():
 
 def test_an_arm_s_name_does_not_depend_on_what_else_is_in_the_table():
     assert hardness.arm_of("level", 4.0) == hardness.arm_of("level", 4) == "level 4"
+
+
+def test_the_other_arm_is_split_as_well(tmp_path):
+    """Its arms by name: the single pass is no baseline, ids are a placebo at the leaves' number."""
+    rows = [("target", 2, 9), ("target", 1, 9), ("rank:leaf", 2, 83), ("rank:depth8", 2, 41)]
+    rows += [("random:83", 2, 83), ("random:41", 2, 41)]
+    table = pd.DataFrame(rows, columns=["labels", "stages", "classes"])
+    wanted = ["baseline", "one pass", "leaf", "rank:depth8", "random", "random:41"]
+    assert hardness.arms(table) == wanted
+    named = {"baseline": ("target", 9), "leaf": ("rank:leaf", 83), "random": ("random:83", 83)}
+    runs, keys = world(named, seeds=3, images=300), []
+    for arm, (labels, classes) in named.items():
+        for seed in range(3):
+            key = f"{arm}-{seed}"
+            place = {"world": "tiny-imagenet-200", "target": "balanced", "images": 100}
+            records.write(
+                tmp_path / key / "record.json",
+                kind="inaturalist.transfer",
+                fingerprint=key,
+                arguments=place
+                | {"training": "", "held_out": False, "labels": labels, "seed": seed},
+                metrics={"training_error": 0.01, "classes": classes, "stages": 2},
+            )
+            np.savez(tmp_path / key / "evaluation.npz", **runs[arm][seed])
+            keys.append(key)
+    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
+    found = hardness.table(tmp_path)
+    assert set(found["study"]) == {"inaturalist.transfer"}
+    assert set(found["compared"]) == {"leaf", "random", "baseline"}
+    assert len(found[(found["compared"] == "leaf")]) == 3

@@ -71,6 +71,9 @@ def test_what_is_held_out_is_not_trained_on_and_is_of_the_training_images(roots)
     assert len(np.unique(found.evaluation.leaf)) == len(toy.TARGET)
 
 
+@pytest.mark.fault(
+    "runs on sets that are not there", "an error before any work that says what to download"
+)
 def test_a_missing_root_says_what_to_download(roots, tmp_path):
     for world, wanted in (("imagenet", "1.1 TB"), ("tiny-imagenet-200", "248 MB")):
         with pytest.raises(KeyError, match=wanted):
@@ -254,6 +257,9 @@ def test_what_a_run_keeps_of_each_image(study, roots):
         assert np.array_equal(found["prediction"] == found["label"], found["rank"] == 0)
 
 
+@pytest.mark.fault(
+    "a misspelt field in a recipe of a size file", "refused before any work, with the nearest name"
+)
 def test_sets_and_recipes_are_looked_over_before_any_work(roots):
     settings = imagenet.arms(level=[0], pretraining=SHORT, world="toy", seed=[0, 1])
     (row,) = imagenet.looked_over(settings, roots)

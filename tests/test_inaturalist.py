@@ -75,6 +75,7 @@ def test_fewer_images_and_held_out_ones(roots, world):
     assert not names(held.sets.source) & names(held.sets.evaluation)
 
 
+@pytest.mark.fault("iNaturalist runs on sets that are not there", "an error that names them")
 def test_what_is_not_there_is_named(roots):
     with pytest.raises(KeyError, match="42 GB"):
         inaturalist.open_world("inaturalist", roots)
@@ -167,6 +168,10 @@ def test_arms_are_all_combinations_and_one_pass_has_one_stage():
     assert [a["labels"] for a in made if not a["finetuning"]] == ["target"] * 2
 
 
+@pytest.mark.fault(
+    "a misspelt label function or recipe of a size file",
+    "refused before any work, with the nearest name",
+)
 def test_sets_labels_and_recipes_are_looked_over_before_any_work(roots):
     common = {"world": "toy", "pretraining": SHORT, "finetuning": TUNED, "seed": 0}
     rows = inaturalist.looked_over(inaturalist.arms(labels=KINDS, **common), roots)

@@ -96,6 +96,10 @@ def test_samples_instead_of_leaves():
     assert "2 samples → 2 classes" in repr(function)
 
 
+@pytest.mark.fault(
+    "a label function whose indices, classes or items do not fit ({change})",
+    "refused by name, with the place",
+)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -172,6 +176,7 @@ def test_the_same_function_is_the_same_file(by_level, tmp_path):
     assert (tmp_path / "a").stat().st_size < 300_000
 
 
+@pytest.mark.fault("a file of labels, cut at every length", "refused by name")
 def test_any_truncated_file_is_refused(pets, tmp_path):
     path = tmp_path / "pets.npz"
     labels.save(pets, path)
@@ -191,6 +196,7 @@ def tampered(path, pets, **changes):
         np.savez(file, **content)
 
 
+@pytest.mark.fault("a file of labels that was changed ({changes})", "refused by name")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -215,6 +221,9 @@ class Bomb:
         return Path.touch, (Path("exploded"),)
 
 
+@pytest.mark.fault(
+    "a file of labels that is empty, foreign, or holds pickled code", "refused; the code is not run"
+)
 def test_a_foreign_file_is_refused_and_nothing_in_it_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number, content in enumerate([b"", b"text", pickle.dumps(Bomb()), b"PK\x03\x04" * 9]):
@@ -230,6 +239,7 @@ def test_a_foreign_file_is_refused_and_nothing_in_it_is_run(tmp_path, monkeypatc
         labels.load("absent.npz")
 
 
+@pytest.mark.fault("disk full while labels are written", "an error; the earlier file is intact")
 def test_a_save_that_fails_leaves_the_old_file(pets, tmp_path, monkeypatch):
     path = tmp_path / "pets.npz"
     labels.save(pets, path)

@@ -108,6 +108,7 @@ def test_hash_seed_and_number_of_threads_change_nothing():
     assert len(prints) == 1
 
 
+@pytest.mark.fault("misspelt label functions", "refused, with the nearest one or the form wanted")
 def test_specifications_that_are_none(plain):
     tree, images, embeddings = plain
     for spec, message in (
@@ -130,6 +131,9 @@ def test_specifications_that_are_none(plain):
             labels.make(spec, tree, images, 0, embeddings)
 
 
+@pytest.mark.fault(
+    "{spec} labels with more or fewer classes than can be", "refused, with the possible range"
+)
 @pytest.mark.parametrize(
     ("spec", "possible"),
     [
@@ -154,6 +158,7 @@ def test_a_count_that_cannot_be_met_is_an_error_with_the_possible_range(plain, s
         assert function.num_classes == count
 
 
+@pytest.mark.fault("images whose leaves are out of the tree's range", "refused, with both ranges")
 def test_images_that_do_not_fit_are_refused(plain):
     tree, images, _ = plain
     for wrong, message in (
@@ -435,6 +440,7 @@ def test_the_smallest_cell_joins_the_nearest_of_its_target_class():
     assert clusters._merged(cells, centres, 2, 2).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 1, 1]
 
 
+@pytest.mark.fault("embeddings of other images, or not finite", "refused")
 def test_embeddings_that_do_not_fit_are_refused(plain):
     tree, images, embeddings = plain
     spoilt = embeddings.copy()

@@ -81,6 +81,7 @@ def test_the_tree_of_inaturalist():
         tree.inside("phylum")
 
 
+@pytest.mark.fault("leaves that make no tree", "refused by name")
 def test_what_is_no_tree_is_refused(tiny):
     tree = labels.tree_of_cuts(tiny, "balanced6")
     other = labels.tree_of_cuts(tiny, "balanced")

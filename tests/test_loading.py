@@ -153,6 +153,7 @@ def test_a_subset_in_memory_holds_its_own_rows():
     assert ((x[:, 0, 0, 0] + 1) * 12.75).round().tolist() == [20, 23, 7]
 
 
+@pytest.mark.fault("images of another size than the recipe's", "refused with both sizes")
 def test_memory_refuses_another_size_and_randaugment():
     images = in_memory("pad")
     with pytest.raises(ValueError, match=r"\(16, 16\) pixels in memory, the recipe wants 8"):
@@ -240,6 +241,10 @@ def test_evaluation_from_files_takes_the_middle_and_no_chance():
         np.testing.assert_allclose(x.numpy(), middle / 127.5 - 1, atol=1e-5)
 
 
+@pytest.mark.fault(
+    "an image that cannot be read, in the middle of training",
+    "stops; names the image; no worker is waited for",
+)
 def test_an_image_that_cannot_be_read_stops_the_run_with_its_name():
     class Broken(Drawn):
         def read(self, index):

@@ -63,6 +63,7 @@ def test_weights_are_a_function_of_the_seed_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.fault("a network without a linear last layer", "refused by name")
 def test_a_network_without_a_linear_head_is_refused_by_name():
     recipe = Recipe(model="resnetv2_18", steps=1)
     with pytest.raises(ValueError, match=r"resnetv2_18.*Conv2d"):
@@ -132,6 +133,9 @@ def test_position_embeddings_of_the_same_size_are_taken_to_the_bit():
     assert torch.equal(model.pos_embed, given.pos_embed)
 
 
+@pytest.mark.fault(
+    "pretrained weights of another network", "refused by a tensor's name; no weight is changed"
+)
 def test_another_network_is_refused_by_a_tensors_name_and_nothing_is_taken():
     model = vit(8)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -15,6 +15,7 @@ def test_root_is_found_from_below(tmp_path):
     assert notebook.root(tmp_path / "a" / "b") == tmp_path
 
 
+@pytest.mark.fault("a notebook outside the repository", "an error that says so")
 def test_no_root_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="in no checkout"):
         notebook.root(tmp_path)
@@ -35,6 +36,9 @@ def test_after_other_cells_the_last_run_of_the_tagged_cell_counts():
     assert notebook.parameters(history)["seed"] == 9
 
 
+@pytest.mark.fault(
+    "papermill injects `{injected}`", "refused by name, with the nearest one or the type wanted"
+)
 @pytest.mark.parametrize(
     ("injected", "told"),
     [
@@ -63,6 +67,7 @@ def test_lists_and_single_values_stand_for_each_other(injected):
     assert values[name] == eval(injected.split("= ")[1])
 
 
+@pytest.mark.fault("the cell of parameters was not run", "an error that says so")
 def test_asked_out_of_order_it_says_so():
     with pytest.raises(notebook.ParameterError):
         notebook.parameters(["", CELL, "x = plot()", "ask"])
@@ -81,6 +86,7 @@ def test_every_literal_is_read_back(values):
     assert notebook.assignments(cell) == values
 
 
+@pytest.mark.fault("any text as a cell of parameters (fuzz)", "read, or refused")
 @given(st.text(max_size=40))
 def test_a_text_as_a_cell_is_read_or_refused(text):
     try:
@@ -89,6 +95,7 @@ def test_a_text_as_a_cell_is_read_or_refused(text):
         assert "cell of parameters" in str(error)
 
 
+@pytest.mark.fault("a notebook without a tagged cell", "refused by name")
 def test_a_notebook_without_the_tag_is_named(tmp_path):
     path = tmp_path / "bare.ipynb"
     path.write_text('{"cells": []}')

@@ -119,6 +119,7 @@ def test_a_recipe_is_frozen_and_shares_nothing():
     assert preset("resnet_small").model_options["channels"][0] == 32
 
 
+@pytest.mark.fault("a recipe with {given}", "refused by field, with the nearest name or value")
 @pytest.mark.parametrize(
     ("given", "error", "told"),
     [
@@ -146,6 +147,7 @@ def test_a_wrong_value_is_refused_by_name(given, error, told):
         preset("resnet_small", **given)
 
 
+@pytest.mark.fault("an unknown preset", "refused, with the nearest name")
 def test_an_unknown_preset_names_the_nearest():
     with pytest.raises(KeyError, match="the nearest one is 'vit_b16_i21k'"):
         preset("vit_b16_21k")

@@ -52,6 +52,9 @@ def test_what_is_there_is_not_run_again(tmp_path, entry):
     assert len(records.table(tmp_path)) == 3
 
 
+@pytest.mark.fault(
+    "a finished run under changed code or data", "a fresh run; the old record is not read"
+)
 def test_changed_code_or_data_is_run_afresh_and_the_old_is_not_read(tmp_path, entry, monkeypatch):
     records.complete(tmp_path, entry, SETTINGS[:1])
     monkeypatch.setattr(source, "fingerprint", lambda module: "other code")
@@ -61,6 +64,10 @@ def test_changed_code_or_data_is_run_afresh_and_the_old_is_not_read(tmp_path, en
     assert len(records.table(tmp_path)) == 1
 
 
+@pytest.mark.fault(
+    "one run of a list fails",
+    "no table of contents; the runs made before it stay, and are not made again",
+)
 def test_a_run_that_fails_leaves_what_was_made_before(tmp_path, entry):
     with pytest.raises(TypeError):
         records.complete(tmp_path, entry, [{"seed": 0}, {"seed": "not a number"}])
@@ -69,12 +76,16 @@ def test_a_run_that_fails_leaves_what_was_made_before(tmp_path, entry):
     assert CALLS.count((0, 2)) == 1
 
 
+@pytest.mark.fault("the same run asked for twice", "refused before any work")
 def test_the_same_run_twice_is_refused(tmp_path, entry):
     with pytest.raises(records.RecordError, match="twice"):
         records.complete(tmp_path, entry, [{"seed": 0}, {"seed": 0}])
     assert not CALLS
 
 
+@pytest.mark.fault(
+    "a run by a function that nobody else has", "refused: a record must be repeatable"
+)
 def test_only_functions_of_the_library_make_records(tmp_path):
     with pytest.raises(records.RecordError, match="repeatable"):
         records.complete(tmp_path, lambda seed: {}, [{"seed": 0}])
@@ -93,6 +104,7 @@ def test_a_record_says_what_made_it_and_no_path(tmp_path):
     assert os.uname().nodename not in json.dumps(record)
 
 
+@pytest.mark.fault("a record of which [:{length}] is left", "refused by name")
 @pytest.mark.parametrize("length", [0, 1, 40, -2])
 def test_a_truncated_record_is_refused_by_name(tmp_path, length):
     path = tmp_path / "record.json"
@@ -102,6 +114,7 @@ def test_a_truncated_record_is_refused_by_name(tmp_path, length):
         records.read(path)
 
 
+@pytest.mark.fault("a metric changed by hand", "refused by name")
 def test_a_metric_changed_by_hand_is_refused(tmp_path):
     path = tmp_path / "record.json"
     one(path)
@@ -110,6 +123,7 @@ def test_a_metric_changed_by_hand_is_refused(tmp_path):
         records.read(path)
 
 
+@pytest.mark.fault("{text} in the place of a record", "refused by name")
 @pytest.mark.parametrize("text", ["[]", "{}", '{"schema": 1}', "null", "3"])
 def test_foreign_json_is_refused(tmp_path, text):
     path = tmp_path / "record.json"
@@ -118,6 +132,7 @@ def test_foreign_json_is_refused(tmp_path, text):
         records.read(path)
 
 
+@pytest.mark.fault("a record of another schema", "refused, with both schemas")
 def test_another_schema_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "SCHEMA", 99)
     one(tmp_path / "record.json")
@@ -126,12 +141,16 @@ def test_another_schema_is_refused(tmp_path, monkeypatch):
         records.read(tmp_path / "record.json")
 
 
+@pytest.mark.fault("any text in the place of a record (fuzz)", "refused by name")
 @given(st.text())
 def test_no_text_is_taken_for_a_record(text):
     with pytest.raises(records.RecordError, match="somewhere"):
         records.parse(text, "somewhere")
 
 
+@pytest.mark.fault(
+    "a metric that JSON cannot hold: {value}", "refused by field; nothing is written"
+)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
 def test_what_json_cannot_hold_is_refused_by_field(tmp_path, value):
     with pytest.raises(records.RecordError, match="'metrics'"):
@@ -139,6 +158,7 @@ def test_what_json_cannot_hold_is_refused_by_field(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.fault("a table of contents lists a run that is gone", "refused, naming the run")
 def test_a_missing_run_of_a_table_of_contents_is_named(tmp_path, entry):
     made = records.complete(tmp_path, entry, SETTINGS)
     (tmp_path / made[1]["fingerprint"] / "record.json").unlink()
@@ -146,6 +166,7 @@ def test_a_missing_run_of_a_table_of_contents_is_named(tmp_path, entry):
         records.table(tmp_path)
 
 
+@pytest.mark.fault("no record yet", "an error, not an empty table")
 def test_nothing_to_read_is_an_error_not_an_empty_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing ran yet"):
         records.table(tmp_path)
@@ -190,6 +211,7 @@ def test_of_several_processes_one_writes(tmp_path, entry):
     assert len(CALLS) == 3 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.fault("runs of code that is not committed", "not published")
 def test_runs_of_uncommitted_code_are_not_published(tmp_path, entry, monkeypatch):
     monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": True})
     records.complete(tmp_path / "runs", entry, SETTINGS)
@@ -198,6 +220,9 @@ def test_runs_of_uncommitted_code_are_not_published(tmp_path, entry, monkeypatch
     assert not (tmp_path / "published.jsonl").exists()
 
 
+@pytest.mark.fault(
+    "publishing runs that are not there", "status not zero and one line that says why"
+)
 def test_the_command_line_names_what_is_wrong(tmp_path):
     command = [sys.executable, "-m", "granularity.records", "publish", str(tmp_path), "x.jsonl"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -206,6 +231,7 @@ def test_the_command_line_names_what_is_wrong(tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.fault("disk full while a record is written", "an error; the earlier record is intact")
 def test_a_full_disk_leaves_the_earlier_record(tmp_path):
     path = tmp_path / "record.json"
     before = one(path)
@@ -231,6 +257,7 @@ for number in range(10**9):
 """
 
 
+@pytest.mark.fault("a process killed while it writes", "the file is whole")
 def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     path = tmp_path / "file"
     for _ in range(3):

@@ -41,6 +41,7 @@ def test_values_of_each_size_are_shown_and_the_verdict_follows_the_rule():
     assert found.verdict.word == "undecided"  # the runs over d that the rule wants are not there
 
 
+@pytest.mark.fault("numbers that older code made", "marked on the scoreboard")
 def test_older_code_is_marked():
     assert not entry({"published": theory()}).lines["published"][0].older
     older = entry({"published": theory(code="0123456789abcdef")})
@@ -90,6 +91,7 @@ def test_a_replaced_rule_keeps_its_verdict_in_sight():
     assert "The spread was larger." in html
 
 
+@pytest.mark.fault("markup in a claim's text", "shown as text")
 def test_text_is_escaped_and_tags_are_closed():
     claim = dataclasses.replace(BOOK.claims["C8"], title="a < b & <script>")
     book = dataclasses.replace(BOOK, claims={"C8": claim})

@@ -36,6 +36,9 @@ def call(folder, path, *command):
     )
 
 
+@pytest.mark.fault(
+    "a machine without Python", "an error that says what to install; nothing half made"
+)
 def test_missing_python_is_said(checkout, tools):
     ended = call(checkout, tools, "make", "book")
     assert ended.returncode != 0
@@ -60,6 +63,9 @@ def old_python():
 PYENV = ROOT.__class__(os.environ.get("PYENV_ROOT", ROOT.__class__.home() / ".pyenv")) / "versions"
 
 
+@pytest.mark.fault(
+    "a Python that is too old", "refused, with the versions wanted; nothing half made"
+)
 def test_a_wrong_python_is_refused_by_version(checkout, tools):
     old = old_python()
     if old is None:
@@ -88,6 +94,7 @@ def setup(checkout):
     return module
 
 
+@pytest.mark.fault("{system} on {machine}", "refused by name")
 @pytest.mark.parametrize(
     ("system", "machine"), [("Windows", "AMD64"), ("Darwin", "x86_64"), ("FreeBSD", "amd64")]
 )
@@ -98,6 +105,7 @@ def test_another_system_is_refused_by_name(setup, monkeypatch, system, machine):
         setup.main()
 
 
+@pytest.mark.fault("a disk too small for the environment", "an error before anything starts")
 def test_a_full_disk_is_said_before_anything_starts(tmp_path, checkout):
     small = tmp_path / "small"
     small.mkdir()
@@ -118,6 +126,7 @@ def test_a_full_disk_is_said_before_anything_starts(tmp_path, checkout):
         subprocess.run(["umount", str(small)], check=True)
 
 
+@pytest.mark.fault("an installation that fails", "an error; not taken for done")
 def test_an_install_that_fails_is_not_taken_for_done(setup, monkeypatch):
     monkeypatch.setattr(setup, "check_space", lambda need: None)
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -260,6 +260,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.fault("a species' folder misnamed: {how}", "refused by name, with the nearest")
 @pytest.mark.parametrize("how", BREAKS)
 def test_a_broken_name_is_refused_by_name_with_the_nearest(shipped, how):
     bad = BREAKS[how](shipped.folders[4_321])
@@ -271,11 +272,13 @@ def test_a_broken_name_is_refused_by_name_with_the_nearest(shipped, how):
     assert how == "upper case" or f"nearest: {shipped.folders[4_321]}" in str(refused.value)
 
 
+@pytest.mark.fault("misnamed species' folders (fuzz)", "never taken for a species")
 @given(st.integers(0, 9_999), st.sampled_from(sorted(BREAKS)))
 def test_no_broken_name_parses(number, how):
     assert taxonomy.parse(BREAKS[how](taxonomy.shipped().folders[number])) is None
 
 
+@pytest.mark.fault("any text as a species' folder (fuzz)", "refused by name")
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 @example("")
@@ -299,6 +302,7 @@ def test_many_broken_names_are_counted_and_the_first_named():
     assert "and 4 more" in str(refused.value)
 
 
+@pytest.mark.fault("folders of unknown kingdoms, or twice the same species", "refused by name")
 def test_what_parses_and_cannot_be_right_is_refused(shipped):
     fifth = shipped.folders[5]
     with pytest.raises(ValueError, match="no kingdom 'Animalea'; nearest: Animalia"):
@@ -349,6 +353,9 @@ def test_the_table_says_where_it_comes_from():
     assert TABLE.stat().st_size < 100_000
 
 
+@pytest.mark.fault(
+    "a species table of which [:{length}] is left", "refused, with how to make it again"
+)
 @pytest.mark.parametrize("length", [0, 1, 20, 5_000, -20, -1])
 def test_a_truncated_table_is_refused(tmp_path, length):
     table = tmp_path / "species.txt.gz"
@@ -357,6 +364,7 @@ def test_a_truncated_table_is_refused(tmp_path, length):
         taxonomy.read_table(table)
 
 
+@pytest.mark.fault("a species table changed by hand", "refused, with how to make it again")
 @pytest.mark.parametrize(
     "change",
     [
@@ -376,6 +384,7 @@ def test_a_changed_table_is_refused(tmp_path, change):
         taxonomy.read_table(table)
 
 
+@pytest.mark.fault("a species table with a flipped bit", "refused, with how to make it again")
 def test_a_flipped_bit_is_refused(tmp_path):
     content, chance = TABLE.read_bytes(), random.Random(0)
     table = tmp_path / "species.txt.gz"

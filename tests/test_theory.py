@@ -23,6 +23,9 @@ def parts(samples, features):
 # --- Settings: what is possible, and what is refused
 
 
+@pytest.mark.fault(
+    "an impossible setting of the theory: {values}", "refused by name, with the possible values"
+)
 @pytest.mark.parametrize(
     ("values", "message"),
     [

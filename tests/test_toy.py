@@ -106,6 +106,9 @@ def test_the_features_are_in_the_images(world):
         assert np.corrcoef(mean.ravel(), wanted.ravel())[0, 1] > 0.9, node
 
 
+@pytest.mark.fault(
+    "somebody's real images where toy images would be drawn", "refused; they are not touched"
+)
 def test_a_world_is_drawn_once_and_nothing_else_is_touched(tmp_path, monkeypatch):
     monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
     world = toy.draw(tmp_path / "world")
@@ -136,6 +139,7 @@ def test_a_world_of_older_code_without_an_inaturalist_is_drawn_anew(tmp_path, mo
     assert len(list((toy.draw(world) / "inaturalist").rglob("*.jpg"))) == 12
 
 
+@pytest.mark.fault("stopped while toy images are drawn", "nothing half drawn is taken for a world")
 def test_a_world_that_was_stopped_is_drawn_again(tmp_path, monkeypatch):
     monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
     monkeypatch.setattr(toy.files, "write", lambda *_: 1 / 0)

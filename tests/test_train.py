@@ -52,6 +52,9 @@ def test_a_compiled_network_is_kept_under_its_own_names(tmp_path):
     assert len(found["loss"]) == 32
 
 
+@pytest.mark.fault(
+    "finetuning of a stage that is not finished", "an error that says what to run first"
+)
 def test_a_stage_that_is_not_done_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="run its pretraining first"):
         train.finished(tmp_path / "nothing")
@@ -90,6 +93,10 @@ def hold(folder, begun):
         time.sleep(60)
 
 
+@pytest.mark.fault(
+    "a stage that another process trains, which is then killed",
+    "not trained beside it; after the kill the lock is free",
+)
 def test_a_stage_that_another_process_trains_is_not_trained_beside_it(tmp_path, capsys):
     """The lock goes with its process, even where that is killed."""
     context = multiprocessing.get_context("fork")
@@ -108,6 +115,7 @@ def test_a_stage_that_another_process_trains_is_not_trained_beside_it(tmp_path, 
     assert (done.folder / "done").exists()
 
 
+@pytest.mark.fault("a GPU asked for that is not there", "an error that says so")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ValueError, match="torch sees no GPU"):

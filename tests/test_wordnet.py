@@ -236,6 +236,7 @@ def repacked(text):
     return gzip.compress(text, mtime=0)
 
 
+@pytest.mark.fault("a spoilt hypernym table", "refused, with how to make it again")
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -288,6 +289,9 @@ def test_nltk_gives_the_same_labels_at_every_level(nltk_nouns, imagenet21k):
         wordnet.levels(imagenet21k, 1, "first", nltk_nouns)
 
 
+@pytest.mark.fault(
+    "an empty noun file, which NLTK loads without a word", "refused, with both numbers of nouns"
+)
 def test_nltk_with_an_empty_noun_file_is_refused(nltk_nouns, tmp_path):
     from nltk.corpus import wordnet as corpus
 
@@ -306,6 +310,10 @@ def test_nltk_with_an_empty_noun_file_is_refused(nltk_nouns, tmp_path):
 # --- Lists and bad input --------------------------------------------------------------------------
 
 
+@pytest.mark.fault(
+    "a synset list with an unknown or repeated synset, empty, or no text",
+    "refused, with line and nearest synset",
+)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -327,6 +335,7 @@ def test_a_list_may_have_blank_lines_and_windows_line_ends(tmp_path):
     assert wordnet.read_list(str(tmp_path / "list.txt")) == ["n02084071", "n02121808"]
 
 
+@pytest.mark.fault("a synset list that is cut short", "refused, with both lengths")
 def test_a_list_of_timm_that_is_cut_short_is_refused(tmp_path, monkeypatch):
     short = tmp_path / "short.txt"
     short.write_text("n02084071\n")
@@ -335,6 +344,7 @@ def test_a_list_of_timm_that_is_cut_short_is_refused(tmp_path, monkeypatch):
         wordnet.read_list("imagenet21k")
 
 
+@pytest.mark.fault("unknown lists, readings and synsets", "refused, with the nearest name")
 def test_unknown_names_come_with_the_nearest():
     with pytest.raises(FileNotFoundError, match=r"imagnet21k: .*nearest: imagenet21k"):
         wordnet.read_list("imagnet21k")
