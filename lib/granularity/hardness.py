@@ -9,7 +9,7 @@ placebo (random ids). All of this is ours: the paper states the claim and shows 
 A run is a dict with the arrays `loss` and `rank` (0: right), one number an evaluation image.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,12 @@ FIFTHS = 5
 KIND = "hardness.split"  # what a row of the table is called, as a record would be
 REFERENCE = "baseline"
 JUDGES = ("baseline", "leaf")
-SAME = ("world", "overlap", "source_images", "target_images", "held_out")  # within one comparison
+# What runs that are compared share, by the kind of their records.
+SAME = {
+    "imagenet.finetune": ("world", "overlap", "source_images", "target_images", "held_out"),
+    "inaturalist.transfer": ("world", "target", "training", "images", "held_out"),
+}
+LEAVES = ("rank:leaf", "rank:species")  # label functions of one class for each leaf
 
 Runs = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]  # arm → seed → arrays
 
@@ -139,23 +144,41 @@ def arm_of(labels: str, level: int) -> str:
     return "random" if level == 0 else f"random {level}"
 
 
+def arms(table: pd.DataFrame) -> list[str]:
+    """The arm of each run of a table, as `arm_of` names those of the ImageNet arm.
+
+    In the other arm `random` are ids inside the target's classes, as many as there are leaves.
+    """
+    if "level" in table:
+        return [arm_of(*run) for run in zip(table["labels"], table["level"], strict=True)]
+    leaf = table["labels"].isin(LEAVES)
+    named = {f"random:{classes}": "random" for classes in table.loc[leaf, "classes"]}
+    named |= dict.fromkeys(LEAVES, "leaf")
+    once = (table["labels"] == "target") & (table["stages"] == 1)
+    baseline = (table["labels"] == "target") & ~once
+    found = table["labels"].map(lambda spec: named.get(spec, spec))
+    return found.mask(once, "one pass").mask(baseline, REFERENCE).tolist()
+
+
 def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
     """The arrays of runs, arm → seed → arrays. Raises Unfit where an arm has a seed twice."""
     found: dict[str, dict[int, Mapping[str, np.ndarray]]] = {}
-    for run in table.drop_duplicates("fingerprint").itertuples():
-        seeds = found.setdefault(arm_of(run.labels, run.level), {})
+    table = table.drop_duplicates("fingerprint")
+    for arm, run in zip(arms(table), table.itertuples(), strict=True):
+        seeds = found.setdefault(arm, {})
         if run.seed in seeds:
-            raise Unfit(f"arm '{arm_of(run.labels, run.level)}' has seed {run.seed} twice")
+            raise Unfit(f"arm '{arm}' has seed {run.seed} twice")
         if run.fingerprint in arrays:
             seeds[run.seed] = arrays[run.fingerprint]
     return found
 
 
 def largest_cell(runs: pd.DataFrame) -> dict:
-    """The choice of sets that most of the finetuned runs share, as plain values of columns."""
-    shared = runs.groupby(list(SAME), dropna=False).size()
+    """The choice of sets that most runs of one kind share, as plain values of columns."""
+    same = SAME[runs["kind"].iloc[0]]
+    shared = runs.groupby(list(same), dropna=False).size()
     values = (getattr(value, "item", lambda value=value: value)() for value in shared.idxmax())
-    return dict(zip(SAME, values, strict=True))
+    return dict(zip(same, values, strict=True))
 
 
 def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -178,32 +201,49 @@ def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def table(path: Path | str, **where: object) -> pd.DataFrame:
-    """All splits that the finetuned runs of a folder or a published file allow; it may be empty.
+    """All splits that the runs of a folder or a published file allow; it may be empty.
 
     One row a seed and contrast, with the columns of `split`, those that the compared runs share,
-    `training_error` of the compared run and `kind` "hardness.split", as the rule of claim C9 reads
-    them. `where` are values of columns that the runs must have, so that one recipe is left.
-    Raises Unfit, naming the arm, where an arm still has a seed twice.
+    `training_error` of the compared run, `study` (the kind of the runs) and `kind`
+    "hardness.split", as the rule of claim C9 reads them. `where` are values of columns that the
+    runs must have, so that one recipe is left. Raises Unfit, naming the arm, where an arm still has
+    a seed twice.
     """
-    runs = records.table(path)
-    runs = runs[runs["kind"] == "imagenet.finetune"]
+    runs, arrays = records.table(path), records.arrays(path)
+    found = [
+        rows.assign(study=kind, **dict(zip(same, shared, strict=True)))
+        for kind, same in SAME.items()
+        for shared, cell in cells(runs[runs["kind"] == kind], same, where)
+        for rows in of_cell(cell, arrays)
+    ]
+    if not found:
+        return pd.DataFrame(columns=["seed", "reference", "compared", "judge", "study", "kind"])
+    return pd.concat(found, ignore_index=True).assign(kind=KIND)
+
+
+def cells(
+    runs: pd.DataFrame, same: Sequence[str], where: Mapping[str, object]
+) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """The runs of one kind that may be compared, group by group, with what they share."""
     for column, value in where.items():
-        runs = runs[[found == value for found in runs[column]]]
-    arrays, made = records.arrays(path), []
-    cells = runs.groupby(list(SAME), dropna=False) if len(runs) else ()
-    for shared, cell in cells:
-        arms = by_arm(cell, arrays)
-        trained = {
-            (arm_of(run.labels, run.level), run.seed): run.training_error
-            for run in cell.itertuples()
-        }
-        for compared, reference, judges in contrasts(arms):
-            try:
-                rows = split(arms, compared, reference, judges)
-            except Unfit:
-                continue  # too few seeds yet: the rule then says "not run"
-            rows["training_error"] = [trained[compared, seed] for seed in rows["seed"]]
-            made.append(rows.assign(**dict(zip(SAME, shared, strict=True))))
-    if not made:
-        return pd.DataFrame(columns=["seed", "reference", "compared", "judge", "kind"])
-    return pd.concat(made, ignore_index=True).assign(kind=KIND)
+        if len(runs):
+            runs = runs[[found == value for found in runs[column]]]
+    if len(runs):  # columns of other kinds would be empty here
+        yield from runs.dropna(axis=1, how="all").groupby(list(same), dropna=False)
+
+
+def of_cell(
+    cell: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]
+) -> Iterator[pd.DataFrame]:
+    """The splits of runs that may be compared, a table for each contrast."""
+    runs = by_arm(cell, arrays)
+    errors = dict(
+        zip(zip(arms(cell), cell["seed"], strict=True), cell["training_error"], strict=True)
+    )
+    for compared, reference, judges in contrasts(runs):
+        try:
+            rows = split(runs, compared, reference, judges)
+        except Unfit:
+            continue  # too few seeds yet: the rule then says "not run"
+        rows["training_error"] = [errors[compared, seed] for seed in rows["seed"]]
+        yield rows
