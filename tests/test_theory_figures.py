@@ -60,6 +60,8 @@ def test_runs_are_read_once_and_lacking_parameters_have_their_defaults(tmp_path)
     assert len(view.read(tmp_path, str(PUBLISHED), "again.jsonl")) == len(first)
     with pytest.raises((FileNotFoundError, records.RecordError)):
         view.read(tmp_path, "none.jsonl")
+    with pytest.raises(FileNotFoundError, match="runs/missing: nothing ran yet"):
+        view.read(tmp_path, "runs/missing")
 
 
 def test_means_and_spans():

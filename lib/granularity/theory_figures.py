@@ -49,17 +49,21 @@ def read(root: Path, *places: str) -> pd.DataFrame:
 
     A parameter that a record does not have did not exist then: it has its default. Where two
     records are of the same run the first place counts; folders may be missing.
+
+    Raises FileNotFoundError where no place has a run.
     """
     tables = []
     for place in places:
         path = root / place
         if path.suffix == ".jsonl" or any(path.rglob("record.json")):
             tables.append(records.table(path).assign(place=place))
+    if not tables:
+        raise FileNotFoundError(f"no run in or below {', '.join(places)}: nothing ran yet")
     whole = pd.concat(tables, ignore_index=True)
     known = theory.grid()[0]
     for name, value in known.items():
         column = whole[name] if name in whole else pd.Series([value] * len(whole))
-        whole[name] = column.where(column.notna(), value)
+        whole[name] = column.where(column.notna(), value).astype(type(value))
     return whole.drop_duplicates([*known], ignore_index=True)
 
 
@@ -110,8 +114,8 @@ def marks(
     values = list(values)
     middle, low, high = analysis.interval(values)
     bars = [[middle - low], [high - middle]]
-    style = {"color": colour, "marker": "o", "ms": 5, "capsize": 3}
-    point = {"ls": "", "marker": ".", "color": colour, "alpha": 0.35, "ms": 5}
+    style = {"color": colour, "marker": "o", "ms": 4.5, "capsize": 3, "elinewidth": 1.2}
+    point = {"ls": "", "marker": ".", "color": colour, "alpha": 0.45, "ms": 6.5, "mew": 0}
     if across:
         axis.plot([where] * len(values), values, **point)
         axis.errorbar(where, middle, bars, **style)
