@@ -238,7 +238,8 @@ def test_too_few_seeds_give_an_empty_table(tmp_path):
     written(tmp_path, seeds=2)
     assert hardness.table(tmp_path).empty
     assert verdicts.verdict(rule(), hardness.table(tmp_path), "tiny").word == "not run"
-    records.write(tmp_path / "x" / "a" / "record.json", kind="theory.simulate", metrics={})
+    path = tmp_path / "x" / "a" / "record.json"
+    records.write(path, kind="theory.simulate", fingerprint="a", metrics={})
     records.write(tmp_path / "x" / "record.json", kind="contents of x", metrics={}, runs=["a"])
     assert hardness.table(tmp_path / "x").empty  # runs of another study
 

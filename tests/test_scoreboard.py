@@ -112,7 +112,9 @@ def test_text_is_escaped_and_tags_are_closed():
 
 
 def write_runs(folder: Path, seed: int) -> None:
-    records.write(folder / "a" / "record.json", kind="x.y", metrics={"error": 0.5}, seed=seed)
+    records.write(
+        folder / "a" / "record.json", kind="x.y", fingerprint="a", metrics={"error": 0.5}, seed=seed
+    )
     records.write(folder / "record.json", kind="contents of x.y", metrics={}, runs=["a"])
 
 

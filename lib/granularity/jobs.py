@@ -5,7 +5,7 @@ arguments), `places` (arguments that say where things lie on this machine) and `
 """
 
 import argparse
-import importlib
+import difflib
 import os
 import signal
 import subprocess
@@ -19,22 +19,55 @@ import yaml
 
 from granularity import files, records
 
+FIELDS = {"entry": str, "settings": list, "places": Mapping, "folder": str}
+
+
+class JobError(ValueError):
+    """A job file that is none: the message names the field, and the nearest one."""
+
 
 def main() -> None:
     """Runs a job file; with several processes every one works, and the first writes records."""
     parser = argparse.ArgumentParser(prog="python -m granularity.train", description=__doc__)
     parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
-    job = yaml.safe_load(parser.parse_args().job.read_text(encoding="utf-8"))
+    job = read(parser.parse_args().job)
     run_job(job, writes=os.environ.get("RANK", "0") == "0")  # accelerate numbers its processes so
 
 
+def read(path: Path) -> dict[str, Any]:
+    """A job file, checked. Raises JobError, naming the file, for one that is none."""
+    try:
+        job = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise JobError(f"{path}: no YAML file ({error})") from error
+    try:
+        check(job)
+    except JobError as error:
+        raise JobError(f"{path}: {error}") from None
+    return job
+
+
+def check(job: Any) -> None:
+    """Raises JobError for a field too many, too few, or of another type."""
+    if not isinstance(job, Mapping):
+        raise JobError(f"a job has the fields {', '.join(FIELDS)}, this is {job!r:.60}")
+    for name in job:
+        if name not in FIELDS and name != "data":
+            near = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.3)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise JobError(f"a job has {', '.join(FIELDS)} and maybe data, not {name!r}{hint}")
+    for name, kind in FIELDS.items():
+        if not isinstance(job.get(name), kind):
+            raise JobError(f"field '{name}' is {job.get(name)!r:.60}, a {kind.__name__} is wanted")
+    for setting in job["settings"]:
+        if not isinstance(setting, Mapping) or not all(isinstance(name, str) for name in setting):
+            raise JobError(f"field 'settings' has {setting!r:.60}, arguments by name are wanted")
+
+
 def run_job(job: Mapping[str, Any], writes: bool = True) -> None:
-    """Completes the runs of a job. Raises ValueError for a field too many or too few."""
-    wanted = {"entry", "settings", "places", "folder"}
-    if set(job) - {"data"} != wanted:
-        raise ValueError(f"a job has {sorted(wanted)} and maybe data, not {sorted(job)}")
-    module, _, function = job["entry"].partition(":")
-    entry = getattr(importlib.import_module(module), function)
+    """Completes the runs of a job. Raises JobError, and RecordError for an unknown entry."""
+    check(job)
+    entry = records.entry_of(job["entry"])
     records.complete(
         job["folder"],
         entry,

@@ -38,7 +38,7 @@ def assignments(code: str) -> dict[str, Any]:
     """
     try:
         statements = ast.parse(code).body
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ParameterError(f"cell of parameters: not Python ({error})") from error
     found = {}
     for statement in statements:
@@ -47,23 +47,33 @@ def assignments(code: str) -> dict[str, Any]:
             if not plain or not isinstance(statement.targets[0], ast.Name):
                 raise ValueError
             found[statement.targets[0].id] = ast.literal_eval(statement.value)
-        except ValueError:
-            line = ast.unparse(statement)
+        except (ValueError, TypeError, RecursionError, MemoryError):
+            line = (ast.get_source_segment(code, statement) or "").partition("\n")[0]
             raise ParameterError(f"cell of parameters: '{line}' is no 'name = value'") from None
     return found
 
 
 def code_cells(path: Path | str) -> list[dict]:
-    """The code cells of a notebook file, with their source as one string each."""
-    cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    return [cell | {"source": "".join(cell["source"])} for cell in code]
+    """The code cells of a notebook file, with their source as one string each.
+
+    Raises ParameterError, naming the file, for what is no notebook.
+    """
+    try:
+        cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        return [
+            {**cell, "source": "".join(cell["source"]), "tags": [*cell["metadata"].get("tags", ())]}
+            for cell in code
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        kind = type(error).__name__
+        raise ParameterError(f"{path} is no notebook ({kind}: {error})") from error
 
 
 def declared(path: Path | str) -> dict[str, Any]:
     """Names and defaults in the notebook's tagged cell. Raises ParameterError where it has none."""
     for cell in code_cells(path):
-        if "parameters" in cell["metadata"].get("tags", ()):
+        if "parameters" in cell["tags"]:
             return assignments(cell["source"])
     raise ParameterError(f"{path} has no cell tagged 'parameters'")
 

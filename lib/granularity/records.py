@@ -6,18 +6,15 @@ code, so an equal run is never made twice and a changed one never returns old nu
 """
 
 import argparse
-import importlib.metadata
+import contextlib
+import difflib
+import importlib
+import inspect
 import json
-import os
-import platform
 import subprocess
-import sys
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +24,12 @@ from tqdm import tqdm
 
 from granularity import files, source
 from granularity.digest import canonical, digest
+from granularity.machine import device, versions
 
 SCHEMA = 1
-PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "pandas")
-PACKAGES += ("matplotlib", "nltk", "papermill", "snakemake", "jupyter-book", "granularity")
 REQUIRED = {"schema", "kind", "fingerprint", "metrics", "started", "seconds", "made_by", "checksum"}
+SHAPES = {"kind": str, "fingerprint": str, "metrics": dict, "made_by": dict, "runs": list}
+SHAPES |= {"arguments": dict, "curves": dict, "entry": str, "code": str}
 
 
 class RecordError(ValueError):
@@ -56,7 +54,7 @@ def write(
     that stands both among the metrics and the arguments (one table holds both).
     """
     now = time.time()
-    begun = now if started is None else started
+    begun = now if started is None else min(started, now)  # a clock may be set back meanwhile
     record = {
         "schema": SCHEMA,
         "kind": kind,
@@ -83,21 +81,38 @@ def write(
 
 def read(path: Path | str) -> dict:
     """One record, checked. Raises RecordError, naming the file, for any that is not whole."""
-    return parse(Path(path).read_text(encoding="utf-8"), str(path))
+    return parse(text_of(Path(path)), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises RecordError, naming it, where it holds none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not a text file ({error})") from error
 
 
 def parse(text: str, place: str) -> dict:
     """A record from its JSON text; `place` names it in errors."""
     try:
         record = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{place}: not a whole JSON record ({error})") from error
     if not isinstance(record, dict) or REQUIRED - set(record):
         raise RecordError(f"{place}: no record of this project (it needs {sorted(REQUIRED)})")
     if record["schema"] != SCHEMA:
         raise RecordError(f"{place}: schema {record['schema']!r}, this code reads {SCHEMA}")
+    for name, shape in SHAPES.items():
+        if not isinstance(record.get(name, shape()), shape):
+            raise RecordError(f"{place}: field '{name}' is {record[name]!r:.60}")
+    if {"git", "packages", "device"} - set(record["made_by"]):
+        raise RecordError(f"{place}: field 'made_by' is {record['made_by']!r:.60}")
     rest = {name: value for name, value in record.items() if name != "checksum"}
-    if digest(rest) != record["checksum"]:
+    try:
+        fits = digest(rest) == record["checksum"]
+    except ValueError:  # JSON of ours holds no NaN
+        fits = False
+    if not fits:
         raise RecordError(f"{place}: changed after it was written (its checksum does not fit)")
     return record
 
@@ -119,39 +134,6 @@ def git_state() -> dict:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "-s", "-uno"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
-
-
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages at the project's heart that are installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def device() -> dict:
-    """Processor, cores, system, and the GPU where torch is loaded and sees one."""
-    described = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-    torch = sys.modules.get("torch")  # a light notebook should not load it for this
-    if torch is not None and torch.cuda.is_available():
-        described["gpu"] = torch.cuda.get_device_name()
-        described["gpus"] = torch.cuda.device_count()
-    return described
-
-
-def processor() -> str:
-    """The processor's model name, or what Python knows of it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 # ---------------------------------------------------------------------------- runs in a folder
@@ -187,6 +169,7 @@ def complete(
     given to every run and stand in no record. An entry with a parameter `run_folder` is told the
     folder of its record. Of several processes that make a run together one `writes`; the others
     only do their share, and return nothing.
+    Where another process completes runs in this folder, this one waits for it.
     Raises RecordError for two equal settings and for a broken record that stands in the way.
     """
     folder, started = Path(folder), time.time()
@@ -195,6 +178,24 @@ def complete(
     if len(set(keys)) < len(keys):
         twice = next(s for key, s in zip(keys, settings, strict=True) if keys.count(key) > 1)
         raise RecordError(f"the setting {twice} is asked for twice")
+    with files.alone(folder) if writes else contextlib.nullcontext():
+        made = made_or_found(folder, entry, settings, keys, data, places or {}, writes)
+        if writes:
+            kind = f"contents of {kind_of(entry)}"
+            write(folder / "record.json", kind=kind, metrics={}, started=started, runs=keys)
+    return made
+
+
+def made_or_found(
+    folder: Path,
+    entry: Callable,
+    settings: Sequence[dict],
+    keys: Sequence[str],
+    data: Mapping | None,
+    places: Mapping,
+    writes: bool,
+) -> list[dict]:
+    """The records of all runs in `folder`; those that it lacks are made now."""
     paths = [folder / key / "record.json" for key in keys]
     missing = [not path.exists() for path in paths]
     bar = tqdm(
@@ -206,17 +207,19 @@ def complete(
     )
     for path, key, setting, wanted in zip(paths, keys, settings, missing, strict=True):
         if wanted and writes:
-            make(path, key, entry, setting, data, places or {})
+            make(path, key, entry, setting, data, places)
         elif wanted:
-            entry(**setting, **(places or {}))
+            entry(**setting, **places)
         bar.update(wanted)
     bar.close()
-    if not writes:
-        return []
-    made = [read(path) for path in paths]
-    kind = f"contents of {kind_of(entry)}"
-    write(folder / "record.json", kind=kind, metrics={}, started=started, runs=keys)
-    return made
+    return [of_run(read(path), path) for path in paths] if writes else []
+
+
+def of_run(record: dict, path: Path) -> dict:
+    """The record itself. Raises RecordError where it is not the run that its folder names."""
+    if record["fingerprint"] != path.parent.name:
+        raise RecordError(f"{path}: the record of another run, {record['fingerprint']}")
+    return record
 
 
 def make(
@@ -224,7 +227,9 @@ def make(
 ) -> None:
     """Runs `entry(**setting, **places)` and writes its record."""
     started = time.time()
-    told = {"run_folder": path.parent} if "run_folder" in signature(entry).parameters else {}
+    told = (
+        {"run_folder": path.parent} if "run_folder" in inspect.signature(entry).parameters else {}
+    )
     result = dict(entry(**setting, **places, **told))
     write(
         path,
@@ -242,6 +247,28 @@ def make(
     )
 
 
+def entry_of(name: str) -> Callable:
+    """The library's function called `module:function`; no other module is looked into, or loaded.
+
+    Raises RecordError, with the nearest name, where there is none.
+    """
+    module, _, function = name.partition(":")
+    if not module.startswith("granularity.") or not all(map(str.isidentifier, module.split("."))):
+        raise RecordError(
+            f"{name!r} is no function of the library, like granularity.theory:simulate"
+        )
+    try:
+        found = vars(importlib.import_module(module))
+    except ImportError as error:
+        raise RecordError(f"there is no {name} any more: {error}") from error
+    entry = found.get(function)
+    if not inspect.isfunction(entry) or entry.__module__.partition(".")[0] != "granularity":
+        near = difflib.get_close_matches(function, [n for n in found if callable(found[n])], n=1)
+        hint = f"; the nearest one is {near[0]}" if near else ""
+        raise RecordError(f"there is no {name} any more{hint}")
+    return entry
+
+
 def kind_of(entry: Callable) -> str:
     """`theory.simulate` for the function `simulate` of `granularity.theory`."""
     return name_of(entry).removeprefix("granularity.").replace(":", ".")
@@ -257,7 +284,7 @@ def collect(path: Path | str) -> list[dict]:
     """
     path = Path(path)
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_of(path).splitlines()
         return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
     return list(in_folders(path).values())
 
@@ -280,7 +307,7 @@ def in_folders(path: Path) -> dict[Path, dict]:
     files_of = [
         listing.parent / run / "record.json" for listing, r in contents for run in r["runs"]
     ]
-    return {file: listed[file] for file in files_of}
+    return {file: of_run(listed[file], file) for file in files_of}
 
 
 def arrays(path: Path | str, name: str = "evaluation") -> dict[str, dict[str, np.ndarray]]:
@@ -309,7 +336,7 @@ def opened(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # NumPy and zipfile have a dozen ways to refuse bytes
         raise RecordError(f"{file}: no whole file of arrays ({error})") from error
 
 
@@ -353,10 +380,11 @@ def publish(folders: Sequence[Path | str], file: Path | str) -> int:
         for name, values in found.items()
     }
     beside = Path(file).with_suffix(".npz")
-    beside.unlink(missing_ok=True)
     if kept:
         with files.whole(beside) as part, part.open("wb") as stream:
             np.savez_compressed(stream, **kept)
+    else:
+        beside.unlink(missing_ok=True)
     files.write(Path(file), "".join(json.dumps(record) + "\n" for record in runs))
     return len(runs)
 

@@ -5,7 +5,6 @@ carries that on. So a metric agrees where it differs by no more than a tolerance
 is shown beside what was recorded.
 """
 
-import importlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from inspect import signature
@@ -46,11 +45,7 @@ def found(path: Path | str) -> list[dict]:
 
 def again(record: Mapping[str, Any], roots: Mapping[str, str]) -> dict[str, float]:
     """The metrics of the same call, made now. Raises RecordError for an entry that is no more."""
-    module, _, name = record["entry"].partition(":")
-    try:
-        entry = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise records.RecordError(f"there is no {record['entry']} any more: {error}") from error
+    entry = records.entry_of(record["entry"])
     takes = signature(entry).parameters
     with tempfile.TemporaryDirectory() as folder:
         places = {"roots": dict(roots), "stages": folder}

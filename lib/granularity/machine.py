@@ -1,0 +1,43 @@
+"""What this machine is, in words that name nobody: processor, cores, GPU, package versions."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "pandas")
+PACKAGES += ("matplotlib", "nltk", "papermill", "snakemake", "jupyter-book", "granularity")
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages at the project's heart that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device() -> dict:
+    """Processor, cores, system, and the GPU where torch is loaded and sees one."""
+    described = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    torch = sys.modules.get("torch")  # a light notebook should not load it for this
+    if torch is not None and torch.cuda.is_available():
+        described["gpu"] = torch.cuda.get_device_name()
+        described["gpus"] = torch.cuda.device_count()
+    return described
+
+
+def processor() -> str:
+    """The processor's model name, or what Python knows of it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
