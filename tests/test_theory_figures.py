@@ -92,6 +92,16 @@ def test_a_map_has_a_number_in_every_cell_that_was_run():
     assert sorted(text.get_text() for text in axis.texts) == ["0.10", "0.10", "0.20"]
 
 
+def test_a_map_can_be_kept_to_cells_that_were_all_run():
+    table = pd.concat(
+        [runs(k=[2, 4, 8], noise=[0.1, 0.2]), runs(k=[6], noise=[0.1]), runs(k=[2], noise=[0.3])]
+    )
+    found = view.whole(table, "k", "noise")
+    assert set(found["k"]) == {2, 4, 8}
+    assert set(found["noise"]) == {0.1, 0.2}
+    assert view.whole(found.iloc[:0], "k", "noise").empty
+
+
 def test_it_is_said_whose_runs_they_are():
     table = pd.concat([runs(seed=[0, 1, 2]), runs(seed=7, place="runs/smoke")])
     text = view.made_of(table, "runs/smoke")

@@ -174,6 +174,25 @@ def map_of(
     axis.tick_params(length=0)
 
 
+def whole(table: pd.DataFrame, across: str, upwards: str) -> pd.DataFrame:
+    """The runs of the largest full rectangle of cells: values that were run with all others.
+
+    Rows and columns with the fewest cells go first, until none is missing.
+    """
+    while True:
+        cells = table.drop_duplicates([across, upwards])
+        wide, high = cells[across].nunique(), cells[upwards].nunique()
+        if len(cells) == wide * high:
+            return table
+        counts = [
+            (size / most, name, value)
+            for name, most in ((across, high), (upwards, wide))
+            for value, size in cells[name].value_counts().items()
+        ]
+        _, name, value = min(counts)
+        table = table[table[name] != value]
+
+
 def made_of(table: pd.DataFrame, here: str) -> str:
     """A sentence on whose runs these are; `here` is the place of this build's own."""
     own = int((table["place"] == here).sum())
