@@ -1,0 +1,255 @@
+"""The plan: hours by hand, work that is shared, what is missing."""
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+from granularity import claims, data, notebook, planning, speeds
+from granularity.recipe import preset
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import plan as script
+
+import graph
+
+VIT = preset("vit_b16_i21k")
+RATE = speeds.Speed(
+    "A100", "cuda", 1000.0, speeds.operations(VIT, 21_843), "for the test", VIT.model
+)
+PAPER = yaml.safe_load((ROOT / "notebooks/params/paper.yaml").read_text())
+
+
+def job(run: str, setting: str = "only", done: bool = False, **given) -> planning.Job:
+    """A job with the notebook's defaults, but for what is given."""
+    values = notebook.declared(ROOT / "notebooks" / f"{run}.ipynb") | given
+    return planning.Job(run, setting, values, done)
+
+
+def pretraining(**given) -> planning.Job:
+    asked = {"world": "imagenet", "level": [0], "placebo": [], "seed": [0], "device": "cuda"}
+    asked |= {"pretraining": {"preset": "vit_b16_i21k"}, "processes": 8}
+    return job("imagenet/pretrain", **asked | given)
+
+
+def only(jobs, rates=(RATE,)) -> pd.Series:
+    """The plan's only row."""
+    (row,) = planning.plan(jobs, rates).to_dict("records")
+    return row
+
+
+def test_the_paper_s_pretraining_is_90_epochs_of_all_images():
+    row = only([pretraining()])
+    steps = 90 * (14_197_122 // 4096)
+    assert row["hours"] == pytest.approx(steps * 4096 / 1000 / 3600)
+    assert row["longest"] == pytest.approx(row["hours"] / 8)
+    # weights and Adam's two moments, four bytes each, two checkpoints
+    assert row["gigabytes"] == pytest.approx(2 * 3 * 4 * 103_186_515 / 1e9, rel=1e-6)
+
+
+def test_a_network_of_twice_the_operations_takes_twice_the_hours():
+    half = replace(RATE, operations=RATE.operations / 2)
+    assert only([pretraining()], [half])["hours"] == 2 * only([pretraining()])["hours"]
+
+
+def test_the_most_similar_network_of_the_machine_is_the_one_that_counts():
+    small = replace(RATE, operations=RATE.operations / 100, images_per_second=5000.0)
+    assert only([pretraining()], [small, RATE])["hours"] == only([pretraining()])["hours"]
+    other = replace(small, machine="V100")
+    assert only([pretraining()], [RATE, other])["hours"] == only([pretraining()])["hours"]
+
+
+def test_what_two_jobs_need_counts_once_and_what_is_done_not_at_all():
+    finetuning = {"preset": "vit_b16_i1k_finetune"}
+    given = {name: v for name, v in pretraining().values.items() if name in FINETUNED}
+    alone = job("imagenet/finetune", **given, baseline=False, finetuning=finetuning)
+    both = planning.plan([pretraining(), alone], [RATE])
+    apart = [only([pretraining()])["hours"], only([alone])["hours"]]
+    assert both["hours"].sum() == pytest.approx(apart[1])  # it would pretrain itself
+    done = planning.plan([replace(pretraining(), done=True), alone], [RATE])
+    assert done["hours"].sum() == pytest.approx(apart[1] - apart[0])
+    assert done["done"].sum() == 1
+
+
+FINETUNED = {"world", "level", "placebo", "seed", "device", "pretraining", "processes"}
+
+
+def test_finetuning_at_384_pixels_and_its_evaluation_are_counted():
+    tuned = preset("vit_b16_i1k_finetune")
+    given = {"level": [], "placebo": [], "seed": [0], "world": "imagenet", "device": "cuda"}
+    found = only([job("imagenet/finetune", **given, scratch={"preset": "vit_b16_i1k_finetune"})])[
+        "hours"
+    ]
+    seen = (1_281_167 + 50_000) / 3
+    ratio = speeds.operations(tuned, 1000) / RATE.operations
+    assert found == pytest.approx((20_000 * 512 + seen) * ratio / 1000 / 3600)
+
+
+def test_stages_of_the_second_arm_share_embeddings_and_the_target():
+    given = {"world": "inaturalist", "seed": [0], "device": "cuda"}
+    given |= {"pretraining": {"preset": "resnet34"}, "finetuning": {"preset": "resnet34_finetune"}}
+    clip = "vit_large_patch14_clip_quickgelu_224.openai"
+    asked = given | {"embedding": clip, "one_pass": True}
+    two = job("inaturalist/transfer", **asked, labels=["cluster:51", "cluster:273", "target"])
+    found = planning.works(two.run, two.values)
+    assert len(found) == 1 + 3 + 3  # the embedding, and two stages of each label function
+    stored = min(work.kept for work in found.values() if not work.classes)
+    assert stored == 500_000 * 1024 * 2
+    classes = sorted({work.classes for work in found.values()})
+    assert classes == [0, 11, 51, 273]
+    ranks = job("inaturalist/transfer", **given, one_pass=False, labels=["rank:genus", "instance"])
+    classes = {work.classes for work in planning.works(ranks.run, ranks.values).values()}
+    assert classes == {4900, 500_000, 11}
+
+
+def test_hours_are_unknown_where_no_speed_of_the_machine_is():
+    assert math.isnan(only([pretraining()], [])["hours"])
+    table = planning.plan([pretraining()], [RATE], name="H100")
+    assert math.isnan(table["hours"][0])
+
+
+def test_runs_of_the_theory_are_counted():
+    grid = job("theory/simulate", labels=["coarse", "fine"], k=[2, 4], seed=[0, 1, 2])
+    table = planning.plan([grid], [], theory_seconds=60.0)
+    assert table["hours"][0] == pytest.approx(12 / 60)
+
+
+def test_an_unknown_run_notebook_is_an_error():
+    with pytest.raises(KeyError, match="knows no run notebook"):
+        planning.works("bench/full", {})
+
+
+def test_every_run_notebook_of_the_sizes_is_known():
+    for size in graph.SIZES:
+        config = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text())
+        for run, settings in config["runs"].items():
+            for setting, given in settings.items():
+                values = next(iter(graph.jobs_of(setting, given or {}).values()))
+                planning.works(run, job(run, **values).values)
+
+
+# --------------------------------------------------------------------------------------- missing
+
+
+def test_missing_roots_name_the_place_to_get_them_from_and_tar_files_count(tmp_path):
+    roots = {"imagenet21k": "data/imagenet21k", "imagenet1k": "data/imagenet1k"}
+    asked = [pretraining(**roots)]
+    told = planning.missing(asked, tmp_path, gpus=8)
+    assert told == [
+        f"data/imagenet21k: no train there. {data.SOURCES['imagenet21k']}",
+        f"data/imagenet1k: no train and no val there. {data.SOURCES['imagenet1k']}",
+    ]
+    (tmp_path / "data/imagenet21k").mkdir(parents=True)
+    (tmp_path / "data/imagenet21k/train-000.tar").touch()
+    for part in ("train", "val"):
+        (tmp_path / "data/imagenet1k" / part).mkdir(parents=True)
+    assert planning.missing(asked, tmp_path, gpus=8) == []
+    assert planning.missing([replace(asked[0], done=True)], tmp_path / "x", gpus=0) == []
+
+
+def test_missing_gpus_and_unnamed_roots_are_told(tmp_path):
+    told = planning.missing([pretraining(imagenet21k="", imagenet1k="")], tmp_path, gpus=1)
+    assert any("no root is named" in line for line in told)
+    assert "GPUs: 8 wanted by imagenet/pretrain, 1 here" in told
+
+
+def test_weights_of_the_embedding_are_told_of(tmp_path):
+    asked = {
+        "world": "toy",
+        "labels": ["cluster:34"],
+        "embedding": "vit_base_patch16_224.augreg_in21k",
+    }
+    (told,) = planning.missing([job("inaturalist/transfer", **asked)], tmp_path, 0)
+    assert "huggingface.co/timm/" in told
+    (told,) = planning.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
+    assert told.startswith("w.st, the weights of")
+    (tmp_path / "w.st").touch()
+    assert not planning.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "gigabytes"), [("imagenet21k", 1100), ("imagenet1k", 144.3), ("inat", 50.4)]
+)
+def test_sizes_to_download_are_those_that_the_sources_state(dataset, gigabytes):
+    assert planning.gigabytes_of(dataset) == pytest.approx(gigabytes)
+
+
+# ---------------------------------------------------------------------------------------- speeds
+
+
+def test_published_speeds_are_the_claims_file_s_fastest_first():
+    book = claims.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
+    found = speeds.published(book.tables["training_rates"])
+    assert [s.images_per_second for s in found] == sorted(s.images_per_second for s in found)[
+        ::-1
+    ]
+    assert speeds.speed_for("cuda", found, "v100").machine.startswith("V100")
+    assert speeds.speed_for("cpu", found) is None
+
+
+def test_a_measured_gpu_comes_before_published_ones():
+    machine = {"processor": "a CPU", "gpu": "H100"}
+    rows = [{"preset_name": "resnet34", "device": "cuda", "classes": 1000, "machine": machine}]
+    runs = pd.DataFrame([row | {"ours_step": 2500.0} for row in rows])
+    (found,) = speeds.recorded(runs)
+    assert (found.machine, found.images_per_second) == ("H100", 2500.0)
+    assert found.of(preset("resnet34"), 1000) == pytest.approx(2500.0)
+    assert speeds.speed_for("cuda", [found, RATE]) is found
+
+
+def test_the_operations_are_those_of_the_network():
+    made = speeds.network.build(preset("resnet_toy"), 7, 0)
+    counted = speeds.bench.flops(made, 32, "cpu")
+    assert speeds.operations(preset("resnet_toy"), 7) == counted
+    assert speeds.parameters(preset("resnet_toy"), 7) == sum(p.numel() for p in made.parameters())
+
+
+# --------------------------------------------------------------------------------------- command
+
+
+def called(*words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "scripts/plan.py", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_command_says_what_the_paper_s_runs_take_and_lack():
+    ended = called("--configfile", "notebooks/params/paper.yaml", "--gpu", "V100", "--price", "2")
+    assert ended.returncode == 0, ended.stderr
+    said = " ".join(ended.stdout.split())
+    jobs = sum(len(graph.jobs_of(s, g or {})) for r in PAPER["runs"].values() for s, g in r.items())
+    assert f"of {jobs} jobs are left" in said
+    assert "8 × GPU" in said
+    assert "Reckoned for one V100" in said
+    assert "At 2.00 for a GPU-hour" in said
+    assert "imagenet21k 1,100.0 GB" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("size: smok", "'smok'"),
+        ("size: smoke\nruns: {theory/simulate: {grid: {sead: 1}}}", "did you mean 'seed'"),
+    ],
+)
+def test_a_wrong_size_file_is_refused(tmp_path, text, told):
+    path = Path(tmp_path, "wrong.yaml")
+    path.write_text(text)
+    ended = called("--configfile", str(path))
+    assert ended.returncode == 1
+    assert told in ended.stderr
+    assert not ended.stdout
+
+
+def test_each_job_has_its_setting_and_all_its_parameters(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = {"size": "paper", "runs": {"imagenet/pretrain": PAPER["runs"]["imagenet/pretrain"]}}
+    jobs = script.jobs_of(config)
+    assert {found.setting for found in jobs} == {"levels"}
+    assert [found.values["level"] for found in jobs] == [0, 1, 2, 4, 6, 9]
+    assert all(found.values["target_images"] == 0 for found in jobs)

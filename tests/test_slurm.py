@@ -1,0 +1,366 @@
+"""A real Slurm of one node: the graph runs through it, and survives what happens to jobs."""
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, RUN
+
+pytestmark = pytest.mark.faults
+
+PROGRAMS = (
+    "munged",
+    "slurmctld",
+    "slurmd",
+    "sbatch",
+    "srun",
+    "squeue",
+    "scancel",
+    "scontrol",
+    "sinfo",
+)
+# A cluster without accounting, as small as can be; the node claims GPUs that are plain files.
+CONFIGURATION = """\
+ClusterName=small
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser={user}
+SlurmdUser={user}
+SlurmctldPort={controller}
+SlurmdPort={daemon}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+GresTypes=gpu
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_min_interval=0,batch_sched_delay=0
+KillWait=3
+CompleteWait=0
+ReturnToService=2
+NodeName=small NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=300000 Gres=gpu:2
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class Slurm:
+    """A controller and a node of our own, with all their files and ports apart from any other's."""
+
+    def __init__(self, folder: Path):
+        """Starts munge, the controller and the node, and waits until the node takes jobs."""
+        self.folder, self.started = folder, []
+        self.environment = os.environ | {
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        for name in ("state", "spool", "bin"):
+            (folder / name).mkdir()
+        # Inside a job the executor drops every SLURM_… but a few, and so where this cluster is.
+        srun = folder / "bin" / "srun"
+        place = self.environment["SLURM_CONF"]
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={place} exec {shutil.which("srun")} "$@"\n')
+        srun.chmod(0o755)
+        ports = free_ports(2)
+        text = CONFIGURATION.format(
+            folder=folder,
+            host=socket.gethostname().partition(".")[0],
+            user=pwd.getpwuid(os.getuid()).pw_name,
+            controller=ports[0],
+            daemon=ports[1],
+        )
+        (folder / "slurm.conf").write_text(text)
+        for number in range(2):
+            (folder / f"gpu{number}").touch()
+        (folder / "gres.conf").write_text(f"NodeName=small Name=gpu File={folder}/gpu[0-1]\n")
+        (folder / "cgroup.conf").write_text("")
+        key = folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        paths = {"key-file": key.name, "socket": "munge.socket", "seed-file": "seed"}
+        paths |= {"pid-file": "munged.pid", "log-file": "munged.log"}
+        self.daemon(
+            "munged", "--foreground", "--force", *(f"--{n}={folder / p}" for n, p in paths.items())
+        )
+        wait_until((folder / "munge.socket").exists, "munge's socket", self)
+        self.daemon("slurmctld", "-D")
+        self.daemon("slurmd", "-D")
+        wait_until(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"), "an idle node", self)
+
+    def daemon(self, program: str, *words: str) -> None:
+        """Starts a daemon in the foreground of a session of its own."""
+        out = (self.folder / f"{program}.out").open("w")
+        with out:
+            process = subprocess.Popen(
+                [program, *words],
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self.started.append(process)
+
+    def call(self, *words: str) -> str:
+        """What a command of Slurm prints; nothing where it fails."""
+        ended = subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        return ended.stdout
+
+    def told(self) -> str:
+        """The ends of the daemons' logs."""
+        logs = sorted([*self.folder.glob("*.log"), *self.folder.glob("*.out")])
+        return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1500:]}" for log in logs)
+
+    def stop(self) -> None:
+        """Ends the jobs, then the daemons and whatever they left running."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.call("scancel", "--signal=KILL", "--user", str(os.getuid()))
+            self.call("scancel", "--user", str(os.getuid()))
+        for process in self.started[::-1]:
+            process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for process in self.left():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    def left(self) -> list[psutil.Process]:
+        """Processes of this cluster that still run, jobs among them."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                mine = process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+def wait_until(there, what: str, slurm: Slurm, seconds: float = 60) -> None:
+    """Waits for something to become true; fails with the daemons' logs."""
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline, f"no {what} after {seconds} s\n{slurm.told()}"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """One cluster for all tests; skips, visibly, where its programs are not installed."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has daemons, for plain users too
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"no Slurm here ({', '.join(missing)}): apt-get install slurm-wlm munge")
+    folder = Path(tempfile.mkdtemp(prefix="slurm"))  # a socket's path must be short
+    cluster = object.__new__(Slurm)
+    try:
+        cluster.__init__(folder)
+        yield cluster
+    finally:
+        cluster.stop()
+        assert not cluster.left()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start(slurm, house):
+    """Starts Snakemake with the profile in a small book; ends it at the end of the test."""
+    running = []
+
+    def begin(*words: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "profiles/slurm")]
+        command += ["--configfile", "notebooks/params/smoke.yaml", "--slurm-no-account"]
+        command += ["--slurm-status-command", "squeue", "--latency-wait", "5"]
+        command += ["--slurm-init-seconds-before-status-checks", "1", *words]
+        process = subprocess.Popen(
+            command,
+            cwd=house.folder,
+            env=slurm.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    slurm.call("scancel", "--user", str(os.getuid()))
+
+
+def ended(process: subprocess.Popen, house) -> str:
+    """All that a Snakemake printed, which must have ended well."""
+    printed, _ = process.communicate(timeout=300)
+    if process.returncode:
+        logs = (house.folder / ".snakemake/slurm_logs").rglob("*.log")
+        printed += "\n".join(log.read_text(errors="replace")[-3000:] for log in logs)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def record_of(house, name: str = "theory/simulate/only") -> Path:
+    return house.folder / "runs" / "smoke" / name / "record.json"
+
+
+GIVEN, WRITTEN = RUN.split("\npath = ")
+WRITTEN = f"path = {WRITTEN}"
+KEEPS = f"""import json, os, pathlib
+names = ("SLURM_", "OMP_")
+kept = {{name: value for name, value in os.environ.items() if name.startswith(names)}}
+pathlib.Path("given.json").write_text(json.dumps(kept))
+{WRITTEN}"""
+SEED = "seed = 0\nfolder = 'x'"
+# Waits, in its first attempt alone, for what a test does to it; a later attempt goes on.
+WAITS = f"""import os, pathlib, time
+job = os.environ["SLURM_JOB_ID"]
+with pathlib.Path("attempts").open("a") as attempts:
+    attempts.write(job + "\\n")
+first = len(pathlib.Path("attempts").read_text().split()) == 1
+while first:
+    time.sleep(0.2)
+{WRITTEN}"""
+
+
+def first_attempt(slurm: Slurm, house, process: subprocess.Popen) -> str:
+    """The number that Slurm gave to the job that now waits."""
+    attempts = house.folder / "attempts"
+
+    def waits() -> bool:
+        assert process.poll() is None, process.stdout.read()
+        return attempts.exists() and attempts.read_text().endswith("\n")
+
+    wait_until(waits, "job that runs", slurm, 120)
+    return attempts.read_text().split()[0]
+
+
+def test_the_graph_runs_through_slurm_and_a_second_call_has_nothing_to_do(slurm, house, start):
+    house.notebook("theory/simulate", SEED, GIVEN, KEEPS)
+    printed = ended(start(), house)
+    assert printed.count("has been submitted with SLURM jobid") == 3, printed
+    assert json.loads(record_of(house).read_text())["kind"] == "contents of x"
+    assert "a result" in house.page().read_text()
+    given = json.loads((house.folder / "given.json").read_text())
+    assert "SLURM_JOB_ID" in given
+    assert given["SLURM_CPUS_PER_TASK"] == "1"
+    assert "SLURM_GPUS_ON_NODE" not in given
+    assert "Nothing to be done" in ended(start(), house)
+
+
+ASKS = "device = 'cpu'\nprocesses = 1\nworkers = 0\nfolder = 'x'"
+
+
+def test_gpus_and_cores_are_those_of_the_run_s_parameters(slurm, house, start):
+    house.notebook("theory/simulate", ASKS, GIVEN, KEEPS)
+    house.size("device: cuda, processes: 2, workers: 3")
+    ended(start(str(record_of(house).relative_to(house.folder))), house)
+    given = json.loads((house.folder / "given.json").read_text())
+    assert given["SLURM_GPUS_ON_NODE"] == "2"
+    assert given["SLURM_CPUS_PER_TASK"] == "8"
+    assert given["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("fault", ["scancel", "kernel"])
+def test_a_job_that_is_killed_is_tried_again(slurm, house, start, fault):
+    house.notebook("theory/simulate", SEED, GIVEN, WAITS)
+    process = start(str(record_of(house).relative_to(house.folder)))
+    job = first_attempt(slurm, house, process)
+    if fault == "scancel":
+        slurm.call("scancel", job)
+    else:
+        kernel_of(slurm, job).kill()
+    printed = ended(process, house)
+    assert f"SLURM-job '{job}' failed" in printed
+    attempts = (house.folder / "attempts").read_text().split()
+    assert len(attempts) == 2
+    assert attempts[0] != attempts[1], "a new job, from Snakemake"
+    assert record_of(house).exists()
+    assert not jobs_of(slurm, job), "nothing of the killed job goes on"
+
+
+def test_a_job_that_slurm_starts_again_is_the_same_job(slurm, house, start):
+    house.notebook("theory/simulate", SEED, GIVEN, WAITS)
+    process = start(str(record_of(house).relative_to(house.folder)))
+    job = first_attempt(slurm, house, process)
+    slurm.call("scontrol", "requeue", job)
+    # Slurm holds a requeued job back for a while, as it would a node that is ill.
+    wait_until(lambda: "PENDING" in slurm.call("squeue", "-h", "-j", job, "-o", "%T"), "", slurm)
+    slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+    printed = ended(process, house)
+    assert "failed" not in printed
+    assert (house.folder / "attempts").read_text().split() == [job, job]
+
+
+def test_a_job_that_always_fails_ends_the_call_and_leaves_no_record(slurm, house, start):
+    house.notebook("theory/simulate", SEED, GIVEN, "raise ValueError('broken')")
+    process = start("--retries", "0")
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert printed.count("has been submitted with SLURM jobid") == 1, "nothing goes on after it"
+    assert not record_of(house).exists()
+    assert not house.page().exists()
+    assert record_of(house).with_name("notebook.ipynb").exists(), "the notebook is kept"
+
+
+def test_snakemake_that_is_interrupted_takes_its_jobs_along(slurm, house, start):
+    house.notebook("theory/simulate", SEED, GIVEN, WAITS)
+    process = start(str(record_of(house).relative_to(house.folder)))
+    job = first_attempt(slurm, house, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    wait_until(lambda: not jobs_of(slurm, job), "end of the job", slurm)
+    assert not record_of(house).exists()
+    ended(start(str(record_of(house).relative_to(house.folder))), house)
+    assert record_of(house).exists()
+
+
+def jobs_of(slurm: Slurm, job: str) -> list[psutil.Process]:
+    """Processes of a job that still run."""
+    found = []
+    for process in slurm.left():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("SLURM_JOB_ID") == job:
+                found.append(process)
+    return found
+
+
+def kernel_of(slurm: Slurm, job: str) -> psutil.Process:
+    """The notebook's kernel in a job."""
+    return next(p for p in jobs_of(slurm, job) if "ipykernel_launcher" in " ".join(p.cmdline()))
