@@ -8,6 +8,7 @@ import graph
 
 graph.use_this_environment()
 SIZE = graph.size(config)
+LIMIT = graph.limit(config)
 RECORDS = graph.prepare_runs(config)
 CHAPTERS = graph.prepare_chapters(SIZE)
 
@@ -32,7 +33,7 @@ rule simulate:
     message:
         "run: theory/simulate, {wildcards.setting}"
     shell:
-        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+        graph.papermill(LIMIT)
 
 
 rule pretrain:
@@ -50,7 +51,7 @@ rule pretrain:
     message:
         "run: imagenet/pretrain, {wildcards.setting}"
     shell:
-        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+        graph.papermill(LIMIT)
 
 
 rule finetune:
@@ -69,7 +70,7 @@ rule finetune:
     message:
         "run: imagenet/finetune, {wildcards.setting}"
     shell:
-        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+        graph.papermill(LIMIT)
 
 
 rule transfer:
@@ -87,7 +88,7 @@ rule transfer:
     message:
         "run: inaturalist/transfer, {wildcards.setting}"
     shell:
-        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+        graph.papermill(LIMIT)
 
 
 rule chapter:
@@ -103,7 +104,7 @@ rule chapter:
     message:
         "chapter: {wildcards.chapter}"
     shell:
-        "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+        graph.papermill(LIMIT or graph.HOUR)
 
 
 rule book:

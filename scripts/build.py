@@ -90,8 +90,10 @@ def build(size: str) -> int:
     if any(Path(".snakemake/locks").glob("*")):
         refuse_beside_snakemake()
         snakemake("--configfile", size_file, "--unlock", "--quiet", "all")
-    stamp = Path(f"_build/{size}.json")
-    if stamp.exists() and not Path("_build/html/index.html").exists():
+    stamp, site, old = (Path("_build", name) for name in (f"{size}.json", "html", "html.old"))
+    if old.exists() and not site.exists():
+        old.rename(site)  # a kill came after the old book had gone and before the new one came
+    if stamp.exists() and not (site / "index.html").exists():
         stamp.unlink()  # the book itself was deleted
     options = (
         "--keep-going",

@@ -17,6 +17,8 @@ from granularity import notebook, source
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
 SIZES = ("smoke", "tiny", "paper")
+HOUR = 3600  # seconds
+FORM = "{notebook: {setting: {parameter: value}}}"
 
 
 def use_this_environment() -> None:
@@ -31,10 +33,29 @@ def size(config: dict) -> str:
             f"size is {config.get('size')!r}, one of {', '.join(SIZES)} wanted: "
             "call snakemake with --configfile notebooks/params/smoke.yaml"
         )
-    unknown = set(config) - {"size", "runs"}
+    unknown = set(config) - {"size", "limit", "runs"}
     if unknown:
-        raise ValueError(f"size file: unknown {sorted(unknown)}; it has 'size' and 'runs'")
+        named = sorted(map(str, unknown))
+        raise ValueError(f"size file: unknown {named}; it has 'size', 'limit' and 'runs'")
     return config["size"]
+
+
+def limit(config: dict) -> int:
+    """The seconds that a cell of a run may take; 0 for as long as it wants.
+
+    An hour at the smoke size, where the size file says nothing. A cell of the others may train for
+    days, and a cluster has limits of its own. Raises ValueError for what is no number of seconds.
+    """
+    found = config.get("limit", HOUR if config["size"] == "smoke" else 0)
+    if type(found) is not int or found < 0:
+        raise ValueError(f"size file: limit is {found!r}, a whole number of seconds wanted")
+    return found
+
+
+def papermill(seconds: int) -> str:
+    """The command of a job, with its time limit: a cell that takes longer fails it."""
+    command = "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
+    return f"{command} --execution-timeout {seconds}" if seconds else command
 
 
 def write_if_changed(path: Path, values: dict) -> None:
@@ -54,28 +75,53 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
     each = values.get("each")
     if each is None:
         return {setting: values}
+    if not isinstance(each, dict) or not all(v and isinstance(v, list) for v in each.values()):
+        raise ValueError(f"{setting}: each is {each!r:.80}, {{parameter: [values]}} wanted")
     common = {name: value for name, value in values.items() if name != "each"}
     found = {}
     for combination in itertools.product(*each.values()):
         chosen = dict(zip(each, combination, strict=True))
         words = [re.sub(r"[^\w.]", "_", f"{key}{value}") for key, value in chosen.items()]
         name = "-".join([setting, *words])  # names a folder: no colon, no space
+        if name in found:
+            raise ValueError(f"{setting}: each makes two jobs called {name}")
         found[name] = common | chosen
     return found
+
+
+def checked(config: dict) -> dict[str, dict[str, dict]]:
+    """The settings of a size file, by run notebook. Raises ValueError where it has another form."""
+    place, runs = f"notebooks/params/{config['size']}.yaml", config.get("runs") or {}
+    if not isinstance(runs, dict):
+        raise ValueError(f"{place}: runs is {runs!r:.80}, {FORM} wanted")
+    for name, settings in runs.items():
+        if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", str(name)):
+            raise ValueError(f"{place}: {name!r} names no notebook; {FORM} wanted")
+        if not isinstance(settings, dict):
+            raise ValueError(f"{place}, {name}: {settings!r:.80}, {{setting: …}} wanted")
+        for setting, given in settings.items():
+            if not re.fullmatch(r"\w[\w.-]*", str(setting)):  # it names a folder
+                raise ValueError(f"{place}, {name}: a setting cannot be called {setting!r}")
+            if not isinstance(given, dict | None):
+                raise ValueError(f"{place}, {name}, {setting}: {given!r:.80}, values wanted")
+    return {
+        str(name): {str(setting): given or {} for setting, given in settings.items()}
+        for name, settings in runs.items()
+    }
 
 
 def prepare_runs(config: dict) -> dict[str, list[str]]:
     """Checks every setting and writes its jobs' parameters; returns run notebook → its records.
 
     Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook
-    does not have; FileNotFoundError for a notebook that is not there.
+    does not have; ValueError for another form; FileNotFoundError for a notebook that is not there.
     """
     prepared: dict[str, list[str]] = {}
-    for name, settings in (config.get("runs") or {}).items():
+    for name, settings in checked(config).items():
         existing(f"{NOTEBOOKS}/{name}.ipynb", f"notebooks/params/{config['size']}.yaml")
         allowed = notebook.declared(NOTEBOOKS / f"{name}.ipynb")
         for setting, given in settings.items():
-            for job, values in jobs_of(setting, given or {}).items():
+            for job, values in jobs_of(setting, given).items():
                 place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
                 notebook.check(values, allowed, place)
                 folder = Path("runs", config["size"], name, job)

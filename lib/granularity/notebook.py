@@ -96,7 +96,7 @@ def check(given: Mapping[str, Any], allowed: Mapping[str, Any], place: str) -> N
     """Raises ParameterError, naming `place` and the nearest name, for what a notebook lacks."""
     for name, value in given.items():
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.3)
+            near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.3)
             hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(allowed)}"
             raise ParameterError(f"{place}: no parameter '{name}'; {hint}")
         if not fits(value, allowed[name]):
