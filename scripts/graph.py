@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
@@ -110,24 +110,30 @@ def checked(config: dict) -> dict[str, dict[str, dict]]:
     }
 
 
-def prepare_runs(config: dict) -> dict[str, list[str]]:
-    """Checks every setting and writes its jobs' parameters; returns run notebook → its records.
+def checked_jobs(config: dict) -> Iterator[tuple[str, str, Path, dict]]:
+    """All jobs of a size: run notebook, setting, folder, and the parameters that it is given.
 
     Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook
-    does not have; ValueError for another form; FileNotFoundError for a notebook that is not there.
+    does not have; FileNotFoundError for a notebook that is not there.
     """
-    prepared: dict[str, list[str]] = {}
-    for name, settings in checked(config).items():
+    for name, settings in (config.get("runs") or {}).items():
         existing(f"{NOTEBOOKS}/{name}.ipynb", f"notebooks/params/{config['size']}.yaml")
         allowed = notebook.declared(NOTEBOOKS / f"{name}.ipynb")
         for setting, given in settings.items():
-            for job, values in jobs_of(setting, given).items():
+            for job, values in jobs_of(setting, given or {}).items():
                 place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
                 notebook.check(values, allowed, place)
                 folder = Path("runs", config["size"], name, job)
                 values = sized(allowed, config["size"]) | values | {"folder": folder.as_posix()}
-                write_if_changed(folder / "parameters.yaml", values)
-                prepared.setdefault(name, []).append((folder / "record.json").as_posix())
+                yield name, setting, folder, values
+
+
+def prepare_runs(config: dict) -> dict[str, list[str]]:
+    """Writes the parameters of all jobs, checked; returns run notebook → its records."""
+    prepared: dict[str, list[str]] = {}
+    for name, _, folder, values in checked_jobs(config):
+        write_if_changed(folder / "parameters.yaml", values)
+        prepared.setdefault(name, []).append((folder / "record.json").as_posix())
     return prepared
 
 
@@ -203,7 +209,7 @@ def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
         published = [
             file.as_posix()
             for path in paths
-            if path.startswith("book/")
+            if path.startswith(("book/", "notebooks/params/"))
             for file in sorted([Path(path), *Path(path).rglob("*")])
             if file.is_file()
         ]

@@ -5,6 +5,7 @@ python scripts/plan.py --configfile notebooks/params/paper.yaml --gpu V100 --pri
 """
 
 import argparse
+import json
 import math
 import os
 import shutil
@@ -24,19 +25,16 @@ TRAINING, THEORY = RESULTS / "bench/training.jsonl", RESULTS / "theory/simulate.
 
 
 def jobs_of(config: dict) -> list[planning.Job]:
-    """The jobs of a size file, with all their parameters; it is checked as the graph checks it."""
-    found = []
-    for run, made in graph.prepare_runs(config).items():
-        defaults = notebook.declared(graph.NOTEBOOKS / f"{run}.ipynb")
-        for record in map(Path, made):
-            given = yaml.safe_load((record.parent / "parameters.yaml").read_text(encoding="utf-8"))
-            setting = next(
-                name
-                for name, values in config["runs"][run].items()
-                if record.parent.name in graph.jobs_of(name, values or {})
-            )
-            found.append(planning.Job(run, setting, defaults | given, record.exists()))
-    return found
+    """The jobs of a size, with all their parameters, checked as the graph checks them."""
+    return [
+        planning.Job(
+            run,
+            setting,
+            notebook.declared(graph.NOTEBOOKS / f"{run}.ipynb") | values,
+            (folder / "record.json").exists(),
+        )
+        for run, setting, folder, values in graph.checked_jobs(config)
+    ]
 
 
 def known_speeds() -> list[speeds.Speed]:
@@ -48,75 +46,83 @@ def known_speeds() -> list[speeds.Speed]:
     return measured + speeds.published(book.tables["training_rates"])
 
 
-def theory_seconds() -> float:
-    """The median time of a published run of the theory; NaN where there is none."""
-    return records.table(THEORY)["seconds"].median() if THEORY.exists() else math.nan
-
-
-def said(hours: float) -> str:
-    """Hours for a reader."""
-    if math.isnan(hours):
-        return "unknown"
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
-
-
-def show(config: dict, gpu: str, price: float) -> None:
-    """Prints the plan."""
+def outlook(config: dict, gpu: str) -> dict:
+    """All that the plan knows, JSON-plain; hours that nobody can tell are None."""
     size, jobs, known = graph.size(config), jobs_of(config), known_speeds()
-    table = planning.plan(jobs, known, theory_seconds(), gpu)
-    chapters = graph.chapters()
-    left = table["jobs"].sum() - table["done"].sum()
-    print(
-        f"{size}: {left} of {table['jobs'].sum()} jobs are left that run something, then"
-        f" {len(chapters)} chapters and the book.\n"
-    )
-    columns = ["run", "setting", "jobs", "done", "machine", "hours", "longest job", "disk, GB"]
-    machines = [
-        f"{row.processes} × {'GPU' if row.device == 'cuda' else 'CPU'}"
-        for row in table.itertuples()
-    ]
-    shown = table.assign(
-        machine=machines,
-        hours=[said(hours) for hours in table["hours"]],
-        **{"longest job": [f"{said(hours)} h" for hours in table["longest"]]},
-        **{"disk, GB": [f"{gigabytes:,.1f}" for gigabytes in table["gigabytes"]]},
-    )
-    print(shown[columns].to_string(index=False))
-    print()
-    for device, unit in (("cuda", "GPU"), ("cpu", "CPU")):
-        hours = table.loc[table["device"] == device, "hours"]
-        if not hours.empty:
-            print(
-                f"{unit}-hours left: {said(hours.sum(skipna=False))}. {reason(device, known, gpu)}"
-            )
-    hours = table.loc[table["device"] == "cuda", "hours"].sum(skipna=False)
-    if price and hours:
-        print(f"At {price:.2f} for a GPU-hour: {hours * price:,.0f}.")
-    print(disk(table, jobs))
-    lacking = planning.missing(jobs, ROOT, torch.cuda.device_count())
-    print("\nMissing here: nothing." if not lacking else "\nMissing here:")
-    for line in lacking:
-        print(f"- {line}")
+    seconds = records.table(THEORY)["seconds"].median() if THEORY.exists() else math.nan
+    table = planning.plan(jobs, known, seconds, gpu)
+    machines = dict.fromkeys(speed.machine for speed in known if speed.device == "cuda")
+    return {
+        "size": size,
+        "chapters": len(graph.chapters()),
+        "settings": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "reckoned": {device: reason(device, known, gpu) for device in sorted(set(table["device"]))},
+        "gpu_hours": {
+            machine: total(planning.plan(jobs, known, seconds, machine), "cuda")
+            for machine in machines
+        },
+        "datasets": {
+            name: planning.gigabytes_of(name)
+            for name in sorted({name for job in jobs for name in planning.roots_of(job)})
+        },
+        "free": shutil.disk_usage(ROOT).free / 1e9,
+        "missing": planning.missing(jobs, ROOT, torch.cuda.device_count()),
+    }
+
+
+def total(table: pd.DataFrame, device: str) -> float | None:
+    """Hours of all settings on a device; None where one of them is unknown."""
+    hours = table.loc[table["device"] == device, "hours"].astype(float).sum(skipna=False)
+    return None if math.isnan(hours) else float(hours)
 
 
 def reason(device: str, known: list[speeds.Speed], gpu: str) -> str:
     """Whose speed the hours are reckoned with."""
     speed = speeds.speed_for(device, known, gpu if device == "cuda" else "")
     if speed is None:
-        there = sorted({s.machine for s in known if s.device == device})
+        there = dict.fromkeys(s.machine for s in known if s.device == device)
         return f"No speed of such a machine is known; there are: {', '.join(there) or 'none'}."
     return f"Reckoned for one {speed.machine} ({speed.source}); other networks by their operations."
 
 
-def disk(table: pd.DataFrame, jobs: list[planning.Job]) -> str:
-    """What has to be there, and what will be."""
-    sets = sorted({dataset for job in jobs for dataset in planning.roots_of(job)})
-    told = [f"{name} {planning.gigabytes_of(name):,.1f} GB" for name in sets]
-    free = shutil.disk_usage(ROOT).free / 1e9
-    return (
-        f"Disk: {table['gigabytes'].sum():,.0f} GB for checkpoints and embeddings;"
-        f" {free:,.0f} GB are free here. Datasets, to download: {', '.join(told) or 'none'}."
+def said(hours: float | None) -> str:
+    """Hours for a reader."""
+    if hours is None:
+        return "unknown"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def show(found: dict, price: float) -> None:
+    """Prints the plan."""
+    table = pd.DataFrame(found["settings"])
+    left = table["jobs"].sum() - table["done"].sum()
+    print(
+        f"{found['size']}: {left} of {table['jobs'].sum()} jobs are left that run something, then"
+        f" {found['chapters']} chapters and the book.\n"
     )
+    kinds = [{"cuda": "GPU"}.get(device, "CPU") for device in table["device"]]
+    shown = table[["run", "setting", "jobs", "done"]].assign(
+        machine=[f"{n} × {kind}" for n, kind in zip(table["processes"], kinds, strict=True)],
+        hours=[said(hours) for hours in table["hours"]],
+        **{"longest job": [f"{said(hours)} h" for hours in table["longest"]]},
+        **{"disk, GB": [f"{gigabytes:,.1f}" for gigabytes in table["gigabytes"]]},
+    )
+    print(shown.to_string(index=False), end="\n\n")
+    for device, unit in (("cuda", "GPU"), ("cpu", "CPU")):
+        if device in found["reckoned"]:
+            hours = total(table, device)
+            print(f"{unit}-hours left: {said(hours)}. {found['reckoned'][device]}")
+            if unit == "GPU" and price and hours:
+                print(f"At {price:.2f} for a GPU-hour: {hours * price:,.0f}.")
+    sets = [f"{name} {gigabytes:,.1f} GB" for name, gigabytes in found["datasets"].items()]
+    print(
+        f"Disk: {table['gigabytes'].sum():,.0f} GB for checkpoints and embeddings;"
+        f" {found['free']:,.0f} GB are free here. Datasets, to download:"
+        f" {', '.join(sets) or 'none'}."
+    )
+    print("\nMissing here:", "" if found["missing"] else "nothing.")
+    for line in found["missing"]:
+        print(f"- {line}")
 
 
 def main() -> None:
@@ -127,13 +133,18 @@ def main() -> None:
         "--gpu", default="", help="part of a GPU's name; the fastest known one else"
     )
     parser.add_argument("--price", type=float, default=0.0, help="of a GPU-hour, to multiply with")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
     given = parser.parse_args()
     path = given.configfile.resolve()
     os.chdir(ROOT)
     try:
-        show(yaml.safe_load(path.read_text(encoding="utf-8")), given.gpu, given.price)
+        found = outlook(yaml.safe_load(path.read_text(encoding="utf-8")), given.gpu)
     except (OSError, KeyError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
+    if given.json:
+        print(json.dumps(found))
+    else:
+        show(found, given.price)
 
 
 if __name__ == "__main__":

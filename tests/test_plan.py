@@ -1,5 +1,6 @@
 """The plan: hours by hand, work that is shared, what is missing."""
 
+import json
 import math
 import subprocess
 import sys
@@ -186,9 +187,7 @@ def test_sizes_to_download_are_those_that_the_sources_state(dataset, gigabytes):
 def test_published_speeds_are_the_claims_file_s_fastest_first():
     book = claims.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
     found = speeds.published(book.tables["training_rates"])
-    assert [s.images_per_second for s in found] == sorted(s.images_per_second for s in found)[
-        ::-1
-    ]
+    assert [s.images_per_second for s in found] == sorted(s.images_per_second for s in found)[::-1]
     assert speeds.speed_for("cuda", found, "v100").machine.startswith("V100")
     assert speeds.speed_for("cpu", found) is None
 
@@ -228,6 +227,17 @@ def test_the_command_says_what_the_paper_s_runs_take_and_lack():
     assert "Reckoned for one V100" in said
     assert "At 2.00 for a GPU-hour" in said
     assert "imagenet21k 1,100.0 GB" in said
+
+
+def test_the_command_s_numbers_are_to_be_had_as_json():
+    ended = called("--configfile", "notebooks/params/smoke.yaml", "--json")
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["size"] == "smoke"
+    assert {row["run"] for row in found["settings"]} >= {"imagenet/finetune", "theory/simulate"}
+    assert found["missing"] == []
+    assert found["datasets"] == {}
+    assert all(hours == 0 for hours in found["gpu_hours"].values())
 
 
 @pytest.mark.parametrize(
