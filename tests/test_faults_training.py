@@ -1,0 +1,154 @@
+"""Training under faults: stale stages, labels out of range, other numbers of processes."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import tiny_run as runs
+import torch
+from faults_seen import saw
+from PIL import Image
+
+from granularity import data, engine, loading, sets, stages, train
+
+torch.set_num_threads(1)
+CLASSES, IMAGES = 4, 6
+SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 3, "batch": 8, "warmup": 1}
+LABELS = np.arange(CLASSES, dtype=np.int32)[:, None]
+
+
+def drawn(root, shade=0):
+    """A set of a few images on the disk."""
+    chance = np.random.default_rng(0)
+    for label in range(CLASSES):
+        for number in range(IMAGES):
+            path = root / f"n{label}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = chance.integers(0, 200, (16, 16, 3), dtype=np.uint8)
+            if shade and number == label == 0:
+                pixels[:] = shade  # another image, which takes other bytes
+            Image.fromarray(pixels).save(path)
+    return sets.whole(data.open_set(root, cache=root.parent / "cache"))
+
+
+@pytest.fixture
+def steps_made(monkeypatch):
+    """The steps that were really trained."""
+    made, real = [], engine.step_optimiser
+    monkeypatch.setattr(
+        engine, "step_optimiser", lambda *given: made.append(given[2]) or real(*given)
+    )
+    return made
+
+
+STALE = ["recipe", "images", "labels", "seed", "trainer's code"]
+
+
+@pytest.mark.fault(
+    "a finished checkpoint under a changed {what}", "a fresh run; the old one stays as it was"
+)
+@pytest.mark.parametrize("what", STALE)
+def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, monkeypatch, what):
+    part, machine = drawn(tmp_path / "one"), stages.Machine(stages=tmp_path / "stages")
+    first = stages.trained(stages.recipe_of(SHORT), part, LABELS, machine, 0)
+    kept = {path: path.read_bytes() for path in first.folder.iterdir()}
+    assert steps_made == [0, 1, 2]
+    stages.trained(stages.recipe_of(SHORT), part, LABELS, machine, 0)
+    assert steps_made == [0, 1, 2], "the same stage is found done"
+
+    recipe, labels, seed = dict(SHORT), LABELS, 0
+    if what == "recipe":
+        recipe["rate"] = 0.123
+    if what == "images":
+        part = drawn(tmp_path / "two", shade=255)
+    if what == "labels":
+        labels = LABELS[::-1].copy()
+    if what == "seed":
+        seed = 1
+    if what == "trainer's code":
+        monkeypatch.setattr(train.source, "fingerprint", lambda module: f"another {module}")
+    second = stages.trained(stages.recipe_of(recipe), part, labels, machine, seed)
+    assert steps_made == [0, 1, 2, 0, 1, 2]
+    assert second.key != first.key and second.folder != first.folder
+    assert {path: path.read_bytes() for path in first.folder.iterdir()} == kept
+    saw(f"steps made: {steps_made}; two folders, of the names {first.key} and {second.key}")
+
+
+# ------------------------------------------------------------------------------- labels, numbers
+
+OUT = {
+    "a class index beyond the network's outputs": (99, None),
+    "a leaf beyond the table of labels": (None, 77),
+}
+
+
+@pytest.mark.fault("{what}, in training with the {loss} loss", "stops with an error")
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("what", OUT)
+def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
+    label, leaf = OUT[what]
+    recipe = runs.recipe(loss=loss)
+    run, images, labels = runs.start(tmp_path, recipe), runs.memory(recipe), runs.LABELS.clone()
+    if label is not None:
+        labels[3] = label
+    if leaf is not None:
+        images.leaf[5] = leaf
+    with pytest.raises((IndexError, RuntimeError, ValueError), match=r"out of (bounds|range)|has"):
+        engine.fit(run, recipe, images, labels, seed=0, save_every=1)
+    assert newest(tmp_path) < recipe.steps
+
+
+@pytest.mark.fault("NaN in a decoded image's pixels", "stops, naming the step; nothing is kept")
+def test_a_single_bad_pixel_stops_the_run(tmp_path):
+    class OnePixel(loading.Memory):
+        def batches(self, plan, train, device):
+            for x, leaf in super().batches(plan, train, device):
+                x[0, 0, 0, 0] = math.nan
+                yield x, leaf
+
+    recipe = runs.recipe()
+    plain = runs.memory(recipe)
+    images = OnePixel(plain.pixels, plain.leaf, recipe)
+    with pytest.raises(FloatingPointError, match="nan at step 0"):
+        runs.train(tmp_path, recipe, images, save_every=1)
+    assert newest(tmp_path) == 0
+
+
+# ----------------------------------------------------------------------------- fewer, more of them
+
+
+def newest(folder):
+    """The step of the newest checkpoint; 0 where there is none."""
+    return max((int(p.stem.split("-")[1]) for p in folder.glob("*.safetensors")), default=0)
+
+
+@pytest.mark.fault(
+    "a run of {before} process(es) killed, and gone on with by {after}",
+    "resumes with the same global batch: the numbers are those of an undisturbed run",
+)
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (3, 2)])
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, before, after):
+    changes, options = {"steps": 60, "batch": 13}, {"save_every": 5}
+    started = runs.begin(tmp_path / "run", changes, world=before, **options)
+    while newest(tmp_path / "run") < 20:
+        assert started[0].exitcode is None
+        time.sleep(0.001)
+    for process in started:
+        process.kill()
+    assert set(runs.ended(started)) == {-9}
+    reached = newest(tmp_path / "run")
+    assert reached < 60
+    assert set(runs.ended(runs.begin(tmp_path / "run", changes, world=after, **options))) == {0}
+    assert runs.ended(runs.begin(tmp_path / "through", changes, **options)) == [0]
+    (weights, log), (wanted, wanted_log) = (
+        runs.result(tmp_path / name, 60) for name in ("run", "through")
+    )
+    assert set(weights) == set(wanted)
+    furthest = max(float((weights[name] - wanted[name]).abs().max()) for name in wanted)
+    assert furthest < 1e-3
+    assert [line["step"] for line in log] == [line["step"] for line in wanted_log]
+    assert [line["loss"] for line in log] == pytest.approx(
+        [x["loss"] for x in wanted_log], rel=1e-3
+    )
+    saw(f"killed after step {reached}; weights at the end differ by {furthest:.0e} at most")
