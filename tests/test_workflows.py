@@ -1,4 +1,4 @@
-"""What runs with the repository's rights: least permissions, pinned actions, no foreign commands."""
+"""What runs with the rights of the repository: least of them, pinned, no foreign commands."""
 
 import re
 
