@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from granularity import plotted
+
 # Okabe and Ito's palette: told apart with any of the common kinds of colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -46,8 +48,12 @@ KINDS = {
 
 
 def style() -> None:
-    """Sets matplotlib up for a page column and a phone: vector output, large text, quiet axes."""
+    """Sets matplotlib up for a page column and a phone: vector output, large text, quiet axes.
+
+    A notebook's figures carry their numbers as CSV from here on, for the book to link.
+    """
     set_matplotlib_formats("svg")
+    plotted.offer(COLOURS)
     plt.rcParams.update(
         {
             "figure.figsize": (7.2, 4.2),
