@@ -24,17 +24,20 @@ LOG = Path("_build/jupyter-book.log")
 
 def check_executed(path: Path) -> None:
     """Raises ValueError, naming the cell, where an executed notebook did not run to its end."""
-    cells = [
-        cell
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if cell["cell_type"] == "code"
-    ]
+    try:
+        every = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        cells = [cell for cell in every if cell["cell_type"] == "code"]
+        ran = [cell["execution_count"] is not None for cell in cells]
+        kinds = [{output["output_type"] for output in cell["outputs"]} for cell in cells]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        kind = type(error).__name__
+        raise ValueError(f"{path} is no executed notebook ({kind}: {error})") from error
     if not cells:
         raise ValueError(f"{path}: no code cell")
-    for number, cell in enumerate(cells, 1):
-        if cell["execution_count"] is None:
+    for number, (done, found) in enumerate(zip(ran, kinds, strict=True), 1):
+        if not done:
             raise ValueError(f"{path}: code cell {number} was not run")
-        if any(output["output_type"] == "error" for output in cell["outputs"]):
+        if "error" in found:
             raise ValueError(f"{path}: code cell {number} raised an error")
 
 

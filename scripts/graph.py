@@ -148,7 +148,10 @@ def existing(path: str, named_by: str) -> str:
 
 
 def contents() -> list[str]:
-    """Files of the table of contents, without suffix, in order."""
+    """Files of the table of contents, without suffix, in order.
+
+    Raises ValueError where it is none: an empty book must not pass for a whole one.
+    """
 
     def files(node: dict | list) -> list[str]:
         if isinstance(node, list):
@@ -157,7 +160,13 @@ def contents() -> list[str]:
         below = [node[key] for key in ("parts", "chapters", "sections") if key in node]
         return own + files(below)
 
-    return files(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8")))
+    try:
+        found = files(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8")))
+    except Exception as error:  # PyYAML has more ways to fail than its own errors
+        raise ValueError(f"_toc.yml: no table of contents ({error})") from error
+    if not found or not all(isinstance(file, str) for file in found):
+        raise ValueError(f"_toc.yml: no table of contents, its files are {found!r:.80}")
+    return found
 
 
 def chapters() -> list[str]:

@@ -6,9 +6,10 @@ nobody applies. Nothing here knows runs; `verdicts` applies the rules.
 
 import datetime
 import difflib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -170,8 +171,14 @@ FREE = {"direction", "family", "gate", "why"}  # any rule may state these
 
 def read(text: str) -> Book:
     """The claims file from its YAML text. Raises ClaimsError for anything that does not fit."""
-    data = yaml.safe_load(text)
+    try:
+        data = yaml.safe_load(text)
+    except Exception as error:  # PyYAML has more ways to fail than its own errors
+        raise ClaimsError(f"the file is no YAML ({error})") from error
     check_names(data, {"claims", "tables"}, {"shared"}, "the file")  # shared: YAML anchors
+    for part in ("claims", "tables"):
+        for name, given in mapping(data[part], part).items():
+            mapping(given, f"{part}, {name}")
     return Book(
         claims={name: claim(name, given) for name, given in data["claims"].items()},
         tables={name: table(name, given) for name, given in data["tables"].items()},
@@ -197,6 +204,7 @@ def claim(name: str, given: Mapping[str, Any]) -> Claim:
 
 def rule(given: Mapping[str, Any], place: str) -> Rule:
     """One rule with the fields that its kind needs, and no others."""
+    mapping(given, place)
     kind = choose(given.get("kind"), KINDS, place, "kind")
     needed, allowed = KINDS[kind]
     check_names(given, ALWAYS | needed, ALWAYS | needed | allowed | FREE, place)
@@ -205,8 +213,6 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
         choose(size, [s for s in SIZES if s != "smoke"], place, "sizes")
     choose(made.direction, ("above", "below"), place, "direction")
     choose(made.family, ("primary", "exploratory"), place, "family")
-    if not isinstance(made.date, datetime.date):
-        raise ClaimsError(f"{place}, field 'date': {made.date!r} is no date like 2026-01-31")
     for name in made.effect:
         choose(name, made.arms, place, "effect")
     if kind == "placebo":
@@ -223,8 +229,9 @@ def parts(given: Mapping[str, Any], place: str) -> dict[str, Rule]:
     """The parts of a rule, each with the fields of the whole that it does not state itself."""
     inherited = {name: value for name, value in given.items() if name not in ("parts", "kind")}
     made = {}
-    for name, own in given.get("parts", {}).items():
+    for name, own in mapping(given.get("parts", {}), f"{place}, parts").items():
         here = f"{place}, part '{name}'"
+        mapping(own, here)
         kind = choose(own.get("kind"), KINDS, here, "kind")
         known = ALWAYS | KINDS[kind][0] | KINDS[kind][1] | FREE
         wider = {field: value for field, value in inherited.items() if field in known}
@@ -257,19 +264,48 @@ def table(name: str, given: Mapping[str, Any]) -> Table:
 
 
 def build(shape: type, given: Any, place: str) -> Any:
-    """`shape(**given)`, with the names and the mark checked."""
+    """`shape(**given)`, with the names, the types and the mark checked."""
     named = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(shape)}
     check_names(given, {n for n, needed in named.items() if needed}, named, place)
     if "mark" in given:
         choose(given["mark"], MARKS, place, "mark")
+    wanted = get_type_hints(shape)
+    for name, value in given.items():
+        if not fits(value, wanted[name]):
+            kind = getattr(wanted[name], "__name__", wanted[name])
+            raise ClaimsError(f"{place}, field '{name}': {value!r:.80} is no {kind}")
     return shape(**given)
+
+
+def fits(value: Any, wanted: Any) -> bool:
+    """Whether a value of the file has a field's type; what is built later is still fields."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if wanted is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Sequence:
+        return isinstance(value, (list, tuple)) and all(fits(item, inner[0]) for item in value)
+    if origin is Mapping:
+        pairs = value.items() if isinstance(value, Mapping) else [(None, None)]
+        return all(fits(key, inner[0]) and fits(item, inner[1]) for key, item in pairs)
+    if is_dataclass(wanted):
+        return isinstance(value, (Mapping, wanted))
+    if wanted in (int, float):
+        return isinstance(value, (int, wanted)) and not isinstance(value, bool)
+    return isinstance(value, wanted)
+
+
+def mapping(given: Any, place: str) -> Mapping:
+    """`given` where it is a mapping; ClaimsError where it is something else."""
+    if not isinstance(given, Mapping):
+        raise ClaimsError(f"{place}: {given!r:.80} should be fields with values")
+    return given
 
 
 def check_names(given: Any, needed: Collection[str], allowed: Collection[str], place: str) -> None:
     """Raises ClaimsError for an unknown field, with the nearest one, and for a missing field."""
-    if not isinstance(given, Mapping):
-        raise ClaimsError(f"{place}: {given!r} should be fields with values")
-    for name in given:
+    for name in mapping(given, place):
         choose(name, sorted({*needed, *allowed}), place, "", "field")
     missing = sorted(set(needed) - set(given))
     if missing:
@@ -278,7 +314,7 @@ def check_names(given: Any, needed: Collection[str], allowed: Collection[str], p
 
 def choose(value: Any, known: Collection[Any], place: str, name: str, what: str = "value") -> Any:
     """`value` where it is one of `known`; ClaimsError with the nearest one otherwise."""
-    if value in known:
+    if isinstance(value, Hashable) and value in known:
         return value
     near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(map(str, known))}"

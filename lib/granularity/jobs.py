@@ -38,7 +38,9 @@ def read(path: Path) -> dict[str, Any]:
     """A job file, checked. Raises JobError, naming the file, for one that is none."""
     try:
         job = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # PyYAML has more ways to fail than its own errors
         raise JobError(f"{path}: no YAML file ({error})") from error
     try:
         check(job)

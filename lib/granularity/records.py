@@ -105,7 +105,12 @@ def parse(text: str, place: str) -> dict:
     for name, shape in SHAPES.items():
         if not isinstance(record.get(name, shape()), shape):
             raise RecordError(f"{place}: field '{name}' is {record[name]!r:.60}")
-    if {"git", "packages", "device"} - set(record["made_by"]):
+    git = record["made_by"].get("git")
+    if (
+        not isinstance(git, dict)
+        or {"commit", "dirty"} - set(git)
+        or not ({"packages", "device"} <= set(record["made_by"]))
+    ):
         raise RecordError(f"{place}: field 'made_by' is {record['made_by']!r:.60}")
     rest = {name: value for name, value in record.items() if name != "checksum"}
     try:
