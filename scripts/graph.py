@@ -114,13 +114,13 @@ def checked_jobs(config: dict) -> Iterator[tuple[str, str, Path, dict]]:
     """All jobs of a size: run notebook, setting, folder, and the parameters that it is given.
 
     Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook
-    does not have; FileNotFoundError for a notebook that is not there.
+    does not have; ValueError for another form; FileNotFoundError for a notebook that is not there.
     """
-    for name, settings in (config.get("runs") or {}).items():
+    for name, settings in checked(config).items():
         existing(f"{NOTEBOOKS}/{name}.ipynb", f"notebooks/params/{config['size']}.yaml")
         allowed = notebook.declared(NOTEBOOKS / f"{name}.ipynb")
         for setting, given in settings.items():
-            for job, values in jobs_of(setting, given or {}).items():
+            for job, values in jobs_of(setting, given).items():
                 place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
                 notebook.check(values, allowed, place)
                 folder = Path("runs", config["size"], name, job)
