@@ -68,7 +68,7 @@ class Slurm:
     """A controller and a node of our own, with all their files and ports apart from any other's."""
 
     def __init__(self, folder: Path):
-        """Starts munge, the controller and the node, and waits until the node takes jobs."""
+        """Writes the configuration into an empty folder."""
         self.folder, self.started = folder, []
         self.environment = os.environ | {
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -94,15 +94,16 @@ class Slurm:
             (folder / f"gpu{number}").touch()
         (folder / "gres.conf").write_text(f"NodeName=small Name=gpu File={folder}/gpu[0-1]\n")
         (folder / "cgroup.conf").write_text("")
-        key = folder / "munge.key"
-        key.write_bytes(os.urandom(128))
-        key.chmod(0o400)
-        paths = {"key-file": key.name, "socket": "munge.socket", "seed-file": "seed"}
-        paths |= {"pid-file": "munged.pid", "log-file": "munged.log"}
-        self.daemon(
-            "munged", "--foreground", "--force", *(f"--{n}={folder / p}" for n, p in paths.items())
-        )
-        wait_until((folder / "munge.socket").exists, "munge's socket", self)
+        (folder / "munge.key").write_bytes(os.urandom(128))
+        (folder / "munge.key").chmod(0o400)
+
+    def start(self) -> None:
+        """Starts munge, the controller and the node, and waits until the node takes jobs."""
+        names = {"key-file": "munge.key", "socket": "munge.socket", "seed-file": "seed"}
+        names |= {"pid-file": "munged.pid", "log-file": "munged.log"}
+        paths = [f"--{option}={self.folder / name}" for option, name in names.items()]
+        self.daemon("munged", "--foreground", "--force", *paths)
+        wait_until((self.folder / "munge.socket").exists, "socket of munge", self)
         self.daemon("slurmctld", "-D")
         self.daemon("slurmd", "-D")
         wait_until(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"), "an idle node", self)
@@ -180,16 +181,18 @@ def wait_until(there, what: str, slurm: Slurm, seconds: float = 60) -> None:
 @pytest.fixture(scope="module")
 def slurm():
     """One cluster for all tests; skips, visibly, where its programs are not installed."""
-    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has daemons, for plain users too
+    patch = pytest.MonkeyPatch()  # where Debian has daemons, for plain users too
+    patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         pytest.skip(f"no Slurm here ({', '.join(missing)}): apt-get install slurm-wlm munge")
     folder = Path(tempfile.mkdtemp(prefix="slurm"))  # a socket's path must be short
-    cluster = object.__new__(Slurm)
+    cluster = Slurm(folder)
     try:
-        cluster.__init__(folder)
+        cluster.start()
         yield cluster
     finally:
+        patch.undo()
         cluster.stop()
         assert not cluster.left()
         shutil.rmtree(folder)
