@@ -295,4 +295,6 @@ def pages() -> list[str]:
     files = [*Path("book").glob("*.*"), *(path for folder in folders for path in folder.glob("*"))]
     static = sorted(str(path) for path in files if path.is_file())
     pages = [existing(page, "_toc.yml") for page in own]
-    return ["_config.yml", "_toc.yml", "scripts/book.py", *pages, *static]
+    library = sorted(path.as_posix() for path in Path("lib/granularity").rglob("*.py"))
+    made_by = ["_config.yml", "_toc.yml", "scripts/book.py", "scripts/pages.py"]
+    return [*made_by, *pages, *static, *library]  # its docstrings are a page

@@ -1,0 +1,165 @@
+"""What the pages of the book have beside Sphinx's own: a Sphinx extension, named in `_config.yml`.
+
+- Under a figure whose notebook output carries its numbers as CSV stands a link to them.
+- At the end of a chapter stand the notebook behind it, for download and, where the repository's
+  address is known, for Colab with the lines that install the book there.
+- Each page leads to how to cite the book and, where the address is known, to a form for problems.
+- Docstrings, written as Markdown's plainest part, become what autodoc reads.
+
+The address is GRANULARITY_REPOSITORY, or git's remote where that is at a public forge; no page
+names it where there is none.
+"""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+
+CHAPTERS = "book/chapters/"  # docnames of executed notebooks begin so
+REFERENCES, CITE = "book/references.md", "how-to-cite"  # the page that says so, and its label
+# Forges that anyone can reach, and where each takes reports.
+FORGES = {
+    "github.com": "issues/new",
+    "gitlab.com": "-/issues/new",
+    "codeberg.org": "issues/new",
+    "bitbucket.org": "issues/new",
+}
+
+
+# ------------------------------------------------------------------------------- the address
+
+
+def normal(remote: str) -> str | None:
+    """A git remote at a public forge as a web address; None for any other."""
+    found = re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", remote.strip())
+    host, path = found.groups() if found else (urlsplit(remote).hostname, urlsplit(remote).path)
+    path = path.strip().strip("/").removesuffix(".git")
+    return f"https://{host}/{path}" if host in FORGES and path.count("/") else None
+
+
+def address(folder: Path) -> str | None:
+    """Where this repository stands on the web, as far as the environment or git knows."""
+    if given := os.environ.get("GRANULARITY_REPOSITORY"):
+        return given.rstrip("/").removesuffix(".git")
+    command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return normal(told.stdout) if told.returncode == 0 else None
+
+
+def report_form(repository: str, page: str) -> str:
+    """The address of a form for a problem with a page."""
+    form = FORGES.get(urlsplit(repository).hostname, "issues/new")
+    return f"{repository}/{form}?title={quote(f'Page {page}')}"
+
+
+def colab(repository: str, notebook: str) -> str | None:
+    """Colab's address for a notebook of the repository; it opens those at GitHub only."""
+    parts = urlsplit(repository)
+    at_github = parts.hostname == "github.com"
+    opened = f"https://colab.research.google.com/github{parts.path}/blob/main/{notebook}"
+    return opened if at_github else None
+
+
+def install_lines(repository: str) -> str:
+    """What a fresh Colab runs before the notebook's first cell."""
+    return f"!git clone -q --depth 1 {repository} book && pip install -q ./book\n%cd book"
+
+
+# ------------------------------------------------------------------------------------- pages
+
+
+def figure_tables(notebook: Path) -> dict[str, str]:
+    """The CSV of a notebook's figures by their names, as far as their outputs carry it."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    found = {}
+    for cell in cells:
+        name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+        for output in cell.get("outputs", ()):
+            text = output.get("data", {}).get("text/csv")
+            if name and text:
+                found[name] = "".join(text)
+    return found
+
+
+def write_tables(app: Sphinx) -> None:
+    """Writes each figure's CSV beside its executed notebook, where Sphinx can take it from."""
+    for notebook in (Path(app.srcdir) / CHAPTERS).rglob("*.ipynb"):
+        for name, text in figure_tables(notebook).items():
+            (notebook.parent / f"{name}.csv").write_text(text, encoding="utf-8")
+
+
+def download(document: str, target: str, text: str) -> addnodes.download_reference:
+    """A link to a file that goes into the book with the page; `/x` lies below the root."""
+    words = {"reftype": "download", "refdomain": "", "refexplicit": True, "refwarn": True}
+    link = addnodes.download_reference("", "", refdoc=document, reftarget=target, **words)
+    link += nodes.literal("", text, classes=["download"])
+    return link
+
+
+def add_links(app: Sphinx, doctree: nodes.document) -> None:
+    """Puts the links of a page into it, before Sphinx collects what it has to copy."""
+    document = app.env.docname
+    for figure in doctree.findall(nodes.figure):
+        for name in figure["ids"]:
+            if (Path(app.srcdir) / document).with_name(f"{name}.csv").exists():
+                line = nodes.paragraph("", "Its numbers: ", classes=["figure-data"])
+                line += download(document, f"{name}.csv", f"{name}.csv")
+                figure += nodes.legend("", line)
+    if ending := closing(app, document):
+        last = doctree[-1] if len(doctree) and isinstance(doctree[-1], nodes.section) else doctree
+        last += nodes.container("", *ending, classes=["page-end"])
+
+
+def closing(app: Sphinx, document: str) -> list[nodes.Node]:
+    """What a page ends with; nothing where there is nothing to lead to."""
+    repository = address(Path(app.srcdir))
+    notebook = f"notebooks/{document.removeprefix(CHAPTERS)}.ipynb"
+    behind = document.startswith(CHAPTERS) and (Path(app.srcdir) / notebook).exists()
+    found: list[nodes.Node] = []
+    if behind:
+        line = nodes.paragraph("", "This page as a notebook: ")
+        line += download(document, f"/{notebook}", Path(notebook).name)
+        found.append(line)
+        if repository and (opened := colab(repository, notebook)):
+            line += nodes.Text(", or ")
+            line += nodes.reference("", "in Colab", refuri=opened)
+            line += nodes.Text(". There, run this first:")
+            code = install_lines(repository)
+            found.append(nodes.literal_block(code, code, language="ipython"))
+    line = nodes.paragraph()
+    if (Path(app.srcdir) / REFERENCES).exists():
+        words = {"reftype": "ref", "refdomain": "std", "refexplicit": True, "refdoc": document}
+        line += addnodes.pending_xref("", reftarget=CITE, refwarn=True, **words)
+        line[0] += nodes.inline("", "How to cite this book")
+    if repository:
+        line += nodes.Text(". Something wrong here? ")
+        line += nodes.reference("", "Report it", refuri=report_form(repository, document))
+    return [*found, line] if len(line) else found
+
+
+# -------------------------------------------------------------------------------- docstrings
+
+
+def as_rst(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list) -> None:
+    """Turns a docstring's Markdown code spans into literals, and escapes what is RST's alone."""
+    parts = re.split(r"(`[^`]+`)", "\n".join(lines))
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = f"`{part}`"
+        else:
+            parts[place] = re.sub(r"(?<=\w)_(?=\W|$)|\|", r"\\\g<0>", part)
+    lines[:] = "".join(parts).split("\n")
+
+
+def setup(app: Sphinx) -> dict:
+    """Joins this to a build."""
+    app.connect("builder-inited", write_tables)
+    app.connect("doctree-read", add_links, priority=400)  # Sphinx's collectors come at 500
+    app.connect("autodoc-process-docstring", as_rst)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,119 @@
+"""What the pages have beside Sphinx's own: links to notebooks, numbers and forms; docstrings."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from granularity import theory
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import pages
+
+HERE = "https://github.com/someone/book"
+NOTEBOOK = "notebooks/theory/why.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("remote", "found"),
+    [
+        ("https://github.com/someone/book.git\n", HERE),
+        ("git@github.com:someone/book.git", HERE),
+        ("ssh://git@github.com/someone/book", HERE),
+        ("https://name:secret@github.com/someone/book", HERE),
+        ("https://gitlab.com/group/part/book/", "https://gitlab.com/group/part/book"),
+        ("https://intranet.example/someone/book", None),
+        ("git@intranet.example:someone/book", None),
+        ("/srv/git/book", None),
+        ("https://github.com/", None),
+        ("", None),
+    ],
+)
+def test_only_public_forges_have_an_address_and_it_holds_no_secret(remote, found):
+    assert pages.normal(remote) == found
+
+
+def test_the_environment_names_the_address_before_git(tmp_path, monkeypatch):
+    monkeypatch.delenv("GRANULARITY_REPOSITORY", raising=False)
+    assert pages.address(tmp_path) is None
+    for words in (["init", "-q"], ["remote", "add", "origin", f"{HERE}.git"]):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    assert pages.address(tmp_path) == HERE
+    monkeypatch.setenv("GRANULARITY_REPOSITORY", "https://git.example/a/b/")
+    assert pages.address(tmp_path) == "https://git.example/a/b"
+
+
+def test_colab_opens_sources_at_github_only():
+    assert pages.colab(HERE, NOTEBOOK) == (
+        f"https://colab.research.google.com/github/someone/book/blob/main/{NOTEBOOK}"
+    )
+    assert pages.colab("https://gitlab.com/someone/book", NOTEBOOK) is None
+
+
+def test_a_report_goes_to_the_forge_s_own_form_and_names_the_page():
+    assert pages.report_form(HERE, "book/how") == f"{HERE}/issues/new?title=Page%20book/how"
+    assert "/-/issues/new?" in pages.report_form("https://gitlab.com/a/b", "x")
+
+
+def test_a_figure_s_numbers_are_found_by_its_name(tmp_path):
+    def cell(name, data):
+        figure = {"figure": {"name": name}} if name else {}
+        return {"metadata": {"mystnb": figure}, "outputs": [{"data": data}, {"name": "stdout"}]}
+
+    cells = [
+        cell("fig-a", {"image/svg+xml": "<svg/>", "text/csv": ["x,y\n", "1,2\n"]}),
+        cell("fig-b", {"image/svg+xml": "<svg/>"}),
+        cell(None, {"text/csv": "lost"}),
+        {"metadata": {}},
+    ]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}))
+    assert pages.figure_tables(tmp_path / "a.ipynb") == {"fig-a": "x,y\n1,2\n"}
+
+
+@pytest.mark.parametrize(
+    ("markdown", "rst"),
+    [
+        ("takes `names` (N,)", "takes ``names`` (N,)"),
+        ("`start_…` and head_ are", r"``start_…`` and head\_ are"),
+        ("*hypernyms* of |x|", r"*hypernyms* of \|x\|"),
+        ("`a_` over\ntwo lines: `b\nc`", "``a_`` over\ntwo lines: ``b\nc``"),
+    ],
+)
+def test_docstrings_become_what_sphinx_reads(markdown, rst):
+    lines = markdown.split("\n")
+    pages.as_rst(None, "function", "f", None, None, lines)
+    assert "\n".join(lines) == rst
+
+
+# ---------------------------------------------------------------------- pages typed by hand
+
+
+def test_the_symbols_are_named_as_the_code_names_them():
+    text = (ROOT / "book/glossary.md").read_text(encoding="utf-8").partition("## Symbols")[2]
+    names = [name for line in text.splitlines() for name in re.findall(r"`([\w.]+)`", line)]
+    known = {*theory.grid()[0], *theory.Network._fields, *theory.samples.Samples._fields}
+    for name in names:
+        place, *inside = name.split(".")
+        found = theory if place == "theory" else None
+        for part in inside:
+            found = getattr(found, part)
+        assert found is not None or name in known | {"simulate.ipynb"}, name
+
+
+def test_the_glossary_is_sorted_and_says_each_word_once():
+    text = (ROOT / "book/glossary.md").read_text(encoding="utf-8")
+    words = re.search(r"```\{glossary\}\n(.*?)```", text, re.DOTALL)[1].splitlines()
+    terms = [line for line in words if line and not line.startswith(" ")]
+    assert terms == sorted(set(terms))
+
+
+def test_the_citation_is_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version
+    assert f"Version {version};" in (ROOT / "book/references.md").read_text(encoding="utf-8")
