@@ -1,0 +1,56 @@
+"""The page of faults: every test stands under a heading, messages are shown as text."""
+
+import re
+
+import pytest
+from conftest import ROOT
+from faults_seen import plain
+
+from granularity import faults, records
+
+CASE = {"fault": "a <b>", "must": "stops", "outcome": "passed", "saw": [], "slow": False}
+
+
+def case(test, **changes):
+    return CASE | {"test": f"tests/{test}"} | changes
+
+
+def test_every_file_with_a_fault_has_a_heading():
+    texts = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py")}
+    marked = [name for name, text in texts.items() if "@pytest.mark.fault(" in text]
+    assert len(marked) > 20
+    assert not [name for name in marked if faults.group_of(f"tests/{name}::x") == faults.OTHER]
+    assert faults.group_of("tests/test_nothing.py::test_x") == faults.OTHER
+
+
+def test_cases_of_one_fault_are_one_row():
+    cases = [
+        case("test_build.py::test_a_b[1]"),
+        case("test_build.py::test_a_b[2]", saw=["E: <x>"], slow=True),
+        case("test_setup.py::test_c", fault="other", outcome="skipped", saw=["no root"]),
+    ]
+    table = faults.rows({"cases": cases})
+    assert [row["cases"] for row in table] == [2, 1]
+    assert table[0]["tests"] == ["test_build.py, a b"]
+    assert table[0]["saw"] == ["E: <x>"]
+    assert faults.counts(table) == {
+        "Runs, builds and the book": {"fast": 0, "slow": 1, "skipped": 0},
+        "Machines and places": {"fast": 0, "slow": 0, "skipped": 1},
+    }
+    shown = faults.html(table, "Runs, builds and the book")
+    assert "a &lt;b&gt;" in shown and "E: &lt;x&gt;" in shown and "(2 cases)" in shown
+    assert "<strong>skipped</strong>" in faults.html(table, "Machines and places")
+    for tag in ("table", "tr", "td", "code", "strong", "small"):
+        assert len(re.findall(f"<{tag}[ >]", shown)) == shown.count(f"</{tag}>")
+
+
+def test_a_record_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "record.json"
+    records.write(path, kind="chapter", metrics={})
+    with pytest.raises(records.RecordError, match="a record of chapter, not of faults"):
+        faults.read(path)
+
+
+def test_messages_name_no_place_of_this_machine(tmp_path):
+    told = plain(f"no such file: '{tmp_path}/a/record.json'\nin {ROOT}/lib/x.py")
+    assert told == "no such file: '…/record.json' in lib/x.py"
