@@ -2,16 +2,20 @@
 SIZE ?= smoke
 BIN := .venv/bin
 
-.PHONY: book test test-faults bench lab lock clean setup
+.PHONY: book test test-faults test-browser bench lab lock clean setup
 
 book: setup
 	@$(BIN)/python scripts/build.py $(SIZE)
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 -m "not faults"
+	@$(BIN)/python -m pytest -n 2 -m "not faults and not browser"
 
 test-faults: setup
 	@$(BIN)/python -m pytest -m faults
+
+test-browser: setup
+	@npm ci --prefix tests/browser --silent || echo "note: its two packages were not installed; the check will skip"
+	@$(BIN)/python -m pytest -m browser
 
 bench: setup
 	@mkdir -p runs/hand/bench

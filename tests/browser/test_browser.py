@@ -1,0 +1,191 @@
+"""The built book in a browser: light and dark, on a desk and on a phone, served and from a folder.
+
+`look.mjs` opens every page in the system's Chromium and lists what is wrong. Before it judges the
+book it must find a planted fault of every kind, on its page and nowhere else. Skips, visibly, where
+the browser, Node or the two packages are missing: `npm ci --prefix tests/browser`.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+HERE = Path(__file__).parent
+SITE = ROOT / "_build" / "html"
+REPORTS = ROOT / "_build" / "browser"
+MODES = ["desktop-light", "desktop-dark", "phone-light", "phone-dark", "folder"]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+pytestmark = pytest.mark.browser
+
+
+def node():
+    """The major version of Node; 0 where there is none."""
+    if not shutil.which("node"):
+        return 0
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
+    return int(told.stdout.lstrip("v").partition(".")[0] or 0)
+
+
+@pytest.fixture(scope="module")
+def look():
+    """The check of a site: its report. Raises with what was printed where it could not be made."""
+    packages = (HERE / "node_modules" / "axe-core").exists()
+    there = {"Node 20 or newer": node() >= 20, "Chromium": CHROMIUM, "its packages": packages}
+    missing = [name for name, found in there.items() if not found]
+    if missing:
+        pytest.skip(
+            f"the browser's check needs {', '.join(missing)}: npm ci --prefix tests/browser"
+        )
+
+    def run(site, report, *words):
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)
+        ended = subprocess.run(
+            ["node", HERE / "look.mjs", site, report, *words],
+            env=os.environ | {"CHROMIUM": CHROMIUM},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert report.exists(), ended.stdout + ended.stderr
+        return json.loads(report.read_text(encoding="utf-8"))
+
+    return run
+
+
+# ------------------------------------------------------------------------------- planted faults
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
+<style>body {{ margin: 1rem; color: #222; background: #fff; overflow-wrap: anywhere }}
+@media (prefers-color-scheme: dark) {{ body {{ color: #eee; background: #111 }} }}
+a {{ color: inherit }} :focus-visible {{ outline: 2px solid }}</style></head>
+<body><main><article><h1>{name}</h1>{body}</article></main></body></html>"""
+PICTURE = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
+# Three ways of looking show every kind of fault, and the book itself is seen in all five.
+ALL, LOOKED_AT = {"desktop-light", "phone-dark", "folder"}, {"desktop-light", "phone-dark"}
+DARK = PHONE = {"phone-dark"}
+FOREIGN = '<script src="https://example.org/x.js"></script>'
+SEARCH = """<p><label>Find <input type="search" {more}></label> <span id="said"></span></p><script>
+const input = document.querySelector("input"), said = document.querySelector("#said");
+input.addEventListener("{event}", () => {{ const found = document.createElement("{element}");
+found.textContent = "found"; found.onclick = () => said.append(" opened"); said.append(found) }})
+</script>"""
+WORKS = {"more": "", "event": "input", "element": "button"}
+TABLE = f'<table style="white-space: nowrap"><tr>{"<td>wwwwwwwwwwwwwww</td>" * 15}</tr></table>'
+
+# A fault's name → its kind, what the page's body holds, and in which modes it must be seen.
+PLANTED = {
+    "a script that throws": ("script", "<script>nothing.there()</script>", ALL),
+    "an error in the console": ("console", "<script>console.error('oh')</script>", ALL),
+    "a script from another host": ("foreign", FOREIGN, ALL),
+    "a font from another host": (
+        "foreign",
+        "<style>@font-face { font-family: x; src: url(https://example.org/x.woff2) }</style>"
+        '<p style="font-family: x">text</p>',
+        ALL,
+    ),
+    "a script that is not there": ("missing", '<script src="gone.js"></script>', ALL),
+    "a link to no page": ("link", '<a href="gone.html">there</a>', {"desktop-light"}),
+    "a link to no place of a page": ("anchor", '<a href="whole.html#x">t</a>', {"desktop-light"}),
+    "an image that is not there": ("image", '<img src="gone.svg" alt="A bird.">', ALL),
+    "an image without alternative text": ("alt", '<img src="p.svg" alt="">', ALL),
+    "an image named by its file": ("alt", '<img src="p.svg" alt="p.svg">', ALL),
+    "a drawing without a name": ("alt", "<svg width='9' height='9'></svg>", ALL),
+    "a page wider than a phone": ("wide", '<p style="width: 600px">text</p>', PHONE),
+    "a table that is cut off": ("wide", f'<div style="overflow: hidden">{TABLE}</div>', ALL),
+    "a formula left as source": ("maths", '<span class="math">\\(x^2\\)</span>', ALL),
+    "a formula in dollars": ("maths", "<p>so $x = \\alpha$ holds</p>", ALL),
+    "a formula that KaTeX refused": (
+        "maths",
+        '<span class="math"><span class="katex"><b class="katex-error">x^</b></span></span>',
+        ALL,
+    ),
+    "a heading that skips a level": ("headings", "<h3>deep</h3>", ALL),
+    "two titles": ("headings", "<h1>again</h1>", ALL),
+    "pale text": ("axe", '<p style="color: #999; background: #fff">text</p>', LOOKED_AT),
+    "text that is dark on dark": ("axe", '<p style="color: #333">text</p>', DARK),
+    "a button without a name": ("axe", "<button></button>", LOOKED_AT),
+    "a search out of Tab's reach": (
+        "keyboard",
+        SEARCH.format(**WORKS | {"more": 'tabindex="-1"'}),
+        LOOKED_AT,
+    ),
+    "a search that hides the focus": (
+        "keyboard",
+        SEARCH.format(**WORKS | {"more": 'style="outline: none"'}),
+        LOOKED_AT,
+    ),
+    "a search for the mouse alone": (
+        "keyboard",
+        SEARCH.format(**WORKS | {"event": "click"}),
+        LOOKED_AT,
+    ),
+    "results for the mouse alone": (
+        "keyboard",
+        SEARCH.format(**WORKS | {"element": "span"}),
+        LOOKED_AT,
+    ),
+    "a page of more than a megabyte": ("heavy", f"<!--{'x' * 1_100_000}-->", {"desktop-light"}),
+}
+WHOLE = (
+    '<h2 id="here">Here</h2><p><a href="#here">here</a> <img src="p.svg" alt="A square."></p>'
+    f'<div style="overflow-x: auto" tabindex="0">{TABLE}</div>'
+    '<span class="math"><span class="katex">x</span></span><p>It costs $5 or $6.</p>'
+) + SEARCH.format(**WORKS)
+
+
+def address(name):
+    return f"{name.replace(' ', '-')}.html"
+
+
+@pytest.fixture(scope="module")
+def planted(look, tmp_path_factory):
+    """What is found in a site with a whole page and a page for each planted fault."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "p.svg").write_text(PICTURE)
+    bodies = {name: body for name, (_, body, _) in PLANTED.items()} | {"whole": WHOLE}
+    for name, body in bodies.items():
+        page = PAGE.format(name=name, body=body)
+        (site / address(name)).write_text(page, encoding="utf-8")
+    return look(site, site.parent / "report.json", "--modes", "desktop-light,phone-dark,folder")
+
+
+@pytest.mark.fault("a built page with {name}", "named, with the page and the screens that show it")
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_found(planted, name):
+    kind, _, modes = PLANTED[name]
+    found = [fault for fault in planted["faults"] if fault["page"] == address(name)]
+    assert {fault["mode"] for fault in found if fault["kind"] == kind} == modes
+
+
+def test_a_whole_page_has_no_fault(planted):
+    assert [fault for fault in planted["faults"] if fault["page"] == address("whole")] == []
+
+
+def test_no_page_has_other_faults_than_its_own(planted):
+    kinds = {address(name): kind for name, (kind, _, _) in PLANTED.items()}
+    found = {(fault["page"], fault["kind"]) for fault in planted["faults"]}
+    others = {(page, kind) for page, kind in found if kind != kinds.get(page)}
+    # axe has an opinion of some of these faults too, and an image that is not there is missing.
+    seconded = {(address(name), "axe") for name in PLANTED}
+    assert others - seconded == {(address("an image that is not there"), "missing")}
+
+
+# ---------------------------------------------------------------------------------- the book
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_page_of_the_book(look, mode):
+    if not (SITE / "index.html").exists():
+        pytest.skip("no book was built here: make book")
+    report = look(SITE, REPORTS / f"{mode}.json", "--modes", mode)
+    told = "\n".join("{page}: {kind}: {what}".format(**fault) for fault in report["faults"])
+    assert not report["faults"], told
