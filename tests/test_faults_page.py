@@ -31,7 +31,7 @@ def test_cases_of_one_fault_are_one_row():
     ]
     table = faults.rows({"cases": cases})
     assert [row["cases"] for row in table] == [2, 1]
-    assert table[0]["tests"] == ["test_build.py, a b"]
+    assert table[0]["tests"] == ["tests/test_build.py::test_a_b"]
     assert table[0]["saw"] == ["E: <x>"]
     assert faults.counts(table) == {
         "Runs, builds and the book": {"fast": 0, "slow": 1, "skipped": 0},

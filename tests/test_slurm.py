@@ -299,6 +299,9 @@ def test_gpus_and_cores_are_those_of_the_run_s_parameters(slurm, house, start):
     assert given["OMP_NUM_THREADS"] == "1"
 
 
+@pytest.mark.fault(
+    "a Slurm job killed ({fault})", "tried again as a new job; nothing of the killed one goes on"
+)
 @pytest.mark.parametrize("fault", ["scancel", "kernel"])
 def test_a_job_that_is_killed_is_tried_again(slurm, house, start, fault):
     house.notebook("theory/simulate", SEED, GIVEN, WAITS)
@@ -317,6 +320,7 @@ def test_a_job_that_is_killed_is_tried_again(slurm, house, start, fault):
     assert not jobs_of(slurm, job), "nothing of the killed job goes on"
 
 
+@pytest.mark.fault("a job that Slurm requeues", "the same job goes on; Snakemake waits for it")
 def test_a_job_that_slurm_starts_again_is_the_same_job(slurm, house, start):
     house.notebook("theory/simulate", SEED, GIVEN, WAITS)
     process = start(str(record_of(house).relative_to(house.folder)))
@@ -330,6 +334,9 @@ def test_a_job_that_slurm_starts_again_is_the_same_job(slurm, house, start):
     assert (house.folder / "attempts").read_text().split() == [job, job]
 
 
+@pytest.mark.fault(
+    "a Slurm job that always fails", "status not zero, no record, no page; the notebook is kept"
+)
 def test_a_job_that_always_fails_ends_the_call_and_leaves_no_record(slurm, house, start):
     house.notebook("theory/simulate", SEED, GIVEN, "raise ValueError('broken')")
     process = start("--retries", "0")
@@ -341,6 +348,9 @@ def test_a_job_that_always_fails_ends_the_call_and_leaves_no_record(slurm, house
     assert record_of(house).with_name("notebook.ipynb").exists(), "the notebook is kept"
 
 
+@pytest.mark.fault(
+    "Snakemake interrupted while its Slurm job runs", "the job ends too; the next call makes it"
+)
 def test_snakemake_that_is_interrupted_takes_its_jobs_along(slurm, house, start):
     house.notebook("theory/simulate", SEED, GIVEN, WAITS)
     process = start(str(record_of(house).relative_to(house.folder)))

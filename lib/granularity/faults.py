@@ -63,9 +63,8 @@ def rows(record: Mapping[str, Any]) -> list[dict]:
 
 
 def name_of(test: str) -> str:
-    """A test's name without its parameters: `test_build.py, test_x`."""
-    file, _, name = test.partition("[")[0].partition("::")
-    return f"{Path(file).name}, {name.removeprefix('test_').replace('_', ' ')}"
+    """A test's name without its parameters, as pytest takes it."""
+    return test.partition("[")[0]
 
 
 KINDS = ("fast", "slow", "skipped")
@@ -93,6 +92,8 @@ def counts(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
 def html(table: Sequence[Mapping[str, Any]], group: str) -> str:
     """The rows of a group as an HTML table that fits a phone."""
     lines = [line(row) for row in table if row["group"] == group]
+    if not lines:
+        return "<p>None of these tests is in this record.</p>"
     head = "<tr><th>Fault, and what must happen</th><th>What the test saw</th></tr>"
     style = "width: 100%; table-layout: fixed; overflow-wrap: anywhere; text-align: left"
     return (
@@ -109,7 +110,7 @@ def line(row: Mapping[str, Any]) -> str:
         word = "" if seen else "what must happen, by its assertions"
     else:
         word = f"<strong>{', '.join(row['outcomes'])}</strong> "
-    tests = "<br>".join(escape(test) for test in row["tests"])
+    tests = "<br>".join(f"<code>{escape(test)}</code>" for test in row["tests"])
     return (
         f"<tr><td><strong>{escape(row['fault'])}</strong>{cases}<br>{escape(row['must'])}</td>"
         f"<td>{word}{seen}<br><small>{tests}</small></td></tr>"
