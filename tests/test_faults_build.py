@@ -1,5 +1,6 @@
 """The whole build under further faults: killed parts, hanging cells, odd places, wrong clocks."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -42,13 +43,16 @@ def works_when_mended(house: House) -> None:
 
 
 @pytest.mark.fault(
-    "papermill killed in a run; Snakemake lives",
+    "{part} killed in a run, the rest of the build left alone",
     "status not zero, no record, no page; the notebook is kept; the next call makes it",
 )
-def test_a_killed_papermill_fails_its_run(house):
+@pytest.mark.parametrize("part", ["papermill", "snakemake"])
+def test_a_killed_part_fails_its_run(house, part):
     process = asleep(house)
-    (papermill,) = [p for p in left_running(house) if "papermill" in " ".join(p.cmdline()[:3])][-1:]
-    papermill.kill()
+    killed = [p for p in left_running(house) if part in " ".join(p.cmdline()[:3])]
+    assert killed
+    for other in killed:
+        other.kill()
     printed, _ = process.communicate(timeout=240)
     saw_end(process.returncode, printed)
     failed_without_traces(house, process.returncode)
@@ -160,6 +164,37 @@ def test_a_power_cut_in_the_swap_loses_no_book(built):  # noqa: F811
     status, _ = built.build()
     assert status != 0
     assert built.page().read_text() == old
+
+
+@pytest.mark.fault(
+    "the disk is full as a changed chapter is built", "status not zero; the old book stays"
+)
+def test_a_full_disk_leaves_the_old_book(built_once, tmp_path):  # noqa: F811
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(disk)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here: that needs root")
+    try:
+        shutil.copytree(built_once.folder, disk, dirs_exist_ok=True)
+        house = object.__new__(House)
+        house.folder = disk
+        old = house.page().read_text()
+        chapter(house, "print('a later result')", END)
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        status, printed = house.build()
+        assert status != 0
+        assert "No space left" in printed
+        assert house.page().read_text() == old
+        filler.unlink()
+        status, printed = house.build()
+        assert status == 0, printed
+        assert "a later result" in house.page().read_text()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 # ----------------------------------------------------------------------------------- odd places
