@@ -1,4 +1,4 @@
-"""What tests of faults saw, kept for the book: one record over `make test` and `make test-faults`.
+"""What tests of faults saw, kept for the book: one record over all parts of the tests.
 
 A test that injects a fault says so, and what must happen, in a marker (names of its parameters in
 braces stand for their values):
@@ -6,9 +6,9 @@ braces stand for their values):
     @pytest.mark.fault("a record cut off after {length} bytes", "refused by name")
 
 Errors that it expects by `pytest.raises`, and what it hands to `saw`, are kept beside its outcome
-in `runs/faults/record.json`. Publish the record of both parts, of one clean commit, by
+in `runs/faults/record.json`. The record of one clean commit is published by
 
-    python tests/faults_seen.py
+    make test test-faults test-browser && .venv/bin/python tests/faults_seen.py
 """
 
 import enum
@@ -168,7 +168,7 @@ def publish() -> str:
     if git["dirty"] is not False:
         sys.exit("error: the code that was tested is not committed")
     if {case["slow"] for case in record["cases"]} != {True, False}:
-        sys.exit("error: a part is missing: make test test-faults")
+        sys.exit("error: a part is missing: make test test-faults test-browser")
     failed = [case["test"] for case in record["cases"] if case["outcome"] == "failed"]
     if failed:
         sys.exit(f"error: {len(failed)} tests failed, the first is {failed[0]}")

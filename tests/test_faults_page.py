@@ -16,7 +16,8 @@ def case(test, **changes):
 
 
 def test_every_file_with_a_fault_has_a_heading():
-    texts = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py")}
+    files = (ROOT / "tests").rglob("test_*.py")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
     marked = [
         name for name, text in texts.items() if re.search(r"(?m)^@pytest\.mark\.fault\(", text)
     ]

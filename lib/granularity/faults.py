@@ -10,7 +10,7 @@ from granularity import records
 
 # Where a test belongs, by the file that it stands in.
 GROUPS = {
-    "Runs, builds and the book": "build faults_build book slurm lost_process",
+    "Runs, builds and the book": "build faults_build book slurm lost_process browser",
     "Parameters, size files, recipes": "notebook graph recipe claims theory jobs labels_kinds",
     "Records and other files": "records faults_files scoreboard verify source analysis hardness",
     "Training, checkpoints, embeddings": "engine checkpoint faults_training train losses loading"
