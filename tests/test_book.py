@@ -15,6 +15,7 @@ from conftest import ROOT
 sys.path.insert(0, str(ROOT / "scripts"))
 import book
 import graph
+from pages import figure_tables
 
 SITE = ROOT / "_build" / "html"
 
@@ -70,6 +71,13 @@ def test_every_page_of_the_contents_is_there_and_every_chapter_was_run(site, con
     assert chapters
     for chapter in chapters:
         book.check_executed(ROOT / f"{chapter}.ipynb")
+
+
+def test_no_chapter_shows_a_warning(site, contents):
+    for chapter in [entry for entry in contents if entry.startswith("book/chapters/")]:
+        for cell in json.loads((ROOT / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]:
+            shown = [output for output in cell.get("outputs", ()) if "name" in output]
+            assert [output for output in shown if output["name"] == "stderr"] == [], chapter
 
 
 def test_every_built_chapter_is_of_the_size_in_the_stamp(site):
@@ -129,6 +137,22 @@ def test_every_image_has_alternative_text(pages):
 
 def test_no_page_loads_anything_from_another_host(pages):
     assert not [(path.name, page.foreign) for path, page in pages.items() if page.foreign]
+
+
+def test_every_figure_with_numbers_links_them(site, pages, contents):
+    for chapter in [entry for entry in contents if entry.startswith("book/chapters/")]:
+        links = pages[site / f"{chapter}.html"].links
+        linked = {link.rpartition("/")[2] for link in links if link.endswith(".csv")}
+        assert linked >= {f"{name}.csv" for name in figure_tables(ROOT / f"{chapter}.ipynb")}
+
+
+def test_every_chapter_leads_to_its_notebook(site, pages, contents):
+    for chapter in [entry for entry in contents if entry.startswith("book/chapters/")]:
+        links = pages[site / f"{chapter}.html"].links
+        assert any(
+            "_downloads/" in link and link.endswith(f"/{chapter.rpartition('/')[2]}.ipynb")
+            for link in links
+        )
 
 
 def test_no_page_names_the_machine_that_made_it(site):

@@ -7,6 +7,8 @@ import pandas as pd
 
 from granularity.scoreboard import NAMES
 
+COLUMNS = ["size", "machine", "kind", "seconds", "commit", "dirty"]  # of the tables' many
+
 
 def made(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The runs among the rows: what was worked out from several of them was made by no machine."""
@@ -15,9 +17,9 @@ def made(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All runs under one another, with the size's name and the machine in words."""
-    parts = [table.assign(size=NAMES[size]) for size, table in tables.items()]
+    parts = [table[COLUMNS[1:]].assign(size=NAMES[size]) for size, table in tables.items()]
     if not parts:
-        return pd.DataFrame(columns=["size", "machine", "kind", "seconds", "commit", "dirty"])
+        return pd.DataFrame(columns=COLUMNS)
     runs = pd.concat(parts, ignore_index=True)
     return runs.assign(machine=[machine(described) for described in runs["machine"]])
 

@@ -1,5 +1,6 @@
 """What several of the theory's chapters do with their runs: choose them, draw them, say them."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,12 +31,24 @@ SYMBOLS = {
     "threshold": r"threshold $\tau$",
 }
 
+# What mathtext writes as commands, for places that show plain text.
+LETTERS = {"alpha": "α", "dagger": "†", "eta": "η", "iota": "ι"}
+LETTERS |= {"sigma": "σ", "tau": "τ", "zeta": "ζ"}
+
 PARTS = {
     "hard_error_common_removed": "common feature removed",
     "hard_error_opposing": "… and opposing feature",
     "hard_error_strong_patch": "… and strong noise patch",
     "hard_error": "all of it: a hard sample",
 }
+
+
+def plain(name: str) -> str:
+    """A parameter's words and symbol without mathtext, for tables; its name where it has none."""
+    words, _, symbol = SYMBOLS.get(name, name).partition("$")
+    for command, letter in LETTERS.items():
+        symbol = symbol.replace(rf"\{command}", letter)
+    return words + re.sub(r"[{}$^]", "", symbol)
 
 
 def defaults() -> dict[str, object]:
