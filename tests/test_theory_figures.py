@@ -28,22 +28,14 @@ def runs(error=lambda row: 0.1 * row["seed"], place="here", **values):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("strong_noise", "strong noise σ_ζ*"),
-        ("rate", "learning rate η"),
-        ("opposing_amplitude", "opposing amplitude α†"),
-        ("k", "subclasses k"),
-        ("steps", "steps"),
-    ],
-)
-def test_a_table_names_a_parameter_without_mathtext(name, words):
-    assert view.plain(name) == words
-
-
-def test_no_name_of_a_parameter_keeps_mathtext():
-    assert not any(mark in view.plain(name) for name in view.SYMBOLS for mark in "$\\{}^")
+def test_a_table_keeps_symbols_to_be_typeset():
+    rows = [{"parameter": view.SYMBOLS["noise"], "value": 0.1}, {"parameter": "steps", "value": 3}]
+    assert view.table(rows).split("\n") == [
+        "| parameter | value |",
+        "| --- | --- |",
+        r"| noise $\sigma_\zeta$ | 0.1 |",
+        "| steps | 3 |",
+    ]
 
 
 def test_a_study_is_what_differs_from_the_base_in_what_is_named_only():

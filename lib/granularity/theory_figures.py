@@ -1,6 +1,5 @@
 """What several of the theory's chapters do with their runs: choose them, draw them, say them."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,10 +30,6 @@ SYMBOLS = {
     "threshold": r"threshold $\tau$",
 }
 
-# What mathtext writes as commands, for places that show plain text.
-LETTERS = {"alpha": "α", "dagger": "†", "eta": "η", "iota": "ι"}
-LETTERS |= {"sigma": "σ", "tau": "τ", "zeta": "ζ"}
-
 PARTS = {
     "hard_error_common_removed": "common feature removed",
     "hard_error_opposing": "… and opposing feature",
@@ -43,12 +38,14 @@ PARTS = {
 }
 
 
-def plain(name: str) -> str:
-    """A parameter's words and symbol without mathtext, for tables; its name where it has none."""
-    words, _, symbol = SYMBOLS.get(name, name).partition("$")
-    for command, letter in LETTERS.items():
-        symbol = symbol.replace(rf"\{command}", letter)
-    return words + re.sub(r"[{}$^]", "", symbol)
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as a Markdown table, in which symbols between dollars are typeset.
+
+    Columns are the first row's; all rows have the same.
+    """
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([row[name] for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def defaults() -> dict[str, object]:
