@@ -129,7 +129,9 @@ def build(size: str) -> int:
         "host",
         "reason",
     )
-    return snakemake("--configfile", size_file, "--cores", "all", *options)
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))  # so that jobs do not share one
+    limit = ("--resources", f"gpu={gpus}") if gpus else ()
+    return snakemake("--configfile", size_file, "--cores", "all", *limit, *options)
 
 
 def main() -> None:
