@@ -1,10 +1,8 @@
-# Two commands matter: `make book` and `make test`. SIZE is smoke, tiny or paper;
-# BENCH is any of losses, training, theory and full.
+# Two commands matter: `make book` and `make test`. SIZE is smoke, tiny or paper.
 SIZE ?= smoke
-BENCH ?= losses training
 BIN := .venv/bin
 
-.PHONY: book test test-faults test-browser bench lab lock clean setup
+.PHONY: book test test-faults test-browser pdf bench lab lock clean setup
 
 book: setup
 	@$(BIN)/python scripts/build.py $(SIZE)
@@ -19,9 +17,13 @@ test-browser: setup
 	@npm ci --prefix tests/browser --silent || echo "note: its two packages were not installed; the check will skip"
 	@$(BIN)/python -m pytest -m browser
 
+pdf:
+	@npm ci --prefix tests/browser --silent
+	@node tests/browser/print.mjs _build/html _build/granularity-book.pdf
+
 bench: setup
 	@mkdir -p runs/hand/bench
-	@for name in $(BENCH); do $(BIN)/papermill --no-progress-bar notebooks/bench/$$name.ipynb \
+	@for name in losses training; do $(BIN)/papermill --no-progress-bar notebooks/bench/$$name.ipynb \
 		runs/hand/bench/$$name.ipynb || exit 1; done; echo "Records: runs/hand/bench"
 
 lab: setup

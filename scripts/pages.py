@@ -4,6 +4,7 @@
 - At the end of a chapter stand the notebook behind it, for download and, where the repository's
   address is known, for Colab with the lines that install the book there.
 - Each page leads to how to cite the book and, where the address is known, to a form for problems.
+- Icons come as a font alone, not as a large script too.
 - Docstrings, written as Markdown's plainest part, become what autodoc reads.
 
 The address is GRANULARITY_REPOSITORY, or git's remote where that is at a public forge; no page
@@ -21,6 +22,9 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+NEEDLESS = re.compile(
+    r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?'
+)
 CHAPTERS = "book/chapters/"  # docnames of executed notebooks begin so
 REFERENCES, CITE = "book/references.md", "how-to-cite"  # the page that says so, and its label
 # Forges that anyone can reach, and where each takes reports.
@@ -143,6 +147,17 @@ def closing(app: Sphinx, document: str) -> list[nodes.Node]:
     return [*found, line] if len(line) else found
 
 
+def lighten(app: Sphinx, error: Exception | None) -> None:
+    """Takes out of every page what the theme always loads and no page here needs.
+
+    Its icons come twice, as a font and as a script of 1.5 MB; the font is enough, and loads when
+    an icon asks for it: preloaded fonts are refused by browsers where a page lies in a folder.
+    """
+    for page in Path(app.outdir).rglob("*.html") if error is None else ():
+        text = page.read_text(encoding="utf-8")
+        page.write_text(NEEDLESS.sub("", text), encoding="utf-8")
+
+
 # -------------------------------------------------------------------------------- docstrings
 
 
@@ -162,4 +177,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", write_tables)
     app.connect("doctree-read", add_links, priority=400)  # Sphinx's collectors come at 500
     app.connect("autodoc-process-docstring", as_rst)
+    app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

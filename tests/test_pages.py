@@ -90,6 +90,22 @@ def test_docstrings_become_what_sphinx_reads(markdown, rst):
     assert "\n".join(lines) == rst
 
 
+def test_pages_lose_the_icons_script_and_keep_the_others(tmp_path):
+    class Build:
+        outdir = tmp_path
+
+    kept = '<link rel="stylesheet" href="a/fontawesome/all.css"><script src="a/theme.js"></script>'
+    gone = '<link rel="preload" as="font" crossorigin href="a/fontawesome/x.woff2" />\n'
+    gone += '<script src="a/fontawesome/6/js/all.min.js?digest=1"></script>'
+    (tmp_path / "deep").mkdir()
+    page = tmp_path / "deep" / "page.html"
+    page.write_text(gone + kept)
+    pages.lighten(Build, ValueError("the build failed"))
+    assert page.read_text() == gone + kept
+    pages.lighten(Build, None)
+    assert page.read_text() == kept
+
+
 # ---------------------------------------------------------------------- pages typed by hand
 
 

@@ -5,60 +5,28 @@
 // Modes are a screen and a colour scheme, or `folder`: the files themselves, with no server. The
 // report holds `faults` (page, mode, kind, what) and `weights` (bytes of each page). Status 1 where
 // there are faults. CHROMIUM names the browser.
-import { createServer } from 'node:http'
-import { createReadStream, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { extname, join, relative, resolve, sep } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { chromium } from 'playwright-core'
 import { keyboard, read } from './checks.mjs'
+import { BROWSER, serve } from './serve.mjs'
 
 const OWN_WEIGHT = 1_000_000 // bytes of a page, without what all pages share and without large figures
 const LARGE_FIGURE = 200_000 // bytes of an image that counts as large
 const SCREENS = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } }
 const MODES = ['desktop-light', 'desktop-dark', 'phone-light', 'phone-dark', 'folder']
-const TYPES = {
-  '.css': 'text/css', '.csv': 'text/csv', '.html': 'text/html; charset=utf-8', '.jpg': 'image/jpeg', '.js': 'text/javascript',
-  '.json': 'application/json', '.mjs': 'text/javascript', '.png': 'image/png', '.svg': 'image/svg+xml', '.webp': 'image/webp',
-  '.woff': 'font/woff', '.woff2': 'font/woff2',
-}
 
 const options = { modes: { type: 'string', default: MODES.join() }, shots: { type: 'string' } }
 const { values, positionals: [folder, reportPath, ...wanted] } = parseArgs({ options, allowPositionals: true })
-const site = resolve(folder)
+const { site, pages: all, served, lying, fileOf, isFile, close } = await serve(folder)
+const pages = wanted.length ? wanted : all
 const modes = values.modes.split(',')
 for (const mode of modes) if (!MODES.includes(mode)) throw new Error(`no mode '${mode}'; there are ${MODES}`)
 
 const report = { faults: [], weights: {} }
 const fault = (page, mode, kind, what) => report.faults.push({ page, mode, kind, what: `${what}`.slice(0, 300) })
-
-function pagesBelow(place) {
-  return readdirSync(place, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(place, entry.name)
-    if (entry.isDirectory()) return entry.name.startsWith('_') ? [] : pagesBelow(path)
-    return entry.name.endsWith('.html') ? [relative(site, path).split(sep).join('/')] : []
-  })
-}
-const redirects = (name) => /http-equiv="?refresh/i.test(readFileSync(join(site, name), 'utf8').slice(0, 500))
-const pages = wanted.length ? wanted : pagesBelow(site).filter((name) => !redirects(name)).sort()
-if (!pages.length) throw new Error(`${site} holds no page`)
-
-// ------------------------------------------------------------------------------------ the server
-const fileOf = (url) => {
-  const path = decodeURIComponent(new URL(url).pathname)
-  return url.startsWith('file:') ? path : join(site, path)
-}
-const isFile = (path) => path.startsWith(site + sep) && existsSync(path) && statSync(path).isFile()
-const server = createServer((request, response) => {
-  const path = fileOf(`http://site${request.url}`)
-  if (!isFile(path)) return response.writeHead(404).end()
-  response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' })
-  return createReadStream(path).pipe(response)
-})
-await new Promise((ready) => server.listen(0, '127.0.0.1', ready))
-const served = `http://127.0.0.1:${server.address().port}/`
-const lying = `${pathToFileURL(site).href}/`
 
 // ------------------------------------------------------------------------------------- one page
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -132,10 +100,7 @@ function checkLinks(name, mode) {
 
 // ------------------------------------------------------------------------------------ all pages
 if (values.shots) mkdirSync(values.shots, { recursive: true })
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking'],
-})
+const browser = await chromium.launch(BROWSER)
 for (const mode of modes) {
   const [screen, colorScheme] = mode === 'folder' ? ['desktop', 'light'] : mode.split('-')
   const context = await browser.newContext({ viewport: SCREENS[screen], colorScheme, isMobile: screen === 'phone', hasTouch: screen === 'phone' })
@@ -145,7 +110,7 @@ for (const mode of modes) {
 }
 for (const name of pages) checkLinks(name, modes[0])
 await browser.close()
-server.close()
+close()
 
 writeFileSync(reportPath, JSON.stringify(report, null, 1))
 for (const { page, mode, kind, what } of report.faults) console.log(`${page} [${mode}] ${kind}: ${what}`)

@@ -7,12 +7,17 @@ the browser, Node or the two packages are missing: `npm ci --prefix tests/browse
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import graph
 
 HERE = Path(__file__).parent
 SITE = ROOT / "_build" / "html"
@@ -35,7 +40,7 @@ def node():
 
 @pytest.fixture(scope="module")
 def look():
-    """The check of a site: its report. Raises with what was printed where it could not be made."""
+    """The look at a site: its report."""
     packages = (HERE / "node_modules" / "axe-core").exists()
     there = {"Node 20 or newer": node() >= 20, "Chromium": CHROMIUM, "its packages": packages}
     missing = [name for name, found in there.items() if not found]
@@ -44,20 +49,22 @@ def look():
             f"the browser's check needs {', '.join(missing)}: npm ci --prefix tests/browser"
         )
 
-    def run(site, report, *words):
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.unlink(missing_ok=True)
-        ended = subprocess.run(
-            ["node", HERE / "look.mjs", site, report, *words],
-            env=os.environ | {"CHROMIUM": CHROMIUM},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert report.exists(), ended.stdout + ended.stderr
-        return json.loads(report.read_text(encoding="utf-8"))
+    return lambda *words: json.loads(made("look.mjs", *words).read_text(encoding="utf-8"))
 
-    return run
+
+def made(program, site, file, *words):
+    """The file that a program of this folder makes of a site; fails with what it printed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    ended = subprocess.run(
+        ["node", HERE / program, site, file, *words],
+        env=os.environ | {"CHROMIUM": CHROMIUM},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert file.exists(), ended.stdout + ended.stderr
+    return file
 
 
 # ------------------------------------------------------------------------------- planted faults
@@ -182,10 +189,23 @@ def test_no_page_has_other_faults_than_its_own(planted):
 # ---------------------------------------------------------------------------------- the book
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_page_of_the_book(look, mode):
+@pytest.fixture(scope="module")
+def site(look):
     if not (SITE / "index.html").exists():
         pytest.skip("no book was built here: make book")
-    report = look(SITE, REPORTS / f"{mode}.json", "--modes", mode)
+    return SITE
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_page_of_the_book(look, site, mode):
+    report = look(site, REPORTS / f"{mode}.json", "--modes", mode)
     told = "\n".join("{page}: {kind}: {what}".format(**fault) for fault in report["faults"])
     assert not report["faults"], told
+
+
+def test_every_page_of_the_book_is_printed(site, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    pdf = made("print.mjs", site, REPORTS / "book.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type /Page\b", pdf)) > 2 * len(graph.contents())
+    assert b"http://127.0.0.1" not in pdf
