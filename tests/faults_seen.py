@@ -12,6 +12,7 @@ in `runs/faults/record.json`. The record of one clean commit is published by
 """
 
 import enum
+import itertools
 import re
 import sys
 import tempfile
@@ -50,11 +51,17 @@ def plain(text: str) -> str:
 
 
 def saw_end(status: int, printed: str) -> None:
-    """Keeps how a command ended: its status, and the last errors that it printed."""
-    error = r"\s*(error:|([\w.]+\.)?\w*(Error|Exception|Interrupt)\b|.*(Kernel died|did you mean))"
-    lines = [line.strip() for line in printed.splitlines() if re.match(error, line)]
-    last = [line for line in lines if len(line) > 20] or printed.split("\n")[-2:-1]
-    saw(f"status {status}; " + "; ".join(dict.fromkeys([*last[:1], *last[-1:]])))
+    """Keeps how a command ended: its status, and the errors that it printed."""
+    error = r"(error:|not ok:|([\w.]+\.)?\w*(Error|Exception|Interrupt)\b.*|.*Kernel died)"
+    lines = [line.strip() for line in printed.splitlines()] + [""]
+    told = []
+    for line, after in itertools.pairwise(lines):
+        if after.startswith("-----") or (told and line.startswith("error: the ")):
+            continue
+        if re.match(error, line):
+            told.append(f"{line} {after}" if line.endswith(":") else line)
+    told = list(dict.fromkeys(told)) or [line for line in lines if line][-1:]
+    saw(f"status {status}; " + "; ".join(told[:1] + told[1:][-1:]))
 
 
 # ---------------------------------------------------------------------------------------- hooks

@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 from conftest import CHAPTER, END, ROOT, RUN, House
+from faults_seen import saw, saw_end
 
 PARAMETERS = "runs = 'runs/smoke/theory/simulate'\nfolder = 'runs/hand/chapter'"
 
@@ -148,6 +149,7 @@ def test_an_unknown_size_is_refused_with_the_sizes_there_are(house):
     ended = subprocess.run(command, cwd=house.folder, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
     assert "no size 'smok'; there are smoke" in ended.stderr
+    saw_end(ended.returncode, ended.stderr)
 
 
 @pytest.mark.fault(
@@ -256,6 +258,7 @@ def test_a_killed_build_leaves_orphans_that_the_next_one_ends_and_recovers(house
     status, printed = house.build()
     assert status == 0, printed
     assert not any(orphan.is_running() for orphan in orphans)
+    saw(f"{len(orphans)} orphans and a lock found; all ended, and the book is there")
     assert house.page().exists()
 
 
@@ -294,6 +297,7 @@ def test_a_notebook_called_by_hand_refuses_a_wrong_parameter(house, parameter):
     )
     assert ended.returncode != 0
     assert "ParameterError" in ended.stderr
+    saw_end(ended.returncode, ended.stderr)
     assert "'seed'" in ended.stderr
     assert not (house.folder / "runs").exists()
 

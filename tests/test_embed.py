@@ -11,6 +11,7 @@ import pytest
 import timm
 import tiny_run as runs
 import torch
+from faults_seen import saw
 from safetensors.torch import save_file
 from torchvision import transforms
 
@@ -169,6 +170,7 @@ def test_killed_again_and_again_it_ends_as_one_that_ran_through(tmp_path):
     assert np.array_equal(found, through)
     files = {(tmp_path / name / embed.ARRAY).read_bytes() for name in ("killed", "through")}
     assert len(files) == 1
+    saw(f"{note['finished']} rows were there after the fourth kill; the files are the same")
 
 
 @pytest.mark.fault("killed before any row was noted as saved", "the rows are made again")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_run as runs
 import torch
+from faults_seen import saw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -261,6 +262,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_ran_through(tmp_path, case)
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
     assert log == wanted_log
     assert len(log) == 24  # each multiple of 7 or 50, and the end
+    saw(f"all {len(weights)} tensors and {len(log)} lines of the log are the same")
 
 
 def newest(folder):
@@ -335,6 +337,7 @@ def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
     )
     close(weights, wanted)
     assert [line["step"] for line in log] == [line["step"] for line in wanted_log]
+    saw(f"exit codes {main} and {killed}; resumed, all {len(weights)} tensors are the same")
 
 
 # ------------------------------------------------------------------------------------- gone wrong

@@ -26,25 +26,36 @@ def test_every_file_with_a_fault_has_a_heading():
     assert faults.group_of("tests/test_nothing.py::test_x") == faults.OTHER
 
 
-def test_cases_of_one_fault_are_one_row():
+def test_cases_of_one_test_are_one_row():
     cases = [
-        case("test_build.py::test_a_b[1]"),
-        case("test_build.py::test_a_b[2]", saw=["E: <x>"], slow=True),
-        case("test_setup.py::test_c", fault="other", outcome="skipped", saw=["no root"]),
+        case("test_build.py::test_a_b[1]", saw=["E: <x>"]),
+        case("test_build.py::test_a_b[2]", fault="c", saw=["F"], slow=True),
+        case("test_build.py::test_a_b[3]", fault="c", saw=["F"], slow=True),
+        case("test_setup.py::test_c", outcome="skipped", saw=["no root"]),
     ]
     table = faults.rows({"cases": cases})
-    assert [row["cases"] for row in table] == [2, 1]
-    assert table[0]["tests"] == ["tests/test_build.py::test_a_b"]
-    assert table[0]["saw"] == ["E: <x>"]
+    assert [[one["times"] for one in row["cases"]] for row in table] == [[1, 2], [1]]
+    assert [row["test"] for row in table] == ["tests/test_build.py::test_a_b", cases[3]["test"]]
     assert faults.counts(table) == {
         "Runs, builds and the book": {"fast": 0, "slow": 1, "skipped": 0},
         "Machines and places": {"fast": 0, "slow": 0, "skipped": 1},
     }
     shown = faults.html(table, "Runs, builds and the book")
-    assert "a &lt;b&gt;" in shown and "E: &lt;x&gt;" in shown and "(2 cases)" in shown
+    assert "a &lt;b&gt;" in shown and "E: &lt;x&gt;" in shown and "1 more like it" in shown
+    assert "(2 times)" in shown
     assert "<strong>skipped</strong>" in faults.html(table, "Machines and places")
-    for tag in ("table", "tr", "td", "code", "strong", "small"):
+    assert "None of these" in faults.html(table, "Anything at all")
+    for tag in ("table", "tr", "td", "code", "strong", "small", "details", "li"):
         assert len(re.findall(f"<{tag}[ >]", shown)) == shown.count(f"</{tag}>")
+
+
+def test_of_several_cases_one_that_failed_is_shown():
+    cases = [
+        case("test_x.py::test_a[1]"),
+        case("test_x.py::test_a[2]", outcome="failed"),
+    ]
+    (row,) = faults.rows({"cases": cases})
+    assert row["outcomes"] == ["failed"]
 
 
 def test_a_record_of_something_else_is_refused(tmp_path):

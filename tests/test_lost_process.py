@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from faults_seen import saw
 
 from granularity import imagenet, jobs, records, toy
 
@@ -107,5 +108,6 @@ def test_a_process_that_is_killed_ends_the_run_and_the_next_call_goes_on(
     assert f" {max(kept)}/{STEPS} " in said, "it went on from the last checkpoint"
     metrics, arrays = outcome(tmp_path, roots)
     assert metrics == undisturbed[0]
+    saw(f"killed: process {rank}; gone on with at step {max(kept)}; the same metrics: {metrics}")
     for name, values in undisturbed[1].items():
         np.testing.assert_array_equal(arrays[name], values, name)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from faults_seen import saw_end
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def call(folder, path, *command):
 def test_missing_python_is_said(checkout, tools):
     ended = call(checkout, tools, "make", "book")
     assert ended.returncode != 0
+    saw_end(ended.returncode, ended.stderr)
     assert "no python3 found; install Python 3.11, 3.12 or 3.13" in ended.stderr
     assert not (checkout / ".venv").exists()
 
@@ -73,6 +75,7 @@ def test_a_wrong_python_is_refused_by_version(checkout, tools):
     (tools / "python3").symlink_to(os.path.realpath(old))
     ended = call(checkout, tools, "make", "book")
     assert ended.returncode != 0
+    saw_end(ended.returncode, ended.stderr)
     assert "found, one of 3.11, 3.12, 3.13 wanted" in ended.stderr
     assert not (checkout / ".venv").exists()
 
@@ -120,6 +123,7 @@ def test_a_full_disk_is_said_before_anything_starts(tmp_path, checkout):
         ended = subprocess.run(command, cwd=small, capture_output=True, text=True, check=False)
         assert ended.returncode != 0
         assert "GB free at" in ended.stderr
+        saw_end(ended.returncode, ended.stderr)
         assert "GB needed" in ended.stderr
         assert not (small / ".venv").exists()
     finally:

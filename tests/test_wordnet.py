@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from faults_seen import saw_end
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -305,6 +306,7 @@ def test_nltk_with_an_empty_noun_file_is_refused(nltk_nouns, tmp_path):
         text=True,
     )
     assert "ValueError" in result.stderr and "with 0 nouns, wanted 3.0 with 82,115" in result.stderr
+    saw_end(result.returncode, result.stderr)
 
 
 # --- Lists and bad input --------------------------------------------------------------------------

@@ -38,33 +38,29 @@ def group_of(test: str) -> str:
 
 
 def rows(record: Mapping[str, Any]) -> list[dict]:
-    """One row for each fault and what must happen, with all tests of it, in the tests' order.
+    """One row for each test, in the tests' order: the fault that it injects, in all its cases.
 
-    Keys: `group`, `fault`, `must`, `tests` (their names, without parameters), `cases` (how many
-    ran), `outcomes`, `saw` (the messages of the first test that has any), `slow`.
+    Keys: `group`, `test` (as pytest takes it), `must`, `cases` (those of the record, one for each
+    wording of the fault, with `times` that it was injected), `outcomes`, `slow`.
     """
-    found: dict[tuple[str, str, str], list[dict]] = {}
+    found: dict[str, dict[str, dict]] = {}
     for case in record["cases"]:
-        key = (group_of(case["test"]), case["fault"], case["must"])
-        found.setdefault(key, []).append(case)
+        wordings = found.setdefault(case["test"].partition("[")[0], {})
+        first = wordings.setdefault(case["fault"], case | {"times": 0})
+        first["times"] += 1
+        if case["outcome"] != "passed":
+            wordings[case["fault"]] = case | {"times": first["times"]}
     return [
         {
-            "group": group,
-            "fault": fault,
-            "must": must,
-            "tests": sorted({name_of(case["test"]) for case in cases}),
-            "cases": len(cases),
-            "outcomes": sorted({case["outcome"] for case in cases}),
-            "saw": next((case["saw"] for case in cases if case["saw"]), []),
-            "slow": any(case["slow"] for case in cases),
+            "group": group_of(test),
+            "test": test,
+            "must": next(iter(wordings.values()))["must"],
+            "cases": list(wordings.values()),
+            "outcomes": sorted({case["outcome"] for case in wordings.values()}),
+            "slow": any(case["slow"] for case in wordings.values()),
         }
-        for (group, fault, must), cases in found.items()
+        for test, wordings in found.items()
     ]
-
-
-def name_of(test: str) -> str:
-    """A test's name without its parameters, as pytest takes it."""
-    return test.partition("[")[0]
 
 
 KINDS = ("fast", "slow", "skipped")
@@ -103,15 +99,21 @@ def html(table: Sequence[Mapping[str, Any]], group: str) -> str:
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """One row: fault and demand on the left, messages and the test's name on the right."""
-    cases = f" ({row['cases']} cases)" if row["cases"] > 1 else ""
-    seen = "<br>".join(f"<code>{escape(text)}</code>" for text in row["saw"])
-    if row["outcomes"] == ["passed"]:
-        word = "" if seen else "what must happen, by its assertions"
-    else:
-        word = f"<strong>{', '.join(row['outcomes'])}</strong> "
-    tests = "<br>".join(f"<code>{escape(test)}</code>" for test in row["tests"])
+    """One row: fault and demand on the left, messages and test on the right; more to be opened."""
+    first, *more = row["cases"]
+    others = "".join(f"<li>{escape(case['fault'])}: {seen(case)}</li>" for case in more)
+    opened = f"<details><summary>{len(more)} more like it</summary><ul>{others}</ul></details>"
+    top = ' style="vertical-align: top"'
     return (
-        f"<tr><td><strong>{escape(row['fault'])}</strong>{cases}<br>{escape(row['must'])}</td>"
-        f"<td>{word}{seen}<br><small>{tests}</small></td></tr>"
+        f"<tr><td{top}><strong>{escape(first['fault'])}</strong><br>{escape(row['must'])}</td>"
+        f"<td{top}>{seen(first)}{opened if more else ''}"
+        f"<div><small><code>{escape(row['test'])}</code></small></div></td></tr>"
     )
+
+
+def seen(case: Mapping[str, Any]) -> str:
+    """What a case saw: its messages, and its outcome where that is not that it passed."""
+    word = "" if case["outcome"] == "passed" else f"<strong>{case['outcome']}</strong> "
+    times = f" ({case['times']} times)" if case["times"] > 1 else ""
+    texts = "<br>".join(f"<code>{escape(text)}</code>" for text in case["saw"])
+    return f"{word}{texts or 'what must happen, by its assertions'}{times}"
