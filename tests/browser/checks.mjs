@@ -29,7 +29,7 @@ export function read() {
   if (page > screen + 1) faults.push(['wide', `the page has ${page} of ${screen} points`])
   const scrolls = (element) => element && element !== document.documentElement &&
     (/auto|scroll/.test(getComputedStyle(element).overflowX) || scrolls(element.parentElement))
-  for (const element of all('table, pre, img, svg, .math, dl, dt, p, h1, h2, h3, input, button')) {
+  for (const element of all('table, pre, img, svg, .math, dl, dt, p, code, h1, h2, h3, input, button')) {
     const { left, right, width } = element.getBoundingClientRect()
     if (width && shown(element) && (right > screen + 1 || left < -1) && !scrolls(element) && !element.closest('.katex-mathml'))
       faults.push(['wide', `${name(element)} reaches from ${Math.round(left)} to ${Math.round(right)} of ${screen}`])
