@@ -330,7 +330,7 @@ def test_a_job_that_slurm_starts_again_is_the_same_job(slurm, house, start):
     wait_until(lambda: "PENDING" in slurm.call("squeue", "-h", "-j", job, "-o", "%T"), "", slurm)
     slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")
     printed = ended(process, house)
-    assert "failed" not in printed
+    assert "failed" not in printed, printed + slurm.told()
     assert (house.folder / "attempts").read_text().split() == [job, job]
 
 

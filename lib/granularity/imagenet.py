@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity import splits, train
+from granularity import data, splits, train
 from granularity.labels.levels import levels
 from granularity.sets import (
     Part,
@@ -84,10 +84,19 @@ def two_sets(
     rows = some(target, target_images)
     taken = some(source, source_images)
     if overlap == "disjoint":
-        taken = taken[~np.isin(source.names[taken], target.names)]
+        taken = np.setdiff1d(taken, same(source, target, target.names))
     else:  # the target's own images first, whatever part of the source is taken
-        taken = np.union1d(taken, np.flatnonzero(np.isin(source.names, target.names[rows])))
+        taken = np.union1d(taken, same(source, target, target.names[rows]))
     return Sets(Part(source, taken), Part(target, rows), whole(evaluation), target.classes)
+
+
+def same(source: data.ImageSet, target: data.ImageSet, names: np.ndarray) -> np.ndarray:
+    """Numbers of the source's images that bear one of the target's `names`, `class/file`.
+
+    Only images of a shared class can, and that leaves few of 14 million names to compare.
+    """
+    rows = of_classes(whole(source), target.classes).rows
+    return rows[np.isin(source.names[rows], names)]
 
 
 def tiny(roots: Mapping[str, str], overlap: str, source_images: int, target_images: int) -> Sets:
