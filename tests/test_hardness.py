@@ -1,5 +1,6 @@
 """Gains by hardness: by hand, and in a simulated world where an unfair judge sees an effect."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from granularity import analysis, claims, hardness, records, verdicts
-from granularity.analysis import Unfit, interval
+from granularity.analysis import Unfit, interval, select
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -280,22 +281,27 @@ def test_the_other_arm_is_split_as_well(tmp_path):
     assert hardness.arms(table) == wanted
     named = {"baseline": ("target", 9), "leaf": ("rank:leaf", 83), "random": ("random:83", 83)}
     runs, keys = world(named, seeds=3, images=300), []
-    for arm, (labels, classes) in named.items():
-        for seed in range(3):
-            key = f"{arm}-{seed}"
-            place = {"world": "tiny-imagenet-200", "target": "balanced", "images": 100}
-            records.write(
-                tmp_path / key / "record.json",
-                kind="inaturalist.transfer",
-                fingerprint=key,
-                arguments=place
-                | {"training": "", "held_out": False, "labels": labels, "seed": seed},
-                metrics={"training_error": 0.01, "classes": classes, "stages": 2},
-            )
-            np.savez(tmp_path / key / "evaluation.npz", **runs[arm][seed])
-            keys.append(key)
+    place = {"world": "tiny-imagenet-200", "target": "balanced", "training": "", "images": 100}
+    for (arm, (labels, classes)), seed, epochs in itertools.product(
+        named.items(), range(3), (4, 9)
+    ):
+        keys.append(f"{arm}-{seed}-{epochs}")
+        asked = {"held_out": False, "labels": labels, "seed": seed, "finetuning": {"epochs": 2}}
+        records.write(
+            tmp_path / keys[-1] / "record.json",
+            kind="inaturalist.transfer",
+            fingerprint=keys[-1],
+            arguments=place | asked | {"pretraining": {"epochs": epochs}},
+            metrics={"training_error": 0.01, "classes": classes, "stages": 2},
+        )
+        np.savez(tmp_path / keys[-1] / "evaluation.npz", **runs[arm][seed])
     records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
     found = hardness.table(tmp_path)
     assert set(found["study"]) == {"inaturalist.transfer"}
     assert set(found["compared"]) == {"leaf", "random", "baseline"}
-    assert len(found[(found["compared"] == "leaf")]) == 3
+    for epochs in (4, 9):  # runs of two lengths are two comparisons
+        cell = select(found, {"pretraining": {"epochs": epochs}, "compared": "leaf"})
+        assert cell["seed"].tolist() == [0, 1, 2]
+    cell = hardness.largest_cell(records.table(tmp_path))
+    assert cell["finetuning"] == {"epochs": 2}
+    assert len(select(records.table(tmp_path), cell)) == 9

@@ -17,15 +17,18 @@ import pandas as pd
 
 from granularity import records
 from granularity.analysis import Unfit
+from granularity.digest import canonical
 
 FIFTHS = 5
 KIND = "hardness.split"  # what a row of the table is called, as a record would be
 REFERENCE = "baseline"
 JUDGES = ("baseline", "leaf")
-# What runs that are compared share, by the kind of their records.
+# What runs that are compared share, by the kind of their records. (Where the baseline never saw the
+# source, its recipe is another one.)
+RECIPES = ("pretraining", "finetuning")
 SAME = {
     "imagenet.finetune": ("world", "overlap", "source_images", "target_images", "held_out"),
-    "inaturalist.transfer": ("world", "target", "training", "images", "held_out"),
+    "inaturalist.transfer": ("world", "target", "training", "images", "held_out", *RECIPES),
 }
 LEAVES = ("rank:leaf", "rank:species")  # label functions of one class for each leaf
 
@@ -176,8 +179,8 @@ def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) 
 def largest_cell(runs: pd.DataFrame) -> dict:
     """The choice of sets that most runs of one kind share, as plain values of columns."""
     same = SAME[runs["kind"].iloc[0]]
-    shared = runs.groupby(list(same), dropna=False).size()
-    values = (getattr(value, "item", lambda value=value: value)() for value in shared.idxmax())
+    shared, _ = max(cells(runs, same, {}), key=lambda cell: len(cell[1]))
+    values = (getattr(value, "item", lambda value=value: value)() for value in shared)
     return dict(zip(same, values, strict=True))
 
 
@@ -211,7 +214,7 @@ def table(path: Path | str, **where: object) -> pd.DataFrame:
     """
     runs, arrays = records.table(path), records.arrays(path)
     found = [
-        rows.assign(study=kind, **dict(zip(same, shared, strict=True)))
+        rows.assign(study=kind, **{n: [v] * len(rows) for n, v in zip(same, shared, strict=True)})
         for kind, same in SAME.items()
         for shared, cell in cells(runs[runs["kind"] == kind], same, where)
         for rows in of_cell(cell, arrays)
@@ -228,8 +231,15 @@ def cells(
     for column, value in where.items():
         if len(runs):
             runs = runs[[found == value for found in runs[column]]]
-    if len(runs):  # columns of other kinds would be empty here
-        yield from runs.dropna(axis=1, how="all").groupby(list(same), dropna=False)
+    if runs.empty:
+        return
+    runs = runs.dropna(axis=1, how="all")  # columns of other kinds
+    keys = [
+        runs[name].map(canonical) if name in RECIPES else runs[name]  # dicts cannot be grouped by
+        for name in same
+    ]
+    for _, group in runs.groupby(keys, dropna=False):
+        yield tuple(group[name].iloc[0] for name in same), group
 
 
 def of_cell(
