@@ -7,14 +7,18 @@ the browser, Node or the two packages are missing: `npm ci --prefix tests/browse
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
+from granularity import explorer, wordnet
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import graph
@@ -184,6 +188,38 @@ def test_no_page_has_other_faults_than_its_own(planted):
     # axe has an opinion of some of these faults too, and an image that is not there is missing.
     seconded = {(address(name), "axe") for name in PLANTED}
     assert others - seconded == {(address("an image that is not there"), "missing")}
+
+
+# ------------------------------------------------------------------------- the explorer's answers
+
+
+def test_the_explorer_of_the_levels_says_what_the_library_says(look, tmp_path):
+    leaves = wordnet.read_list("imagenet21k")
+    program = "".join(
+        (ROOT / "book/_static" / name).read_text("utf-8") for name in ("explorer.js", "levels.js")
+    )
+    asked = ["n02113023", "n03792782", *random.Random(1).sample(leaves, 10)]
+    element = f"<h2>Explorer</h2>{explorer.of_levels(leaves, asked[:1], program)}"
+    (tmp_path / "levels.html").write_text(PAGE.format(name="levels", body=element), "utf-8")
+    assert look(tmp_path, tmp_path / "report.json", "--modes", "phone-dark")["faults"] == []
+    answers = made("explore.mjs", tmp_path, tmp_path / "answers.json", "levels.html", *asked)
+
+    by_level, names = wordnet.levels(leaves, 12), wordnet.nouns().names
+    sizes = [Counter(label for labels in level for label in labels) for level in by_level]
+    for leaf, found in json.loads(answers.read_text()).items():
+        climbed = [level[leaves.index(leaf)] for level in by_level]
+        expected = [
+            [f"{level}", names[label].replace("_", " "), f"{sizes[level][label]:,}"]
+            for level, labels in enumerate(climbed)
+            for label in labels
+        ]
+        assert found["title"] == f"{names[leaf].replace('_', ' ')} {leaf}"
+        assert sorted(found["table"]) == sorted(expected)
+        assert found["focused"] == "ex-title"  # where the reader goes on from
+        label = re.search(r"(n\d{8}), class of level 2", found["heading"])[1]
+        assert label in climbed[2]
+        inside = [leaf for leaf, labels in zip(leaves, by_level[2], strict=True) if label in labels]
+        assert sorted(found["members"]) == inside
 
 
 # ---------------------------------------------------------------------------------- the book
