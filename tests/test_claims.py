@@ -1,15 +1,21 @@
 """The claims file is whole, and a mistake in it is named: claim, field, nearest valid one."""
 
 import copy
+import inspect
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-from granularity import claims, verdicts
+from granularity import claims, imagenet, inaturalist, notebook, verdicts
+from granularity.analysis import select
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import graph  # noqa: E402
+
 TEXT = (ROOT / "book" / "claims.yml").read_text(encoding="utf-8")
 BOOK = claims.read(TEXT)
 
@@ -153,14 +159,54 @@ def test_a_mistake_is_named(change, message):
 def test_an_old_version_stays_and_the_newest_judges():
     def newer(found, tables):
         rule = copy.deepcopy(first_rule(found, "C8"))
-        found["C8"]["rules"].append(rule | {"version": 2, "seeds": 12, "why": "more spread"})
+        rule |= {"version": len(found["C8"]["rules"]) + 1, "sizes": ["tiny"], "seeds": 12}
+        found["C8"]["rules"].append(rule | {"why": "more spread"})
 
     claim = claims.read(broken(newer)).claims["C8"]
-    assert [rule.seeds for rule in claim.rules] == [8, 12]
-    assert claim.rule("tiny").version == 2
+    assert [rule.seeds for rule in claim.rules] == [8, 8, 12]
+    assert claim.rule("tiny").version == 3
+    assert claim.rule("paper").version == 2, "the newest that may judge this size"
 
 
 def test_methods_page_tells_the_recipe_as_the_data_do():
     page = (ROOT / "book" / "methods.md").read_text(encoding="utf-8")
     for row in BOOK.tables["vit_recipe"].rows:
         assert all(cell in page for cell in row), row
+
+
+def runs_of(size: str) -> pd.DataFrame:
+    """A made-up table of all runs that a size file's jobs would finetune, without metrics."""
+    settings = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text())["runs"]
+    rows = []
+    for name, arm in (("imagenet/finetune", imagenet), ("inaturalist/transfer", inaturalist)):
+        defaults = notebook.declared(ROOT / "notebooks" / f"{name}.ipynb")
+        for setting, given in settings[name].items():
+            for values in graph.jobs_of(setting, given).values():
+                wanted = {**defaults, **values}
+                known = inspect.signature(arm.arms).parameters
+                own = {key: wanted[key] for key in (*COMMON, *known) if key in wanted}
+                found = pd.DataFrame(arm.arms(**own))
+                rows.append(
+                    found.assign(kind=f"{arm.__name__.split('.')[-1]}.{name.split('/')[1]}")
+                )
+    table = pd.concat(rows, ignore_index=True)
+    return table.assign(stages=[2 if recipe else 1 for recipe in table["finetuning"]])
+
+
+COMMON = ("world", "overlap", "source_images", "target_images", "held_out", "seed", "pretraining")
+COMMON += ("target", "training", "images", "embedding")
+
+
+def test_the_rules_at_scale_read_runs_that_the_size_file_makes():
+    table = runs_of("paper")
+    for claim in BOOK.claims.values():
+        rule = claim.rule("paper")
+        for one in rule.parts.values() or [rule]:
+            runs = table[table["kind"] == one.records]
+            for name, where in one.arms.items() if len(runs) else ():
+                found = select(runs, where)
+                assert len(found), f"{claim.id}: no run is of the arm {name}"
+                wide = one.kind == "slope"  # it reads many arms at once
+                assert wide or not found["seed"].duplicated().any(), f"{claim.id}, {name}: two runs"
+    judged = {claim.rule("paper").records for claim in BOOK.claims.values()}
+    assert judged - set(table["kind"]) == {"theory.simulate", "hardness.split"}
