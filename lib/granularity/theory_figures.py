@@ -1,18 +1,33 @@
 """What several of the theory's chapters do with their runs: choose them, draw them, say them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from granularity import analysis, figures, records, theory
+from granularity import analysis, figures, records, theory, verdicts
+from granularity.claims import Rule
 
 # Studies take batches of this size, half the default: most of their cost is their batches.
 BATCH = 256
 # What is measured beside, and how often: runs that differ in it alone are the same training.
 BESIDE = ("logged", "test_samples", "finetune_steps", "top_loss", "device")
+
+# The sweep over d that two claims are judged by: k = ⌊d^0.4⌋, neurons in proportion to d, and a
+# noise of the same length in every dimension (O).
+SWEEP = {
+    d: {
+        "d": d,
+        "k": int(d**0.4),
+        "width": d // 4,
+        "noise": 0.05 * (128 / d) ** 0.5,
+        "strong_noise": 0.5 * (128 / d) ** 0.5,
+    }
+    for d in (128, 256, 512, 1024)
+}
 
 # The parameters by the paper's symbol, for axes.
 SYMBOLS = {
@@ -91,6 +106,25 @@ def study(table: pd.DataFrame, *varied: str, **fixed: object) -> pd.DataFrame:
     return found.sort_values([*varied, "labels", "seed"], ignore_index=True)
 
 
+def dimension(table: pd.DataFrame, row: str) -> pd.DataFrame:
+    """One row of the sweep over d: "coarse", "fine", or "wide".
+
+    The last is coarse training with as many neurons as fine training has in all, k times the width.
+    """
+    labels = "fine" if row == "fine" else "coarse"
+    parts = [
+        analysis.select(
+            table,
+            defaults()
+            | setting
+            | {"labels": labels, "width": setting["width"] * (setting["k"] if row == "wide" else 1)}
+            | {"steps": 200 if row == "fine" else 1000},
+        )
+        for setting in SWEEP.values()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def arm(table: pd.DataFrame, metric: str, **where: object) -> np.ndarray:
     """The values of a metric in the runs that have these parameters, one a seed."""
     return analysis.by_seed(analysis.select(table, where), metric).to_numpy()
@@ -133,6 +167,48 @@ def marks(
         axis.plot(values, [where] * len(values), **point)
         axis.errorbar(middle, where, xerr=bars, **style)
     return middle
+
+
+def traced(
+    axis: Axes, table: pd.DataFrame, curve: str, colour: str
+) -> tuple[list[float], np.ndarray]:
+    """A curve along training: every seed as a thin line, mean and 95 % interval over them.
+
+    Returns the logged steps and the mean.
+    """
+    steps = table["curves"].iloc[0]["step"]
+    values = np.array([curves[curve] for curves in table["curves"]])
+    middle, low, high = np.array([analysis.interval(column) for column in values.T]).T
+    axis.plot(steps, values.T, color=colour, lw=0.6, alpha=0.35)
+    axis.fill_between(steps, low, high, color=colour, alpha=0.25, lw=0)
+    axis.plot(steps, middle, color=colour)
+    return steps, middle
+
+
+def met(table: pd.DataFrame, limit: float = 0.01) -> int | None:
+    """The first logged step by which the training loss of every run is `limit` or less, or None."""
+    found = []
+    for curves in table["curves"]:
+        below = np.flatnonzero(np.asarray(curves["training_loss"]) <= limit)
+        if not len(below):
+            return None
+        found.append(int(curves["step"][below[0]]))
+    return max(found, default=None)
+
+
+def judged(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, verdicts.Verdict]]:
+    """A claim's verdict, and that of each of its rule's conditions alone, by the scoreboard's code.
+
+    A condition along a curve is asked together with the first one, which says the seeds.
+    """
+    found = [("the claim", verdicts.verdict(rule, runs, size))]
+    for condition in rule.conditions:
+        alone = (condition,) if condition.until is None else (rule.conditions[0], condition)
+        words = verdicts.describe(condition)
+        if condition.until is not None:
+            words += f", up to {condition.until['times']:g} times the step of the vanished loss"
+        found.append((words, verdicts.verdict(replace(rule, conditions=alone), runs, size)))
+    return found
 
 
 def along(
