@@ -255,3 +255,24 @@ def test_rank_correlations_by_hand():
 )
 def test_same(value, wanted, equal):
     assert analysis.same(value, wanted) is equal
+
+
+@pytest.mark.parametrize(("effect", "seeds"), [(0.02, 5), (0.014, 7), (0.01, 10), (0.006, 24)])
+def test_the_seeds_that_are_needed_suffice_and_one_less_does_not(effect, seeds):
+    """Against drawn studies: how often is a true effect found?"""
+    assert analysis.seeds_needed(0.01, effect) == seeds
+    chance = np.random.default_rng(3)
+    found = {}
+    for number in (seeds - 1, seeds):
+        drawn = chance.normal(effect, 0.01, (20_000, number))
+        error = drawn.std(axis=1, ddof=1) / np.sqrt(number)
+        limit = scipy.stats.t.ppf(0.975, number - 1)
+        found[number] = (drawn.mean(axis=1) / error > limit).mean()
+    assert found[seeds - 1] < 0.81
+    assert found[seeds] > 0.79
+
+
+@pytest.mark.parametrize(("spread", "effect"), [(0, 0.01), (0.01, 0), (-1, 0.01)])
+def test_no_effect_needs_no_seeds(spread, effect):
+    with pytest.raises(ValueError, match="must be above 0"):
+        analysis.seeds_needed(spread, effect)

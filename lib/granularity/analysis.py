@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a second to load
+from scipy.special import nctdtr, stdtr, stdtrit  # Student's t; scipy.stats takes a second to load
 
 
 class Unfit(ValueError):
@@ -55,6 +55,24 @@ def p_value(values: Iterable[float]) -> float:
     if spread == 0:
         return float(array.mean() == 0)
     return float(2 * stdtr(array.size - 1, -abs(array.mean() / spread)))
+
+
+def seeds_needed(
+    spread: float, effect: float, power: float = 0.8, level: float = 0.05, most: int = 1000
+) -> int:
+    """How many seeds a paired t-test takes to see an effect with so much power (O).
+
+    `spread` is the standard deviation of the difference within a seed, `effect` its true mean.
+    Raises ValueError where no effect or no spread is given; more than `most` seeds count as `most`.
+    """
+    if not (spread > 0 and effect > 0):
+        raise ValueError(f"spread ({spread}) and effect ({effect}) must be above 0")
+    for seeds in range(2, most):
+        limit = stdtrit(seeds - 1, 1 - level / 2)
+        shift = effect / spread * math.sqrt(seeds)
+        if 1 - nctdtr(seeds - 1, shift, limit) >= power:
+            return seeds
+    return most
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
