@@ -24,7 +24,7 @@
       shown.textContent = values[input.value];
       input.setAttribute("aria-valuetext", `${values[input.value]}`);
     };
-    input.style.cssText = "width:100%;min-height:2rem";
+    input.style.cssText = "width:100%;min-height:2.75rem"; // a finger's width
     input.addEventListener("input", () => { tell(); changed(); });
     tell();
     const row = make("label", {}, `${label}: `, shown, input);
@@ -65,7 +65,7 @@
       return { labels, bars, loss, card };
     });
     const said = make("p", { ariaLive: "polite" });
-    said.style.cssText = "margin:.6rem 0 0";
+    said.style.cssText = "margin:.2rem 0 .8rem"; // next to the sliders: on a phone the bars are below the screen
 
     const draw = () => {
       const place = inputs.reduce((sum, input, index) => sum * data.values[index].length + input.place(), 0);
@@ -85,7 +85,7 @@
 
     const panel = make("div", {}, ...cards.map(({ card }) => card));
     panel.style.cssText = "display:flex;flex-wrap:wrap;gap:1rem 2rem";
-    const form = make("fieldset", {}, make("legend", { textContent: "Explorer" }), ...inputs.map(({ row }) => row), time.row, panel, said);
+    const form = make("fieldset", {}, make("legend", { textContent: "Explorer" }), ...inputs.map(({ row }) => row), time.row, said, panel);
     form.style.cssText = "border:1px solid rgba(128,128,128,.5);border-radius:6px;padding:.6rem 1rem;margin:0";
     box.replaceChildren(form);
     draw();
