@@ -3,7 +3,8 @@
 - Under a figure whose notebook output carries its numbers as CSV stands a link to them.
 - At the end of a chapter stand the notebook behind it, for download and, where the repository's
   address is known, for Colab with the lines that install the book there.
-- Each page leads to how to cite the book and, where the address is known, to a form for problems.
+- Each page leads to how to cite the book and, where the address is known, to a form for problems,
+  and has room for a link to the book as a PDF, which `tests/browser/print.mjs` fills.
 - Icons come as a font alone, not as a large script too.
 - Docstrings, written as Markdown's plainest part, become what autodoc reads.
 
@@ -27,6 +28,7 @@ NEEDLESS = re.compile(
 )
 CHAPTERS = "book/chapters/"  # docnames of executed notebooks begin so
 REFERENCES, CITE = "book/references.md", "how-to-cite"  # the page that says so, and its label
+PDF = "<!-- the book as a PDF -->"
 # Forges that anyone can reach, and where each takes reports.
 FORGES = {
     "github.com": "issues/new",
@@ -144,7 +146,7 @@ def closing(app: Sphinx, document: str) -> list[nodes.Node]:
     if repository:
         line += nodes.Text(". Something wrong here? ")
         line += nodes.reference("", "Report it", refuri=report_form(repository, document))
-    return [*found, line] if len(line) else found
+    return [*found, line, nodes.raw("", PDF, format="html")] if len(line) else found
 
 
 def lighten(app: Sphinx, error: Exception | None) -> None:

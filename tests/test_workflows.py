@@ -48,3 +48,17 @@ def test_the_checkout_leaves_no_token_behind_and_every_job_has_a_limit(workflow)
         if "actions/checkout" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] is False
     assert all(job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
+
+
+def test_the_pdf_is_made_after_the_book_and_before_the_pages_are_handed_on(workflow):
+    if "deploy" not in workflow["jobs"]:
+        pytest.skip("this workflow publishes nothing")
+    lines = [step.get("run", step.get("uses", "")) for step in steps(workflow)]
+    places = [
+        next(at for at, line in enumerate(lines) if word in line)
+        for word in (".ci/run", "print.mjs", "test -s _build/html/", "upload-pages-artifact")
+    ]
+    assert places == sorted(places)
+    assert "--publish" in lines[places[1]]
+    name = re.search(r"_build/([\w-]+\.pdf) --publish", lines[places[1]])[1]
+    assert f"test -s _build/html/{name}" in lines[places[2]]

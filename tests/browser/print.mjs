@@ -1,13 +1,18 @@
 // Prints a built site as one PDF: every page of its contents, in their order, by Chromium.
 //
-//   node print.mjs SITE BOOK.pdf
+//   node print.mjs SITE BOOK.pdf [--publish]
 //
 // The pages are put under one another in the browser, so links between them lead inside the PDF.
+// `--publish` also lays the PDF beside the pages and lets each of them lead to it.
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { chromium } from 'playwright-core'
 import { BROWSER, serve } from './serve.mjs'
 
-const [folder, path] = process.argv.slice(2)
-const { served, close } = await serve(folder)
+const MARK = '<!-- the book as a PDF -->' // where scripts/pages.py leaves room for a link
+const { values, positionals: [folder, path] } = parseArgs({ options: { publish: { type: 'boolean' } }, allowPositionals: true })
+const { site, pages, served, close } = await serve(folder)
 const browser = await chromium.launch(BROWSER)
 const context = await browser.newContext({ viewport: { width: 1000, height: 1400 }, colorScheme: 'light' })
 await context.route((url) => !/^(data|blob|about):/.test(url.href) && !url.href.startsWith(served), (route) => route.abort())
@@ -59,4 +64,13 @@ const margin = { top: '18mm', bottom: '18mm', left: '16mm', right: '16mm' }
 await page.pdf({ path, format: 'A4', margin, outline: true, tagged: true, printBackground: true, displayHeaderFooter: true, headerTemplate: '<span></span>', footerTemplate: number })
 await browser.close()
 close()
+
+if (values.publish) {
+  copyFileSync(path, join(site, basename(path)))
+  for (const name of pages) {
+    const page = join(site, name)
+    const up = '../'.repeat(name.split('/').length - 1)
+    writeFileSync(page, readFileSync(page, 'utf8').replace(MARK, `<p><a href="${up}${basename(path)}">The whole book as a PDF</a></p>`))
+  }
+}
 console.log(`${count} pages of the book in ${path}`)

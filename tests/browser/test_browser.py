@@ -22,6 +22,7 @@ from granularity import explorer, wordnet
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import graph
+import pages
 
 HERE = Path(__file__).parent
 SITE = ROOT / "_build" / "html"
@@ -245,3 +246,25 @@ def test_every_page_of_the_book_is_printed(site, monkeypatch):
     assert pdf.startswith(b"%PDF")
     assert len(re.findall(rb"/Type /Page\b", pdf)) > 2 * len(graph.contents())
     assert b"http://127.0.0.1" not in pdf
+
+
+def test_a_printed_book_lies_beside_its_pages_and_each_leads_to_it(look, tmp_path):
+    contents = (
+        '<div class="bd-sidebar-primary"><nav><a class="internal" href="{}">x</a></nav></div>'
+    )
+    (tmp_path / "site" / "book" / "chapters").mkdir(parents=True)
+    home = '<meta http-equiv="Refresh" content="0; url=book/chapters/index.html" />'
+    (tmp_path / "site" / "index.html").write_text(home)
+    for name in ("index", "other"):
+        body = contents + pages.PDF + "<script>katex_options = {}</script>"
+        page = PAGE.format(name=name, body=body)
+        (tmp_path / "site" / "book" / "chapters" / f"{name}.html").write_text(page)
+    made("print.mjs", tmp_path / "site", tmp_path / "book.pdf", "--publish")
+    report = look(tmp_path / "site", tmp_path / "report.json", "--modes", "desktop-light")
+    assert [fault for fault in report["faults"] if fault["kind"] == "link"] == []
+    for name in ("index", "other"):
+        page = (tmp_path / "site" / "book" / "chapters" / f"{name}.html").read_text()
+        assert '<a href="../../book.pdf">' in page
+        assert pages.PDF not in page
+    copy = (tmp_path / "site" / "book.pdf").read_bytes()
+    assert copy == (tmp_path / "book.pdf").read_bytes()
