@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import records, theory
+from granularity import claims, records, theory, verdicts
 from granularity import theory_figures as view
 
 mpl.use("agg")
-PUBLISHED = Path(__file__).parents[1] / "book/results/theory/simulate.jsonl"
+BOOK = Path(__file__).parents[1] / "book"
+PUBLISHED = BOOK / "results/theory/simulate.jsonl"
+RULES = claims.read((BOOK / "claims.yml").read_text(encoding="utf-8")).claims
 
 
 def runs(error=lambda row: 0.1 * row["seed"], place="here", **values):
@@ -126,3 +128,91 @@ def test_what_the_explorer_shows_are_the_means_of_the_runs():
     assert found["names"] == ["k", "noise"]
     assert found["step"] == [0, 300]
     np.testing.assert_allclose(found["curves"]["fine"]["hard_error"], [[0.5, 0.1]] * 4)
+
+
+# --- The sweep over d
+
+
+def swept(dims=(128, 256, 512, 1024), seeds=10, coarse=0.4, fine=0.001, end=1000):
+    """Made-up runs of the sweep; the coarse error may be a function of d and the step."""
+    error = coarse if callable(coarse) else lambda d, step: coarse
+    steps = [0, 10, 50, 500, end]
+    made = []
+    for d in dims:
+        arms = (("coarse", 1, 1000), ("fine", 1, 200), ("coarse", view.SWEEP[d]["k"], 1000))
+        for labels, wider, count in arms:
+            values = view.SWEEP[d] | {"width": view.SWEEP[d]["width"] * wider, "steps": count}
+            for row in theory.grid(labels=labels, seed=list(range(seeds)), **values):
+                hard = [error(d, step) if labels == "coarse" else fine for step in steps]
+                hard = [value + 0.001 * row["seed"] for value in hard]
+                loss = [0.7, 0.1, 0.009, 0.001, 0.0005]
+                curves = {"step": steps, "hard_error": hard, "training_loss": loss}
+                made.append(
+                    row
+                    | {"kind": "theory.simulate", "fingerprint": json.dumps(row), "curves": curves}
+                    | {"hard_error": hard[-1], "training_loss": loss[-1], "easy_error": 0.0}
+                )
+    return pd.DataFrame(made)
+
+
+def test_the_sweep_s_settings_are_those_of_the_rules():
+    for name in ("C3", "C4"):
+        rule = RULES[name].rule("published")
+        for wanted, ours in zip(rule.settings, view.SWEEP.values(), strict=True):
+            assert ours == pytest.approx(dict(wanted), rel=1e-4)
+
+
+def test_the_sweep_s_rows_are_told_apart():
+    table = pd.concat([swept(dims=(128, 256), seeds=3), runs(labels=["coarse", "fine"], k=6)])
+    for row, labels, width in (
+        ("coarse", "coarse", 64),
+        ("wide", "coarse", 576),
+        ("fine", "fine", 64),
+    ):
+        found = view.dimension(table, row)
+        assert set(found["labels"]) == {labels}
+        assert found.groupby("d")["seed"].nunique().to_dict() == {128: 3, 256: 3}
+        assert set(found.loc[found["d"] == 256, "width"]) == {width}
+        assert set(found["batch"]) == {512}
+
+
+def test_the_loss_has_vanished_when_it_has_in_every_run():
+    table = swept(dims=(128,), seeds=3)
+    assert view.met(view.dimension(table, "coarse")) == 50
+    assert view.met(view.dimension(table, "coarse"), 0.2) == 10
+    assert view.met(view.dimension(table, "coarse"), 1e-9) is None
+
+
+def test_a_trace_shows_every_seed_and_their_mean():
+    axis = mpl.figure.Figure().subplots()
+    steps, middle = view.traced(axis, swept(dims=(128,), seeds=5).iloc[:5], "hard_error", "red")
+    assert steps == [0, 10, 50, 500, 1000]
+    np.testing.assert_allclose(middle, [0.402] * 5)
+    assert len(axis.lines) == 6
+
+
+def test_each_demand_of_a_rule_is_judged_by_the_scoreboard_s_code():
+    def words(name, table):
+        return {
+            what: found.word
+            for what, found in view.judged(RULES[name].rule("published"), table, "published")
+        }
+
+    good, bad = verdicts.REPRODUCED, verdicts.NOT_REPRODUCED
+    found = words("C3", swept())
+    assert len(found) == 5
+    assert set(found.values()) == {good}
+    assert set(words("C4", swept()).values()) == {good}
+    dips = words("C3", swept(coarse=lambda d, step: 0.05 if step == 500 and d == 1024 else 0.4))
+    assert dips.pop("the claim") == bad
+    (failed,) = (what for what, word in dips.items() if word == bad)
+    assert "10 times the step" in failed
+    falls = words("C3", swept(coarse=lambda d, step: 0.4 - d / 1e4))
+    assert [what for what, word in falls.items() if word == bad] == [
+        "the claim",
+        "hard_error not falling",
+    ]
+    assert set(words("C4", swept(fine=0.1)).values()) == {good, bad}
+    assert set(words("C3", swept(dims=(128, 256))).values()) == {verdicts.UNDECIDED}
+    short = words("C3", swept(end=501).assign(steps=1000))
+    assert short["the claim"] == good  # 50 steps, and ten times as many: 500
