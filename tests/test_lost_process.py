@@ -1,5 +1,8 @@
 """A run of several processes that loses one of them: an error, no record, and then it goes on."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -111,3 +114,39 @@ def test_a_process_that_is_killed_ends_the_run_and_the_next_call_goes_on(
     saw(f"killed: process {rank}; gone on with at step {max(kept)}; the same metrics: {metrics}")
     for name, values in undisturbed[1].items():
         np.testing.assert_array_equal(arrays[name], values, name)
+
+
+CALLER = """import json, sys
+from granularity import imagenet, jobs
+folder, setting, places = json.loads(sys.argv[1])
+jobs.launch(folder, imagenet.finetune, [setting], places=places, processes=2)"""
+
+
+@pytest.mark.fault(
+    "a notebook's kernel killed while accelerate's two processes work for it",
+    "they end with it; no record; the next call ends as an undisturbed run",
+)
+def test_a_caller_that_is_killed_takes_its_processes_along(roots, tmp_path, undisturbed):
+    told = json.dumps([str(tmp_path), SETTING, places_of(tmp_path, roots)])
+    caller = subprocess.Popen([sys.executable, "-c", CALLER, told], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while len(list((tmp_path / "stages").glob("*/checkpoint-*.safetensors"))) < 1:
+        assert caller.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    working = workers_of(tmp_path)
+    assert len(working) >= 3, "the launcher and two processes"
+    caller.kill()
+    caller.wait()
+    _, left = psutil.wait_procs(working, timeout=60)
+    assert not left and not workers_of(tmp_path)
+    assert "the process that started this run is gone" in (tmp_path / "job.log").read_text()
+    assert not list(tmp_path.glob("**/record.json"))
+    kept = {int(p.stem.split("-")[1]) for p in tmp_path.glob("stages/*/checkpoint-*.safetensors")}
+    assert 0 < max(kept) < STEPS, "they did not work to the end before they ended"
+
+    launched(tmp_path, roots)
+    metrics, arrays = outcome(tmp_path, roots)
+    assert metrics == undisturbed[0]
+    for name, values in undisturbed[1].items():
+        np.testing.assert_array_equal(arrays[name], values, name)
+    saw(f"all {len(working)} ended with it, at step {max(kept)}; the next call: the same metrics")

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ import yaml
 from granularity import files, records
 
 FIELDS = {"entry": str, "settings": list, "places": Mapping, "folder": str}
+# Set where standard input is a pipe that `launch` holds: it ends when that process does.
+LAUNCHED = "GRANULARITY_LAUNCHED"
 
 
 class JobError(ValueError):
@@ -31,7 +34,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m granularity.train", description=__doc__)
     parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
     job = read(parser.parse_args().job)
+    if os.environ.get(LAUNCHED):
+        threading.Thread(target=end_with_launcher, daemon=True).start()
     run_job(job, writes=os.environ.get("RANK", "0") == "0")  # accelerate numbers its processes so
+
+
+def end_with_launcher() -> None:
+    """Waits until the process that called `launch` is gone, killed even, and ends this one."""
+    while os.read(0, 4096):
+        continue
+    print("error: the process that started this run is gone; ended", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -92,7 +105,8 @@ def launch(
 
     The job is `folder/job.yaml`, the log `folder/job.log`. With one process nothing is done: the
     caller completes the runs itself, as it does afterwards with several, to find them all there.
-    Raises RuntimeError, with the end of the log, where the processes fail.
+    They end when this process does, however it ends. Raises RuntimeError, with the end of the log,
+    where the processes fail.
     """
     if processes == 1:
         return
@@ -111,13 +125,21 @@ def launch(
     call += ["-m", "granularity.train", str(folder / "job.yaml")]
     log = folder / "job.log"
     with log.open("w", encoding="utf-8") as told:
-        child = subprocess.Popen(call, stdout=told, stderr=told, start_new_session=True)
+        child = subprocess.Popen(
+            call,
+            stdin=subprocess.PIPE,
+            stdout=told,
+            stderr=told,
+            start_new_session=True,
+            env=os.environ | {LAUNCHED: "1"},
+        )
         try:
             follow(child, log)
         finally:
             if child.poll() is None:  # this process was interrupted: so are those
                 os.killpg(child.pid, signal.SIGTERM)
                 child.wait()
+            child.stdin.close()
     if child.returncode:
         told = log.read_text(encoding="utf-8", errors="replace")
         end = told.partition("torch/distributed/elastic/")[0][-3000:]  # what the launcher adds
