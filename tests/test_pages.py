@@ -4,13 +4,14 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from granularity import theory
+from granularity import figures, labels, taxonomy, theory
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import pages
@@ -126,6 +127,22 @@ def test_the_glossary_is_sorted_and_says_each_word_once():
     words = re.search(r"```\{glossary\}\n(.*?)```", text, re.DOTALL)[1].splitlines()
     terms = [line for line in words if line and not line.startswith(" ")]
     assert terms == sorted(set(terms))
+
+
+def test_the_guide_s_label_function_works_and_the_files_it_names_are_there():
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
+    made = {}
+    exec(textwrap.dedent(example), made)  # what a newcomer would paste
+    tree = labels.tree_of_taxonomy(taxonomy.shipped())
+    function = made["initial"](tree)
+    first = [function.classes[row] for row in function.indices[:, 0]]
+    assert first == [leaf[0].lower() for leaf in tree.leaves]
+    for path in re.findall(r"`((?:lib|tests|notebooks|book|scripts)/[\w/.-]+\.\w+)`", guide):
+        assert (ROOT / path).exists() or path.endswith("/initial.py"), path
+    kinds = (ROOT / "tests/test_labels_kinds.py").read_text(encoding="utf-8")
+    assert all(word in kinds for word in ("\nCHANCE = [", "\nFIXED = [", "\ndef plain():"))
+    assert ("instance", "X", True) not in figures.KINDS.values()  # the look that it proposes
 
 
 def test_the_citation_is_of_this_version():
