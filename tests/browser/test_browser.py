@@ -240,6 +240,16 @@ def test_every_page_of_the_book(look, site, mode):
     assert not report["faults"], told
 
 
+def test_the_search_finds_pages_served_and_from_a_folder(site):
+    made("search.mjs", site, REPORTS / "search.json", "hypernym", "supercategory", "zzzqq")
+    found = json.loads((REPORTS / "search.json").read_text(encoding="utf-8"))
+    for how in ("served", "folder"):
+        assert "book/chapters/imagenet/hierarchy.html" in found["hypernym"][how]
+        assert "book/chapters/inaturalist/taxonomy.html" in found["supercategory"][how]
+        assert found["zzzqq"][how] == []
+        assert all((site / page).is_file() for word in found.values() for page in word[how])
+
+
 def test_every_page_of_the_book_is_printed(site, monkeypatch):
     monkeypatch.chdir(ROOT)
     pdf = made("print.mjs", site, REPORTS / "book.pdf").read_bytes()
