@@ -104,7 +104,7 @@ class House:
     def build(self) -> tuple[int, str]:
         """Builds; returns the exit status and all that was printed."""
         process = self.start()
-        printed, _ = process.communicate(timeout=240)
+        printed, _ = process.communicate(timeout=900)
         if process.returncode:
             saw_end(process.returncode, printed)
         return process.returncode, printed

@@ -16,7 +16,7 @@ GROUPS = {
     "Training, checkpoints, embeddings": "engine checkpoint faults_training train losses loading"
     " network embed theory_runs",
     "Images, classes, labels": "data taxonomy wordnet labels labels_trees toy imagenet inaturalist",
-    "Machines and places": "faults_places setup bench",
+    "Machines and places": "faults_places setup bench workflows",
     "Anything at all": "fuzz",
 }
 OTHER = "Other"
