@@ -40,6 +40,10 @@ def test_a_table_keeps_symbols_to_be_typeset():
     ]
 
 
+def test_numbers_between_dollars_have_no_gap():
+    assert [view.maths(number) for number in (128, 1024)] == ["128", "1{,}024"]
+
+
 def test_a_study_is_what_differs_from_the_base_in_what_is_named_only():
     table = pd.concat(
         [

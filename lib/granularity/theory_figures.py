@@ -63,6 +63,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
+def maths(number: int) -> str:
+    """A whole number as it stands between dollars: its commas would be followed by a gap."""
+    return f"{number:,}".replace(",", "{,}")
+
+
 def defaults() -> dict[str, object]:
     """All parameters of a run at their defaults, without the seed and what is measured beside."""
     found = theory.grid()[0]
