@@ -380,7 +380,7 @@ def test_snakemake_that_is_interrupted_takes_its_jobs_along(slurm, house, start)
     process = start(str(record_of(house).relative_to(house.folder)))
     job = first_attempt(slurm, house, process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=400)
     assert process.returncode != 0
     wait_for_the_end(slurm, job)
     assert not record_of(house).exists()
