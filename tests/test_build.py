@@ -182,7 +182,7 @@ SLEEP = "import pathlib, time\npathlib.Path('asleep').touch()\ntime.sleep(600)"
 
 
 def wait_for(path, process):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not path.exists():
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
@@ -220,7 +220,7 @@ def test_a_second_build_at_once_refuses_and_the_first_goes_on(house):
     assert re.search(rf"another build \(process {first.pid}\)", printed)
     assert first.poll() is None
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=300)
     assert first.returncode != 0
     assert not left_running(house)
 
@@ -233,7 +233,7 @@ def test_a_second_build_at_once_refuses_and_the_first_goes_on(house):
 def test_a_build_that_is_told_to_stop_takes_its_children_along(house, sign):
     process = asleep(house)
     process.send_signal(sign)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     assert not left_running(house)
 
