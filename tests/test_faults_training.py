@@ -1,6 +1,7 @@
 """Training under faults: stale stages, labels out of range, other numbers of processes."""
 
 import math
+import re
 import time
 
 import numpy as np
@@ -83,7 +84,9 @@ OUT = {
 }
 
 
-@pytest.mark.fault("{what}, in training with the {loss} loss", "stops with an error")
+@pytest.mark.fault(
+    "{what}, in training with the {loss} loss", "stops with an error that says the step and images"
+)
 @pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("what", OUT)
 def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
@@ -94,9 +97,21 @@ def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
         labels[3] = label
     if leaf is not None:
         images.leaf[5] = leaf
-    with pytest.raises((IndexError, RuntimeError, ValueError), match=r"out of (bounds|range)|has"):
+    wrong = r"out of (bounds|range)|has"
+    with pytest.raises((IndexError, RuntimeError, ValueError), match=wrong) as found:
         engine.fit(run, recipe, images, labels, seed=0, save_every=1)
+    (note,) = found.value.__notes__
+    assert re.fullmatch(rf"step \d+, {recipe.batch} images, \d+ to \d+", note)
     assert newest(tmp_path) < recipe.steps
+    saw(f"{type(found.value).__name__}; {note}")
+
+
+@pytest.mark.fault("an image of a leaf without a label", "refused before any step, by its name")
+def test_an_image_without_a_label_is_named(tmp_path, steps_made):
+    part, machine = drawn(tmp_path / "one"), stages.Machine(stages=tmp_path / "stages")
+    with pytest.raises(IndexError, match=r"image n3/0\.png asks for label 3 of 3"):
+        stages.trained(stages.recipe_of(SHORT), part, LABELS[:3], machine, 0)
+    assert steps_made == []
 
 
 @pytest.mark.fault("NaN in a decoded image's pixels", "stops, naming the step; nothing is kept")

@@ -229,12 +229,13 @@ def fit(
     for piece, (x, leaf) in with_pieces(images, pieces, accelerator.device):
         last = piece.places[-1] + world >= recipe.batch
         seed_dropout(piece, accelerator.device)
-        x, targets, weights = mixed(recipe, x, labels[leaf], piece.seed)
-        if recipe.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        with accelerator.autocast(), gradients_of(run.model, accelerator, synced=last):
-            loss = loss_of(run.model(x), targets, weights).sum() / recipe.batch
-            accelerator.backward(loss * world)  # accelerate averages over processes; we want sums
+        with told_where(piece):
+            x, targets, weights = mixed(recipe, x, labels[leaf], piece.seed)
+            if recipe.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            with accelerator.autocast(), gradients_of(run.model, accelerator, synced=last):
+                loss = loss_of(run.model(x), targets, weights).sum() / recipe.batch
+                accelerator.backward(loss * world)  # accelerate averages over processes: we sum
         told.append(loss.detach())
         if not last:
             continue
@@ -252,6 +253,17 @@ def fit(
             run.save(done)
     log.close()
     return log.read()
+
+
+@contextlib.contextmanager
+def told_where(piece: Piece) -> Iterator[None]:
+    """Adds step and images to any error: a label out of range, memory that is used up."""
+    try:
+        yield
+    except Exception as error:
+        first, last = piece.samples[0], piece.samples[-1]
+        error.add_note(f"step {piece.step}, {len(piece.samples)} images, {first} to {last}")
+        raise
 
 
 def seed_dropout(piece: Piece, device: torch.device) -> None:

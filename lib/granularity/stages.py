@@ -5,6 +5,7 @@ An arm's own module says which images and labels; here is how they are trained a
 
 import hashlib
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -101,10 +102,15 @@ def trained(
 
     `labels` (leaves, q) are class indices, padded with -1, of what `lookup` gives for an image.
     `start` is the folder of the stage that is finetuned. The stage's name is a fingerprint of
-    recipe, images, every image's labels, start, seed and code.
+    recipe, images, every image's labels, start, seed and code. Raises IndexError, naming the image,
+    where it has no label.
     """
     num_classes = int(labels.max()) + 1
-    of_images = labels[(part.images.leaf if lookup is None else lookup)[part.rows]]
+    numbers = (part.images.leaf if lookup is None else lookup)[part.rows]
+    for image in np.flatnonzero((numbers < 0) | (numbers >= len(labels)))[:1]:
+        name = os.fsdecode(part.names[image])
+        raise IndexError(f"image {name} asks for label {numbers[image]} of {len(labels)}")
+    of_images = labels[numbers]
     told = hashlib.sha256(f"{of_images.shape}".encode() + of_images.astype("<i4").tobytes())
     key = train.key_of(
         recipe.plain(),
