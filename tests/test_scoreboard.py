@@ -51,6 +51,18 @@ def test_older_code_is_marked():
     assert entry({"published": gone}).lines["published"][0].older
 
 
+def test_rows_that_are_worked_out_from_runs_are_no_runs():
+    derived = pd.DataFrame({"kind": ["hardness.split"] * 4, "seed": range(4)})
+    both = pd.concat([theory(seeds=3), theory(seeds=2, code="0123456789abcdef"), derived])
+    assert scoreboard.counts(both) == (5, 2)
+
+
+def test_a_size_whose_runs_do_not_fit_the_rule_says_why():
+    runs = instance_runs(0.3)
+    card = scoreboard.card(entry({"tiny": runs[runs["labels"] == "target"]}, "C8"))
+    assert card.count("no run of the arm &#x27;instance&#x27;") == 2, "beside its size, and below"
+
+
 def test_without_runs_every_card_says_so():
     found = scoreboard.entries(BOOK, {})
     assert {e.verdict.word for e in found} == {"not run"}

@@ -127,6 +127,12 @@ def lines(claim: Claim, runs: pd.DataFrame) -> list[Line]:
     return made
 
 
+def counts(table: pd.DataFrame) -> tuple[int, int]:
+    """How many runs a table has, and how many older code made; derived rows are no runs."""
+    runs = table[table["kind"] != hardness.KIND]
+    return len(runs), sum(is_older(run) for run in runs.itertuples())
+
+
 def is_older(run: object) -> bool:
     """Whether a run was made by other code than the library's present one."""
     module = str(run.entry).partition(":")[0]
@@ -236,7 +242,7 @@ def ours(found: Verdict, shown: Sequence[Line]) -> str:
         + (f", {number(part.mean, part.low, part.high, part.seeds)}" if part.seeds else "")
         for name, part in found.parts.items()
     ]
-    if found.word in (verdicts.MACHINERY, verdicts.NOT_RUN):
+    if found.word in (verdicts.MACHINERY, verdicts.NOT_RUN) or not said:
         said.append(f'<span class="gb-muted">{escape(found.word)}: {escape(found.reason)}</span>')
     return "<br>".join(said)
 
