@@ -236,6 +236,8 @@ def start(slurm, house):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Behind a shell that runs it in the background, it would ignore interruptions.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         running.append(process)
         return process
