@@ -12,7 +12,7 @@ from faults_seen import saw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from granularity import engine
+from granularity import engine, evaluation
 from granularity.recipe import Recipe
 
 # ----------------------------------------------------------------------------- which images when
@@ -161,7 +161,7 @@ def test_a_run_learns_and_logs(tmp_path):
     assert all(speed > 0 for speed in log["images_per_second"])
     assert log["loss"][-1] < 0.75 * log["loss"][0]
     assert [path.name for path in run.checkpoints()] == ["checkpoint-120.safetensors"]
-    found = engine.evaluate(run.model, images, runs.LABELS, run.accelerator, recipe)
+    found = evaluation.evaluate(run.model, images, runs.LABELS, run.accelerator, recipe)
     assert (found["rank"] == 0).mean() > 0.6
 
 
@@ -171,7 +171,7 @@ def test_evaluation_equals_a_plain_loop(tmp_path, loss):
     images = runs.memory(recipe)
     run = runs.train(tmp_path, recipe, images)
     labels = runs.LABELS.flip(0)
-    found = engine.evaluate(run.model, images, labels, run.accelerator, recipe)
+    found = evaluation.evaluate(run.model, images, labels, run.accelerator, recipe)
     for index in range(len(images)):
         x = images.pixels[index : index + 1].float() / 127.5 - 1
         with torch.no_grad():
@@ -192,7 +192,7 @@ def test_with_several_labels_the_best_of_an_images_own_counts(tmp_path):
     both = torch.cat([runs.LABELS, runs.LABELS.roll(1)], dim=1)
     both[0, 1] = -1
     one, two, either = (
-        engine.evaluate(run.model, images, labels, run.accelerator, recipe)["rank"]
+        evaluation.evaluate(run.model, images, labels, run.accelerator, recipe)["rank"]
         for labels in (both[:, :1], runs.LABELS.roll(1), both)
     )
     alone = images.leaf.numpy() == 0

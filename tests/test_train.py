@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from granularity import checkpoint, engine, files, loading, recipe, train
+from granularity import checkpoint, evaluation, files, loading, recipe, train
 
 LABELS = torch.arange(4)[:, None].int()
 
@@ -24,7 +24,7 @@ def stage(folder, device="cpu", **changes):
     pixels = (torch.rand(32, 3, 16, 16, generator=generator) * 255).byte()
     images = loading.Memory(pixels, torch.arange(32) % 4, made)
     done = train.stage(made, images, LABELS, 4, key="k", seed=0, folder=folder, device=device)
-    return done, engine.evaluate(done.model, images, LABELS, done.accelerator, made)
+    return done, evaluation.evaluate(done.model, images, LABELS, done.accelerator, made)
 
 
 def kept(folder):
@@ -65,7 +65,7 @@ def test_evaluation_is_the_same_in_pieces_of_any_size(tmp_path):
     pixels = torch.arange(32 * 768).reshape(32, 3, 16, 16).byte()
     images = loading.Memory(pixels, torch.arange(32) % 4, short())
     answers = [
-        engine.evaluate(done.model, images, LABELS, done.accelerator, short(), at_once=size)
+        evaluation.evaluate(done.model, images, LABELS, done.accelerator, short(), at_once=size)
         for size in (0, 1, 5)
     ]
     for other in answers[1:]:
@@ -78,7 +78,7 @@ def test_evaluation_is_the_same_in_pieces_of_any_size(tmp_path):
 def test_outputs_of_one_target_class_are_pooled_by_their_probabilities(loss):
     logits = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
     pool = torch.tensor([0, 2, 1, 0, 2, 2])
-    found = engine.pooled(logits, pool, 4, loss).exp()
+    found = evaluation.pooled(logits, pool, 4, loss).exp()
     scores = F.softmax(logits, 1) if loss == "softmax" else torch.sigmoid(logits)
     for image in range(5):
         for label in range(3):

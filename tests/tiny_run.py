@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from granularity import checkpoint, engine, loading, network
+from granularity import checkpoint, engine, evaluation, loading, network
 from granularity.recipe import Recipe
 
 CLASSES = 6
@@ -62,7 +62,7 @@ def child(folder: Path, values: dict, options: dict, place: dict) -> None:
     wanted = recipe(**values)
     run = train(folder, wanted, **options)
     held_out = memory(wanted, 31, seed=1)
-    found = engine.evaluate(run.model, held_out, LABELS, run.accelerator, wanted)
+    found = evaluation.evaluate(run.model, held_out, LABELS, run.accelerator, wanted)
     if run.accelerator.is_main_process:
         np.savez(folder / "evaluation.npz", **found)
 

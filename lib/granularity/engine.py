@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, gather_object
+from accelerate.utils import broadcast
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -355,67 +355,3 @@ class Log:
     def close(self) -> None:
         """Ends the progress bar."""
         self.bar.close()
-
-
-# --------------------------------------------------------------------------------- evaluation
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    images: Images,
-    labels: Tensor,
-    accelerator: Accelerator,
-    recipe: Recipe,
-    *,
-    at_once: int = 0,
-    pool: Tensor | None = None,
-) -> dict[str, np.ndarray]:
-    """Per-image `loss`, `prediction` and `rank` (0: top-1 right), each image once, in order.
-
-    `rank` counts the classes that score above the best of the image's own. With `pool` (outputs,),
-    the class of the target that each output of the network belongs to, a target class scores the
-    sum of its outputs' probabilities. The result is the same for any number of processes and of
-    images `at_once` (0: a batch of the recipe), losses to rounding.
-    """
-    rank, world = accelerator.process_index, accelerator.num_processes
-    mine = np.arange(rank, len(images), world)
-    at_once = min(at_once or recipe.batch, recipe.batch)
-    pieces = [
-        Piece(0, samples, samples, (0, 0, 0))
-        for samples in np.array_split(mine, max(1, -(-len(mine) // at_once)))
-        if len(samples)
-    ]
-    model.eval()
-    loss_of = losses.LOSSES["softmax" if pool is not None else recipe.loss]
-    found = []
-    for piece, (x, leaf) in zip(
-        pieces, images.batches(iter(pieces), train=False, device=accelerator.device), strict=True
-    ):
-        with accelerator.autocast():
-            logits = model(x)
-        if pool is not None:
-            logits = pooled(logits.float(), pool, int(labels.max()) + 1, recipe.loss)
-        targets = labels[leaf]
-        loss = loss_of(logits, targets)
-        own = logits.gather(1, targets.clamp_min(0).long()).masked_fill(targets < 0, -math.inf)
-        above = (logits > own.amax(1, keepdim=True)).sum(1)
-        parts = (loss.float(), logits.argmax(1), above)
-        found.append((piece.samples, *(part.cpu().numpy() for part in parts)))
-    every = gather_object(found) if world > 1 else found
-    columns = [np.concatenate(column) for column in zip(*every, strict=True)]
-    in_order = np.argsort(columns[0])
-    assert np.array_equal(columns[0][in_order], np.arange(len(images)))
-    return dict(
-        zip(("loss", "prediction", "rank"), (c[in_order] for c in columns[1:]), strict=True)
-    )
-
-
-def pooled(logits: Tensor, pool: Tensor, classes: int, loss: str) -> Tensor:
-    """Logarithms of the target classes' scores (n, classes): sums of their outputs' probabilities.
-
-    `pool` (outputs,) names each output's class; a class without outputs has next to nothing.
-    """
-    probabilities = logits.softmax(1) if loss == "softmax" else logits.sigmoid()
-    sums = probabilities.new_zeros(len(logits), classes)
-    return sums.index_add_(1, pool.long(), probabilities).clamp_min(1e-30).log()

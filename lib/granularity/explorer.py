@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from granularity import taxonomy, wordnet
 
 PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def of_taxonomy(species: taxonomy.Taxonomy, colours: Mapping[str, str], program: str) -> str:
@@ -35,7 +36,8 @@ def of_levels(leaves: Sequence[str], examples: Sequence[str], program: str, last
     `examples` are leaves to start with; `program` is `explorer.js` and `levels.js`. Raises
     ValueError for an example that is no leaf, and as `wordnet.levels` does for the leaves.
     """
-    strange = [example for example in examples if example not in set(leaves)]
+    known = set(leaves)
+    strange = [example for example in examples if example not in known]
     if strange:
         raise ValueError(f"{strange[0]!r} is none of the {len(leaves):,} leaves")
     counts = wordnet.class_counts(leaves, last)
@@ -80,16 +82,9 @@ def rows(leaves: Sequence[str]) -> str:
         name, number = table.names[synset], int(synset[1:])
         if set(" ,*") & set(name):
             raise ValueError(f"{synset}: the name {name!r} holds what parts a row")
-        above = [base36(place - places[hypernym]) for hypernym in table.hypernyms[synset]]
-        found.append(" ".join([base36(number - last), "*" * (synset not in given) + name, *above]))
+        above = [np.base_repr(place - places[up], 36) for up in table.hypernyms[synset]]
+        found.append(
+            " ".join([np.base_repr(number - last, 36), "*" * (synset not in given) + name, *above])
+        )
         last = number
     return ",".join(found)
-
-
-def base36(number: int) -> str:
-    """As JavaScript's `parseInt(text, 36)` reads it."""
-    digits, rest = "", abs(number)
-    while rest or not digits:
-        rest, digit = divmod(rest, 36)
-        digits = DIGITS[digit] + digits
-    return "-" * (number < 0) + digits

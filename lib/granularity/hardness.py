@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from granularity import records
+from granularity import comparison, records
 from granularity.analysis import Unfit
 from granularity.digest import canonical
 
@@ -28,7 +28,7 @@ JUDGES = ("baseline", "leaf")
 RECIPES = ("pretraining", "finetuning")
 SAME = {
     "imagenet.finetune": ("world", "overlap", "source_images", "target_images", "held_out"),
-    "inaturalist.transfer": ("world", "target", "training", "images", "held_out", *RECIPES),
+    comparison.KIND: (*comparison.SHARED, "finetuning"),
 }
 LEAVES = ("rank:leaf", "rank:species")  # label functions of one class for each leaf
 

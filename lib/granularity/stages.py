@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from granularity import data, engine, loading, train
+from granularity import data, engine, evaluation, loading, train
 from granularity.recipe import Recipe, preset
 from granularity.sets import Part
 
@@ -107,9 +107,10 @@ def trained(
     """
     num_classes = int(labels.max()) + 1
     numbers = (part.images.leaf if lookup is None else lookup)[part.rows]
-    for image in np.flatnonzero((numbers < 0) | (numbers >= len(labels)))[:1]:
-        name = os.fsdecode(part.names[image])
-        raise IndexError(f"image {name} asks for label {numbers[image]} of {len(labels)}")
+    strange = np.flatnonzero((numbers < 0) | (numbers >= len(labels)))
+    if len(strange):
+        name, number = os.fsdecode(part.names[strange[0]]), numbers[strange[0]]
+        raise IndexError(f"image {name} asks for label {number} of {len(labels)}")
     of_images = labels[numbers]
     told = hashlib.sha256(f"{of_images.shape}".encode() + of_images.astype("<i4").tobytes())
     key = train.key_of(
@@ -143,12 +144,12 @@ def evaluated(
     machine: Machine,
     pool: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Loss, prediction and rank of every image of a part, and its label (see `engine.evaluate`).
+    """Each image of a part: loss, prediction, rank, label (see `evaluation.evaluate`).
 
     `labels` (leaves, 1) are the target's classes of the set's leaves.
     """
     device = done.accelerator.device
-    found = engine.evaluate(
+    found = evaluation.evaluate(
         done.model,
         loaded(part, recipe, workers=machine.workers),
         torch.tensor(labels).to(device),

@@ -195,13 +195,8 @@ def traced(
 
 def met(table: pd.DataFrame, limit: float = 0.01) -> int | None:
     """The first logged step by which the training loss of every run is `limit` or less, or None."""
-    found = []
-    for curves in table["curves"]:
-        below = np.flatnonzero(np.asarray(curves["training_loss"]) <= limit)
-        if not len(below):
-            return None
-        found.append(int(curves["step"][below[0]]))
-    return max(found, default=None)
+    steps = [verdicts.first_below(curves, "training_loss", limit) for curves in table["curves"]]
+    return None if None in steps else max(steps, default=None)
 
 
 def judged(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, verdicts.Verdict]]:

@@ -317,10 +317,10 @@ def along_curve(group: pd.DataFrame, condition: Condition) -> list[list[float]]:
         missing = {"step", until["curve"], condition.metric} - set(curves)
         if missing:
             raise Unfit(f"a run has no curve '{min(missing)}'")
-        below = np.flatnonzero(np.asarray(curves[until["curve"]]) <= until["at_most"])
-        if not len(below):
+        step = first_below(curves, until["curve"], until["at_most"])
+        if step is None:
             raise Unfit(f"regime not reached: {until['curve']} stays above {until['at_most']:g}")
-        met.append(curves["step"][below[0]])
+        met.append(step)
         logged.append(dict(zip(curves["step"], curves[condition.metric], strict=True)))
     end = until["times"] * max(met)
     shortest = min(max(values) for values in logged)
@@ -330,6 +330,12 @@ def along_curve(group: pd.DataFrame, condition: Condition) -> list[list[float]]:
     if any(other != steps[0] for other in steps):
         raise Unfit("the runs were logged at different steps")
     return [[values[step] for values in logged] for step in steps[0]]
+
+
+def first_below(curves: Mapping[str, Sequence[float]], curve: str, limit: float) -> float | None:
+    """The first logged step at which a curve is `limit` or less, or None."""
+    below = np.flatnonzero(np.asarray(curves[curve]) <= limit)
+    return curves["step"][below[0]] if len(below) else None
 
 
 APPLY = {

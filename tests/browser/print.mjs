@@ -28,8 +28,9 @@ const count = await page.evaluate(async (home) => {
   const place = new Map(addresses.map((address, number) => [address, `page-${number}`]))
   const book = document.createElement('main')
   for (const address of addresses) {
-    const text = await (await fetch(address)).text()
-    const source = new DOMParser().parseFromString(text, 'text/html')
+    const answer = await fetch(address)
+    if (!answer.ok) throw new Error(`the contents lead to ${address}, which is not there`)
+    const source = new DOMParser().parseFromString(await answer.text(), 'text/html')
     const article = source.querySelector('article')
     const here = place.get(address)
     // What is pressed, folded, run or downloaded has no place on paper.

@@ -259,9 +259,9 @@ def test_every_page_of_the_book_is_printed(site, monkeypatch):
 
 
 def test_a_printed_book_lies_beside_its_pages_and_each_leads_to_it(look, tmp_path):
-    contents = (
-        '<div class="bd-sidebar-primary"><nav><a class="internal" href="{}">x</a></nav></div>'
-    )
+    link = '<a class="internal" href="{0}.html">{0}</a> '
+    links = link.format("index") + link.format("other")
+    contents = f'<div class="bd-sidebar-primary"><nav>{links}</nav></div>'
     (tmp_path / "site" / "book" / "chapters").mkdir(parents=True)
     home = '<meta http-equiv="Refresh" content="0; url=book/chapters/index.html" />'
     (tmp_path / "site" / "index.html").write_text(home)
