@@ -79,11 +79,6 @@ def test_climbing_the_rows_by_brute_force_gives_the_library_s_labels_and_sizes(o
     assert len(of_dog) == sizes["n02084071"]
 
 
-@pytest.mark.parametrize("number", [0, 35, 36, 1295, 1296, -1, -36, 15_300_051])
-def test_numbers_in_base_36_can_be_read_again(number):
-    assert int(explorer.base36(number), 36) == number
-
-
 def test_an_example_that_is_no_leaf_is_named():
     with pytest.raises(ValueError, match="'n00001740' is none of the 1 leaves"):
         explorer.of_levels(["n02113023"], ["n00001740"], LEVELS)
