@@ -79,7 +79,7 @@
         });
         loss.textContent = `training loss: ${value(labels, "training_loss").toPrecision(2)}`;
       });
-      const errors = cards.map(({ labels }) => `${(100 * value(labels, "hard_error")).toFixed(0)} % after ${labels} training`);
+      const errors = cards.map(({ labels }) => `${(100 * value(labels, "hard_error")).toFixed(0)}% after ${labels} training`);
       said.textContent = `Hard samples wrong: ${errors.join(", ")}.`;
     };
 

@@ -202,7 +202,7 @@ def relative_reduction(
     """The share of the reference's error that the compared arm does not make, by seed.
 
     Paired differences over the *mean* error of the reference on these seeds, so that the mean of
-    the shares is the reduction of the mean errors; the paper's 8.76 % is such a number. Raises
+    the shares is the reduction of the mean errors; the paper's 8.76% is such a number. Raises
     Unfit where an arm has no run or a seed has two, or where the reference makes no error.
     """
     difference = paired_difference(runs, metric, reference, compared)

@@ -102,7 +102,7 @@ class Study:
         return analysis.relative_reduction(self.runs, "error", *pair)
 
     def sorted_out(self, arms: Collection[str]) -> dict[str, list[str]]:
-        """Which arms err less and more than the baseline, by the 95 % interval over seeds.
+        """Which arms err less and more than the baseline, by the 95% interval over seeds.
 
         The keys are "below", "above" and "unclear" (the interval holds zero, or there is none).
         Each arm by itself, without a correction for their number.
@@ -151,7 +151,7 @@ def deviating(values: Collection[float], digits: int = 3) -> str:
 
 
 def between(values: Collection[float], form: str = "+.3f") -> str:
-    """Mean and 95 % interval, as text: `+0.060 (+0.010 to +0.110)`."""
+    """Mean and 95% interval, as text: `+0.060 (+0.010 to +0.110)`."""
     mean, low, high = analysis.interval(values)
     return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
 
@@ -172,10 +172,10 @@ def kind_of(arm: str) -> str:
 
 
 def name_of(arm: str) -> str:
-    """An arm as a reader is told it: `family`, `random inside, 34`, `family, 50 % moved`."""
+    """An arm as a reader is told it: `family`, `random inside, 34`, `family, 50% moved`."""
     kind, values = kind_of(arm), arm.split(":")[1:]
     if kind == "misaligned":
-        values[1] = f"{float(values[1]):.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+        values[1] = f"{float(values[1]):.0%}"
     if kind == "rank" and values == ["leaf"]:
         values = ["leaves"]
     return KINDS[kind].format(*values)

@@ -71,7 +71,7 @@ def gains(
 ) -> tuple[list[float], float]:
     """By how much the second run errs less than the first: in each fifth, and the effect.
 
-    The effect is the gain on the hardest 40 % minus that on the easiest 40 %.
+    The effect is the gain on the hardest 40% minus that on the easiest 40%.
     """
     gain = (reference["rank"] > 0).astype(float) - (compared["rank"] > 0)
     effect = gain[group >= 3].mean() - gain[group <= 1].mean()

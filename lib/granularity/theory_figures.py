@@ -144,7 +144,7 @@ def mean(table: pd.DataFrame, metric: str, **where: object) -> float:
 
 
 def span(values: Iterable[float], digits: int = 3) -> str:
-    """Mean over seeds and half the width of its 95 % interval, as text; a plain 0 where all are."""
+    """Mean over seeds and half the width of its 95% interval, as text; a plain 0 where all are."""
     values = list(values)
     if not values:
         return "–"
@@ -159,7 +159,7 @@ def span(values: Iterable[float], digits: int = 3) -> str:
 def marks(
     axis: Axes, where: float, values: Iterable[float], colour: str, across: bool = True
 ) -> float:
-    """Every seed as a faint point, mean and 95 % interval over it; returns the mean.
+    """Every seed as a faint point, mean and 95% interval over it; returns the mean.
 
     `across`: values run upwards, at `where` along; else the other way round.
     """
@@ -180,7 +180,7 @@ def marks(
 def traced(
     axis: Axes, table: pd.DataFrame, curve: str, colour: str
 ) -> tuple[list[float], np.ndarray]:
-    """A curve along training: every seed as a thin line, mean and 95 % interval over them.
+    """A curve along training: every seed as a thin line, mean and 95% interval over them.
 
     Returns the logged steps and the mean.
     """

@@ -15,8 +15,8 @@ from granularity.labels.samples import Images, generator, in_order, numbered, ta
 from granularity.labels.shares import check, shares
 from granularity.labels.tree import Tree
 
-# At scale. In a trial of ours (50,000 points, 1,103 clusters) this ended 0.4 % above the squared
-# distances of full k-means, and mini-batches of 4,096 alone 2 % above, with less even clusters.
+# At scale. In a trial of ours (50,000 points, 1,103 clusters) this ended 0.4% above the squared
+# distances of full k-means, and mini-batches of 4,096 alone 2% above, with less even clusters.
 AT_ONCE = 20_000  # images; more are clustered in mini-batches, started from so many
 FOR_EACH = 4  # images for each cluster that the start has at least
 BATCH = 16_384  # images in a mini-batch
