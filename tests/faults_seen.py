@@ -146,16 +146,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def keep(cases: dict[str, dict]) -> None:
     """Writes the record of these cases and of those that are there already, of the same code."""
-    from granularity import files, records
+    from granularity import files, record
 
     with files.alone(RECORD.parent):
         earlier = {}
         if RECORD.exists():
             try:
-                before = records.read(RECORD)
-                if before["made_by"]["git"] == records.git_state():
+                before = record.read(RECORD)
+                if before["made_by"]["git"] == record.git_state():
                     earlier = {case["test"]: case for case in before["cases"]}
-            except records.RecordError:
+            except record.RecordError:
                 earlier = {}
         every = [case for _, case in sorted((earlier | cases).items())]
         counts = {
@@ -163,7 +163,7 @@ def keep(cases: dict[str, dict]) -> None:
             for outcome in ("passed", "failed", "skipped")
         }
         counts |= {"faults": len({(case["fault"], case["must"]) for case in every})}
-        records.write(RECORD, kind="faults", metrics=counts, cases=every)
+        record.write(RECORD, kind="faults", metrics=counts, cases=every)
 
 
 def publish() -> str:

@@ -207,7 +207,7 @@ def test_a_disk_too_small_for_an_embedding_array_is_told_first(small_disk):
     "a disk that is full as published records are replaced", "an error; the earlier ones are whole"
 )
 def test_a_full_disk_leaves_what_was_published(small_disk, tmp_path, entry, monkeypatch):
-    monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": False})
+    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
     runs_, published = tmp_path / "runs", small_disk / "published.jsonl"
     (made,) = records.complete(runs_, entry, [{"seed": 0}])
     array = np.random.default_rng(0).random(2000)

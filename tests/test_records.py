@@ -135,7 +135,7 @@ def test_foreign_json_is_refused(tmp_path, text):
 
 @pytest.mark.fault("a record of another schema", "refused, with both schemas")
 def test_another_schema_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "SCHEMA", 99)
+    monkeypatch.setattr("granularity.record.SCHEMA", 99)
     one(tmp_path / "record.json")
     monkeypatch.undo()
     with pytest.raises(records.RecordError, match="schema 99"):
@@ -174,7 +174,7 @@ def test_nothing_to_read_is_an_error_not_an_empty_table(tmp_path):
 
 
 def test_publishing_and_reading_back(tmp_path, entry, monkeypatch):
-    monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": False})
+    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
     records.complete(tmp_path / "runs", entry, SETTINGS)
     assert records.publish([tmp_path / "runs"], tmp_path / "published.jsonl") == 3
     published, runs = records.table(tmp_path / "published.jsonl"), records.table(tmp_path / "runs")
@@ -182,7 +182,7 @@ def test_publishing_and_reading_back(tmp_path, entry, monkeypatch):
 
 
 def test_arrays_lie_beside_a_run_and_are_published_with_it(tmp_path, entry, monkeypatch):
-    monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": False})
+    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
     made = records.complete(tmp_path / "runs", entry, SETTINGS)
     kept = {}
     for number, record in enumerate(made[:2]):  # the third run keeps none
@@ -214,7 +214,7 @@ def test_of_several_processes_one_writes(tmp_path, entry):
 
 @pytest.mark.fault("runs of code that is not committed", "not published")
 def test_runs_of_uncommitted_code_are_not_published(tmp_path, entry, monkeypatch):
-    monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": True})
+    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": True})
     records.complete(tmp_path / "runs", entry, SETTINGS)
     with pytest.raises(records.RecordError, match="not committed"):
         records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
