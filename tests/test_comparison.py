@@ -151,6 +151,22 @@ def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch,
         comparison.studies(tmp_path / "transfer", tmp_path)
 
 
+def test_studies_are_told_apart_by_what_differs():
+    def table(**more):
+        recipe = {"preset": "resnet_toy", "epochs": more.pop("epochs", 20)}
+        rows = [run("target", 0) | {"target": "balanced", "images": 50, "pretraining": recipe}]
+        return pd.DataFrame(rows).assign(**more)
+
+    assert comparison.told_apart([]) == []
+    assert comparison.told_apart([table()]) == [[]]
+    found = comparison.told_apart([table(), table(images=0), table(target="depth5")])
+    assert found[0] == ["target balanced", "50 images of a class"]
+    assert found[1] == ["target balanced", "all images of a class"]
+    assert found[2] == ["target depth5", "50 images of a class"]
+    longer = comparison.told_apart([table(), table(epochs=60)])
+    assert longer == [["20 epochs"], ["60 epochs"]]
+
+
 def test_a_study_compares_within_seeds():
     errors = {
         "baseline": [0.4, 0.5, 0.6],

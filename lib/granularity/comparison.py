@@ -4,7 +4,7 @@ An arm is a label function with a number of stages: `baseline`, `one pass` (both
 function `target`), or the label function's specification, as `rank:family` or `random:34`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,12 +135,29 @@ def studies(runs: Path | str, published: Path | str) -> list[Study]:
 
 def _studies(path: Path, whose: str) -> list[Study]:
     tables, arrays, made = read(path), records.arrays(path), []
-    for runs in tables:
-        world, network = runs["world"].iloc[0], runs["pretraining"].iloc[0]
-        more = f", {network.get('model', network.get('preset'))}" if len(tables) > 1 else ""
+    for runs, more in zip(tables, told_apart(tables), strict=True):
+        world = runs["world"].iloc[0]
         size = {"toy": "smoke", "inaturalist": "paper"}.get(world, "tiny")
-        made.append(Study(f"{WORLDS.get(world, world)}, {whose}{more}", size, runs, arrays))
+        title = ", ".join([WORLDS.get(world, world), whose, *more])
+        made.append(Study(title, size, runs, arrays))
     return made
+
+
+def told_apart(tables: Sequence[pd.DataFrame]) -> list[list[str]]:
+    """For each table what its runs share and those of the others do not, in words."""
+    of = [
+        {
+            "target": f"target {runs['target'].iloc[0]}",
+            "images": f"{runs['images'].iloc[0] or 'all'} images of a class",
+            "network": network.get("model", network.get("preset")),
+            "length": f"{network.get('epochs')} epochs",
+        }
+        for runs in tables
+        for network in [runs["pretraining"].iloc[0]]
+    ]
+    names = of[0] if of else ()
+    differing = [name for name in names if len({one[name] for one in of}) > 1]
+    return [[one[name] for name in differing] for one in of]
 
 
 def deviating(values: Collection[float], digits: int = 3) -> str:
