@@ -163,8 +163,8 @@ def test_an_old_version_stays_and_the_newest_judges():
         found["C8"]["rules"].append(rule | {"why": "more spread"})
 
     claim = claims.read(broken(newer)).claims["C8"]
-    assert [rule.seeds for rule in claim.rules] == [8, 8, 12]
-    assert claim.rule("tiny").version == 3
+    assert [rule.seeds for rule in claim.rules] == [8, 8, 8, 12]
+    assert claim.rule("tiny").version == 4
     assert claim.rule("paper").version == 2, "the newest that may judge this size"
 
 
@@ -210,3 +210,17 @@ def test_the_rules_at_scale_read_runs_that_the_size_file_makes():
                 assert wide or not found["seed"].duplicated().any(), f"{claim.id}, {name}: two runs"
     judged = {claim.rule("paper").records for claim in BOOK.claims.values()}
     assert judged - set(table["kind"]) == {"theory.simulate", "hardness.split"}
+
+
+def test_the_rules_of_the_judged_cell_read_runs_that_the_size_file_makes():
+    table = runs_of("tiny")
+    rules = [claim.rule("tiny") for claim in BOOK.claims.values()]
+    judged = [
+        rule for rule in rules if rule.version == 3 and rule.records == "inaturalist.transfer"
+    ]
+    assert len(judged) == 5
+    for rule in judged:
+        for one in rule.parts.values() or [rule]:
+            for name, where in one.arms.items():
+                found = select(table[table["kind"] == one.records], where)
+                assert sorted(found["seed"]) == list(range(10, 18)), f"{rule}, {name}"
