@@ -187,13 +187,14 @@ def largest_cell(runs: pd.DataFrame) -> dict:
 def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
     """What to compare, as (compared, reference, judges), as far as there are such arms.
 
-    First the three that the claim's rule reads; then the same under a judge of a third kind, the
-    coarsest level; the placebo under a judge that favours neither of its own two arms; and leaf
-    labels against the coarsest level.
+    First the three that the claim's rule reads; then the same under judges of a third kind, the
+    coarsest level, or in the other arm each manual rank; the placebo under a judge that favours
+    neither of its own two arms; and leaf labels against the coarsest level.
     """
     levels = sorted((arm for arm in arms if arm.startswith("level ")), key=lambda a: int(a[6:]))
+    third = levels[-1:] or sorted(arm for arm in arms if arm.startswith("rank:"))
     found = [(arm, REFERENCE, JUDGES) for arm in ("leaf", "random", REFERENCE)]
-    found += [(arm, REFERENCE, (levels[-1],)) for arm in ("leaf", "random", REFERENCE) if levels]
+    found += [(arm, REFERENCE, (one,)) for one in third for arm in ("leaf", "random", REFERENCE)]
     found += [("random", REFERENCE, (REFERENCE, "random"))]
     found += [("leaf", levels[-1], (levels[-1], "leaf"))] if levels else []
     return [

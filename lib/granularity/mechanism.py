@@ -1,0 +1,58 @@
+"""The figure and the table of claim C9: what labels gain, by how hard the images are (ours)."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from granularity import analysis, figures
+from granularity.hardness import FIFTHS, REFERENCE
+
+# What is compared with the baseline: its words, its colour, and its place beside the others.
+COMPARED = {
+    "leaf": ("leaf labels", "fine", -0.12),
+    "random": ("random ids (placebo)", "random", 0.12),
+    REFERENCE: ("baseline (null)", "baseline", 0.0),
+}
+
+
+def profile(axis: Axes, gains: pd.DataFrame, judge: str) -> None:
+    """Gain over the baseline in each fifth of the images: every seed, the mean, its 95% interval.
+
+    `gains` is a table of `hardness.table`; arms that it does not hold under this judge are left
+    out.
+    """
+    for arm, (name, meaning, shift) in COMPARED.items():
+        where = {"compared": arm, "reference": REFERENCE, "judge": judge}
+        table = analysis.select(gains, where)
+        if table.empty:
+            continue
+        x = np.arange(1, FIFTHS + 1) + shift
+        values = 100 * table[[f"gain_{fifth}" for fifth in range(1, FIFTHS + 1)]].to_numpy()
+        mean, low, high = np.array([analysis.interval(column) for column in values.T]).T
+        shade = figures.COLOURS[meaning]
+        axis.plot(x, values.T, ".", color=shade, alpha=0.3, ms=5)
+        bars = [mean - low, high - mean]
+        axis.errorbar(x, mean, bars, color=shade, marker="o", ms=5, capsize=3, label=name)
+    axis.axhline(0, color=figures.COLOURS["baseline"], lw=1)
+    axis.set_xlabel("fifth of the images")
+    axis.set_xticks(range(1, FIFTHS + 1), ["easiest", *range(2, FIFTHS), "hardest"])
+
+
+def effects(gains: pd.DataFrame) -> list[dict]:
+    """One row for each comparison and judge: the effect in points, its interval, the seeds."""
+    rows = []
+    for (judge, compared, reference), group in gains.groupby(
+        ["judge", "compared", "reference"], sort=False
+    ):
+        mean, low, high = analysis.interval(100 * group["extra_gain_on_hard"])
+        rows.append(
+            {
+                "compared": COMPARED[compared][0],
+                "with": reference,
+                "judged by": judge,
+                "effect, points": f"{mean:+.1f}",
+                "95% interval": f"{low:+.1f} to {high:+.1f}",
+                "seeds": len(group),
+            }
+        )
+    return rows
