@@ -98,7 +98,8 @@ def test_a_replaced_rule_keeps_its_verdict_in_sight():
     new = dataclasses.replace(
         old, version=old.version + 1, date=day, seeds=12, why="The spread was larger."
     )
-    claim = dataclasses.replace(BOOK.claims["C8"], rules=(old, new))
+    rules = (*BOOK.claims["C8"].rules, new)
+    claim = dataclasses.replace(BOOK.claims["C8"], rules=rules)
     book = dataclasses.replace(BOOK, claims={**BOOK.claims, "C8": claim})
     found = entry({"tiny": instance_runs(0.3)}, "C8", book)
     assert found.verdict.word == "undecided"
