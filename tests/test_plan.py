@@ -238,7 +238,7 @@ def test_the_command_s_numbers_are_to_be_had_as_json():
     assert found["missing"] == []
     assert found["datasets"] == {}
     assert all(hours == 0 for hours in found["gpu_hours"].values())
-    again = planning.told(ROOT, "notebooks/params/smoke.yaml")
+    again = notebook.planned(ROOT, "notebooks/params/smoke.yaml")
     assert again | {"free": 0} == found | {"free": 0}  # the disk's free space moves
 
 
@@ -257,7 +257,7 @@ def test_a_wrong_size_file_is_refused(tmp_path, text, told):
     assert told in ended.stderr
     assert not ended.stdout
     with pytest.raises(RuntimeError, match=told):
-        planning.told(ROOT, str(path))
+        notebook.planned(ROOT, str(path))
 
 
 def test_each_job_has_its_setting_and_all_its_parameters(monkeypatch):

@@ -1,11 +1,10 @@
-"""One style for the figures and tables of the book, and colours that mean the same in all."""
+"""One style for every figure of the book, and the colours that mean the same in all of them."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
@@ -125,8 +124,3 @@ def apart(heights: Sequence[float], gap: float) -> np.ndarray:
                 break
         else:
             return moved
-
-
-def headed(rows: pd.DataFrame | Sequence[Mapping], name: str) -> pd.DataFrame:
-    """A table whose column `name` heads its rows, with all names in one row above."""
-    return pd.DataFrame(rows).set_index(name).rename_axis(None).rename_axis(columns=name)

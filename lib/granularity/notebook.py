@@ -7,6 +7,8 @@ Jupyter and papermill start kernels in different folders. Nothing here knows wha
 import ast
 import difflib
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,3 +123,15 @@ def parameters(history: Sequence[str]) -> dict[str, Any]:
     given = assignments(injected)
     check(given, values, "injected parameters")
     return values | given
+
+
+def planned(root: Path, size_file: str) -> dict:
+    """What `scripts/plan.py` of the repository at `root` says of a size.
+
+    Raises RuntimeError, with its words, where it refuses.
+    """
+    command = [sys.executable, "scripts/plan.py", "--configfile", size_file, "--json"]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(ended.stderr)
+    return json.loads(ended.stdout)

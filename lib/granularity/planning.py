@@ -7,8 +7,6 @@ nothing is trained and no image opened. It assumes that images come as fast as a
 import json
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -261,18 +259,6 @@ def plan(
     same = ["run", "setting", "device", "processes"]
     how = {"jobs": "sum", "done": "sum", "hours": total, "longest": "max", "gigabytes": "sum"}
     return pd.DataFrame(rows).groupby(same, as_index=False, sort=True).agg(how)
-
-
-def told(root: Path, size_file: str) -> dict:
-    """What `scripts/plan.py` of the repository at `root` says of a size, for a page.
-
-    Raises RuntimeError, with its words, where it refuses.
-    """
-    command = [sys.executable, "scripts/plan.py", "--configfile", size_file, "--json"]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise RuntimeError(ended.stderr)
-    return json.loads(ended.stdout)
 
 
 def total(hours: pd.Series) -> float:
