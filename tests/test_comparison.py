@@ -151,6 +151,24 @@ def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch,
         comparison.studies(tmp_path / "transfer", tmp_path)
 
 
+def test_cells_are_studies_by_images_and_length(monkeypatch, tmp_path):
+    recipes = [{"preset": "resnet_toy", "epochs": epochs} for epochs in (20, 60)]
+    rows = [
+        run(labels, seed, images=images, pretraining=recipe)
+        for labels in ("target", "rank:leaf")
+        for images, recipe in ((50, recipes[0]), (25, recipes[1]))
+        for seed in range(2)
+    ]
+    tables = {"map": rows, "judged": [run("target", 0, images=5, pretraining=recipes[0])]}
+    monkeypatch.setattr(comparison.records, "table", lambda path: pd.DataFrame(tables[path.name]))
+    paths = [tmp_path / name for name in ("map", "judged", "absent")]
+    for path in paths[:2]:
+        path.touch()
+    found = comparison.cells(paths, "rank:leaf")
+    assert set(found) == {(50, 20), (25, 60)}
+    assert all(study.seeds == 2 for study in found.values())
+
+
 def test_studies_are_told_apart_by_what_differs():
     def table(**more):
         recipe = {"preset": "resnet_toy", "epochs": more.pop("epochs", 20)}

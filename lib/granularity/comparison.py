@@ -4,7 +4,7 @@ An arm is a label function with a number of stages: `baseline`, `one pass` (both
 function `target`), or the label function's specification, as `rank:family` or `random:34`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,6 +225,21 @@ def read(path: Path | str) -> list[pd.DataFrame]:
         ]
         _check(found[-1], key)
     return sorted(found, key=len, reverse=True)
+
+
+def cells(paths: Iterable[Path | str], arm: str) -> dict[tuple[int, int], Study]:
+    """Studies of published files by (images of a class, epochs of pretraining).
+
+    Only those that have the baseline and `arm`; a file that is not there is left out.
+    """
+    tables = [runs for path in paths if Path(path).exists() for runs in read(path)]
+    return {
+        (int(runs["images"].iloc[0]), int(runs["pretraining"].iloc[0]["epochs"])): Study(
+            "", "tiny", runs, {}
+        )
+        for runs in tables
+        if {BASELINE, arm} <= set(runs["arm"])
+    }
 
 
 def _key(run: Mapping) -> str:
