@@ -56,6 +56,7 @@ def test_the_two_runs_on_the_target_are_told_apart():
     [
         ("rank:family", "family"),
         ("rank:leaf", "leaves"),
+        ("rank:depth8", "cut at depth 8"),
         ("random-free:34", "random over all, 34"),
         ("misaligned:family:0.5", "family, 50% moved"),
         ("instance", "one label an image"),

@@ -4,6 +4,7 @@ An arm is a label function with a number of stages: `baseline`, `one pass` (both
 function `target`), or the label function's specification, as `rank:family` or `random:34`.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,8 +194,8 @@ def name_of(arm: str) -> str:
     kind, values = kind_of(arm), arm.split(":")[1:]
     if kind == "misaligned":
         values[1] = f"{float(values[1]):.0%}"
-    if kind == "rank" and values == ["leaf"]:
-        values = ["leaves"]
+    if kind == "rank":
+        values = [re.sub(r"^depth(\d+)$", r"cut at depth \1", values[0]).replace("leaf", "leaves")]
     return KINDS[kind].format(*values)
 
 
