@@ -1,5 +1,7 @@
-# Two commands matter: `make book` and `make test`. SIZE is smoke, tiny or paper.
+# Two commands matter: `make book` and `make test`. SIZE is smoke, tiny or paper;
+# BENCH is any of losses, training, theory and full.
 SIZE ?= smoke
+BENCH ?= losses training
 BIN := .venv/bin
 
 .PHONY: book test test-faults test-browser pdf bench lab lock clean setup
@@ -23,7 +25,7 @@ pdf:
 
 bench: setup
 	@mkdir -p runs/hand/bench
-	@for name in losses training; do $(BIN)/papermill --no-progress-bar notebooks/bench/$$name.ipynb \
+	@for name in $(BENCH); do $(BIN)/papermill --no-progress-bar notebooks/bench/$$name.ipynb \
 		runs/hand/bench/$$name.ipynb || exit 1; done; echo "Records: runs/hand/bench"
 
 lab: setup

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -151,3 +152,15 @@ def test_a_current_environment_is_left_alone(setup, monkeypatch):
     (setup.ROOT / "requirements.lock").write_text("changed")
     with pytest.raises(pytest.fail.Exception):
         setup.main()
+
+
+def test_variables_that_the_readme_names_are_those_of_the_makefile():
+    readme, makefile = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile")
+    )
+    named = set(re.findall(r"\b([A-Z]{3,})=", readme))
+    assert "BENCH" in named
+    assert named <= set(re.findall(r"^([A-Z]{3,}) \?=", makefile, re.MULTILINE))
+    command = ["make", "-n", "bench", "BENCH=theory"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "for name in theory;" in told.stdout
