@@ -41,6 +41,12 @@ def test_the_effects_have_the_interval_of_a_hand_computed_table(gains):
     assert (third["judged by"], third["95% interval"]) == ("third", "+10.0 to +10.0")
 
 
+def test_the_quoted_effects_are_means_in_points(gains):
+    found = mechanism.quoted(gains)
+    assert found["effect_leaf_baseline_by_both"] == pytest.approx(10)
+    assert found["effect_random_baseline_by_both"] == pytest.approx(-0.5)
+
+
 def test_the_profile_shows_every_seed_mean_and_interval_of_one_judge(gains):
     figure, axis = plt.subplots()
     mechanism.profile(axis, gains, "both")

@@ -56,3 +56,12 @@ def effects(gains: pd.DataFrame) -> list[dict]:
             }
         )
     return rows
+
+
+def quoted(gains: pd.DataFrame) -> dict[str, float]:
+    """Mean effects in points, by comparison and judge, under the names that a record has."""
+    means = gains.groupby(["compared", "reference", "judge"])["extra_gain_on_hard"].mean()
+    return {
+        f"effect_{compared}_{reference}_by_{judge}".replace(" ", "_"): 100 * mean
+        for (compared, reference, judge), mean in means.items()
+    }
