@@ -224,3 +224,16 @@ def test_the_rules_of_the_judged_cell_read_runs_that_the_size_file_makes():
             for name, where in one.arms.items():
                 found = select(table[table["kind"] == one.records], where)
                 assert sorted(found["seed"]) == list(range(10, 18)), f"{rule}, {name}"
+
+
+def test_the_rules_of_the_judged_source_read_runs_that_the_size_file_makes():
+    table = runs_of("tiny")
+    for name in ("C1", "C2a", "C2"):
+        rule = BOOK.claims[name].rule("tiny")
+        assert (rule.version, rule.records) == (3, "imagenet.finetune")
+        for one in rule.parts.values() or [rule]:
+            for images in one.cells.get("target_images", [100]):
+                for arm, where in one.arms.items():
+                    found = select(table[table["kind"] == one.records], where)
+                    found = select(found, {"target_images": images})
+                    assert sorted(found["seed"]) == list(range(10, 18)), f"{name}, {arm}, {images}"

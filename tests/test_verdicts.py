@@ -196,6 +196,17 @@ def test_slope():
     assert verdicts.verdict(falls, on_a_line(-0.02), "tiny").mean == pytest.approx(0.08 - 0.014)
 
 
+def test_a_slope_wants_every_arm_that_its_rule_names():
+    given = COMMON | {"kind": "slope", "metric": "error", "along": "classes", "direction": "below"}
+    arms = {f"{k} classes": {"labels": "level", "classes": k} for k in (2, 8, 32, 64)}
+    rule = claims.rule(given | {"smallest_effect": 0.010, "arms": arms}, "a test")
+    found = verdicts.verdict(rule, on_a_line(-0.02), "tiny")
+    assert (found.word, found.reason) == ("undecided", "no run of arm '64 classes'")
+    more = on_a_line(-0.02).query("classes == 2").assign(classes=64, error=0.25)
+    everything = pd.concat([on_a_line(-0.02), more])
+    assert verdicts.verdict(rule, everything, "tiny").word == "reproduced"
+
+
 # ----------------------------------------------------------------------------------- placebo
 
 

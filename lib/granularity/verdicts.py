@@ -177,12 +177,14 @@ def apply_contrast(rule: Rule, runs: pd.DataFrame) -> Verdict:
 
 
 def apply_slope(rule: Rule, runs: pd.DataFrame) -> Verdict:
-    """The change of a metric along a column; all arms but the gate's lie on the line."""
+    """The change of a metric along a column; all arms but the gate's lie on the line, all needed."""
     gated = {gate.arm for gate in rule.gate}
-    on_line = [where for name, where in rule.arms.items() if name not in gated]
+    on_line = {name: select(runs, arm) for name, arm in rule.arms.items() if name not in gated}
 
     def values() -> pd.Series:
-        return fitted_change(pd.concat([select(runs, w) for w in on_line]), rule.metric, rule.along)
+        if lacking := [name for name, found in on_line.items() if found.empty]:
+            raise Unfit(f"no run of arm '{lacking[0]}'")
+        return fitted_change(pd.concat(on_line.values()), rule.metric, rule.along)
 
     return judged_effect(rule, runs, values)
 
