@@ -177,7 +177,7 @@ def apply_contrast(rule: Rule, runs: pd.DataFrame) -> Verdict:
 
 
 def apply_slope(rule: Rule, runs: pd.DataFrame) -> Verdict:
-    """The change of a metric along a column; of every arm but the gate's."""
+    """The change of a metric along a column, over all arms but the gate's; each must have runs."""
     gated = {gate.arm for gate in rule.gate}
     on_line = {name: select(runs, arm) for name, arm in rule.arms.items() if name not in gated}
 
