@@ -1,9 +1,15 @@
 """Times, machines, versions and commits of made-up runs, against tables done by hand."""
 
+import subprocess
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from granularity import provenance
+from granularity import claims, provenance, record, scoreboard
+
+ROOT = Path(__file__).parents[1]
+CLAIMS = (ROOT / "book/claims.yml").read_text(encoding="utf-8")
 
 CPU = {"processor": "Some CPU", "cores": 2, "system": "Linux x86_64"}
 GPU = CPU | {"gpu": "Some GPU", "gpus": 1}
@@ -73,3 +79,57 @@ def test_rows_worked_out_from_several_runs_are_left_out():
     both = {"smoke": pd.concat([runs([1, 2]), derived], ignore_index=True)}
     assert provenance.made(both)["smoke"]["seconds"].tolist() == [1, 2]
     assert provenance.machines(provenance.made(both))["runs"].tolist() == [2]
+
+
+# ------------------------------------------------------------------- the rules before the runs
+
+
+def of_c8(commit: str, started: str, labels: str) -> pd.DataFrame:
+    """One run that the newest rule of C8 reads."""
+    (arm,) = (a for a in C8.rule("tiny").arms.values() if a["labels"] == labels)
+    made = {"kind": "inaturalist.transfer", "started": started, "machine": CPU, "commit": commit}
+    return pd.DataFrame([arm | made | {"fingerprint": labels}])
+
+
+C8 = claims.read(CLAIMS).claims["C8"]
+BOOK = claims.Book({"C8": C8}, {})
+OLDER = CLAIMS.replace("Instance labels against the baseline.", "Some other words.")
+
+
+def history(*words: str) -> str:
+    """What git says of a history of two commits: the rules were changed in the second."""
+    if words[-1].startswith("unknown"):
+        raise subprocess.CalledProcessError(128, words)
+    if words[1] == "--no-patch":
+        return {"first": "1700000000", "second": "1700003600"}[words[-1]]
+    return {"first": OLDER, "second": CLAIMS}[words[1].partition(":")[0]]
+
+
+@pytest.mark.parametrize(
+    ("commits", "said", "when"),
+    [
+        (("second", "second"), "yes", "2023-11-14 23:13"),
+        (("first", "second"), "no", "2023-11-14 22:13"),
+        (("unknown", "second"), "?", "2023-11-14 23:13"),
+        (("first", "unknown"), "no", "2023-11-14 22:13"),
+    ],
+)
+def test_a_rule_stood_in_the_commit_of_its_runs_or_not(monkeypatch, commits, said, when):
+    monkeypatch.setattr(record, "git", history)
+    began, labels = ("2026-01-02T03:04:05", "2026-01-01T02:03:04"), ("target", "instance")
+    table = pd.concat([of_c8(*one) for one in zip(commits, began, labels, strict=True)])
+    (row,) = provenance.rules_first(BOOK, {"tiny": table}).to_dict("records")
+    assert (row["claim"], row["runs"], row["had the rule"]) == ("C8", 2, said)
+    assert row["first run"] == "2026-01-01 02:03"
+    assert row["first committed"] == when
+
+
+def test_a_size_that_cannot_decide_has_no_row():
+    assert provenance.rules_first(BOOK, {"smoke": of_c8("first", "…", "target")}).empty
+
+
+def test_the_published_runs_were_made_after_the_rules_that_judge_them():
+    tables = scoreboard.load(ROOT / "nothing", ROOT / "book/results")
+    found = provenance.rules_first(claims.read(CLAIMS), tables)
+    assert {"C3", "C5", "C8", "C10"} <= set(found["claim"])
+    assert "no" not in set(found["had the rule"]), found

@@ -1,13 +1,20 @@
 """Where numbers came from: times, machines, versions and commits of runs, as small tables."""
 
+import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
+from granularity import claims, record
+from granularity.analysis import select
+from granularity.claims import Book, Rule
 from granularity.scoreboard import NAMES
 
 COLUMNS = ["size", "machine", "kind", "seconds", "commit", "dirty"]  # of the tables' many
+FIRST = ["claim", "size", "rule", "runs", "made from", "first committed", "first run"]
+FIRST += ["had the rule"]
 
 
 def made(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -69,6 +76,66 @@ def commits(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     runs = runs.assign(commit=named, files=state)
     found = runs.groupby(["size", "commit", "files"], sort=False).size()
     return found.rename("runs").reset_index()
+
+
+def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Whether each rule stood, as it is now, in the commits from which its runs were made.
+
+    One row for each claim and size whose newest rule reads runs: all of them of commits that have
+    the rule ("yes"), some not ("no"), or of commits that this copy of the repository does not hold
+    ("?"). Times are UTC. What is worked out from several runs is left out, for it has no commit.
+    """
+    rows = []
+    for size, table in tables.items():
+        for claim in book.claims.values():
+            rule = claim.rule(size)
+            runs = read_by(rule, table) if size in rule.sizes else table.iloc[:0]
+            commits = runs["commit"].unique()
+            found = [stood(claim.id, rule, commit) for commit in commits]
+            if found:
+                rows.append(
+                    {
+                        "claim": claim.id,
+                        "size": NAMES[size],
+                        "rule": f"version {rule.version} of {rule.date}",
+                        "runs": len(runs),
+                        "made from": ", ".join(str(commit)[:7] for commit in commits),
+                        "first committed": min(map(committed, commits)),
+                        "first run": min(runs["started"])[:16].replace("T", " "),
+                        "had the rule": "no" if False in found else "?" if None in found else "yes",
+                    }
+                )
+    return pd.DataFrame(rows, columns=FIRST)
+
+
+def read_by(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that a rule reads, each once."""
+    if rule.parts:
+        found = [read_by(part, runs) for part in rule.parts.values()]
+    else:
+        runs = runs[(runs["kind"] == rule.records) & runs["machine"].notna()]
+        settings = rule.settings or [{}]
+        arms = [{**arm, **one} for arm in rule.arms.values() or [{}] for one in settings]
+        found = [select(runs, where) for where in arms]
+    return pd.concat(found).drop_duplicates("fingerprint")
+
+
+def stood(claim: str, rule: Rule, commit: str) -> bool | None:
+    """Whether a commit's claims file has this very rule; None where the commit is not at hand."""
+    try:
+        then = claims.read(record.git("show", f"{commit}:book/claims.yml")).claims
+    except (OSError, subprocess.CalledProcessError, claims.ClaimsError):
+        return None
+    return claim in then and rule in then[claim].rules
+
+
+def committed(commit: str) -> str:
+    """When a commit was made, in UTC to the minute; "?" where it is not at hand."""
+    try:
+        seconds = int(record.git("show", "--no-patch", "--format=%ct", commit))
+    except (OSError, subprocess.CalledProcessError):
+        return "?"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
 def versions(tables: Mapping[str, pd.DataFrame], here: Mapping[str, str]) -> pd.DataFrame:

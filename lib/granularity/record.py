@@ -113,13 +113,17 @@ def made_by() -> dict:
     return {"git": git_state(), "packages": versions(), "device": device()}
 
 
+def git(*words: str) -> str:
+    """What git says of the library's own repository.
+
+    Raises OSError where there is no git, CalledProcessError where it fails.
+    """
+    call = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def git_state() -> dict:
     """Commit of the library's own repository and whether tracked files differ from it."""
-
-    def git(*words: str) -> str:
-        call = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
-
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # not some repository around it
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "-s", "-uno"))}
