@@ -118,6 +118,13 @@ def test_two_runs_of_one_seed_are_refused_and_the_same_run_twice_is_not():
         analysis.paired_difference(pd.concat([runs, other]), "error", A, B)
 
 
+def test_rows_without_a_fingerprint_are_not_the_same_run():
+    runs = two_arms([0.3, 0.4], [0.2, 0.2])
+    beside = pd.concat([runs, pd.DataFrame([{"arm": "c", "seed": 0, "fingerprint": "p"}])])
+    found = analysis.paired_difference(beside, "error", A, B)
+    assert found.to_numpy() == pytest.approx([0.1, 0.2])
+
+
 @pytest.mark.fault("an arm of a comparison without runs", "refused by name")
 def test_an_arm_without_runs_is_named():
     with pytest.raises(analysis.Unfit, match="'second'"):

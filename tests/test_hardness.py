@@ -208,6 +208,8 @@ def test_the_rule_of_c9_reads_the_table(tmp_path):
     table = hardness.table(tmp_path)
     assert set(table["kind"]) == {rule().records}
     assert verdicts.verdict(rule(), table, "tiny").word == "reproduced"
+    beside = pd.concat([records.table(tmp_path), table], ignore_index=True)  # as on the scoreboard
+    assert verdicts.verdict(rule(), beside, "tiny") == verdicts.verdict(rule(), table, "tiny")
     assert verdicts.verdict(rule(), table, "smoke").word == "machinery only"
     none = tmp_path / "none"
     written(none, gain=0.0)

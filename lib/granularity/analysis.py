@@ -114,13 +114,19 @@ def same(value: Any, wanted: Any) -> bool:
     return value == wanted if whole else math.isclose(value, wanted, rel_tol=1e-3)
 
 
+def once(runs: pd.DataFrame) -> pd.DataFrame:
+    """Each run once, by its fingerprint; rows that are worked out of several runs have none."""
+    if "fingerprint" not in runs:
+        return runs
+    return runs[runs["fingerprint"].isna() | ~runs["fingerprint"].duplicated()]
+
+
 def by_seed(runs: pd.DataFrame, metric: str, name: str = "runs") -> pd.Series:
     """One value a seed, sorted. Raises Unfit where a seed has two runs: they are not one arm.
 
     The same run read twice (equal fingerprints) counts once; a run without a result is left out.
     """
-    if "fingerprint" in runs:
-        runs = runs.drop_duplicates("fingerprint")
+    runs = once(runs)
     if metric not in runs:
         return pd.Series(dtype=float)
     twice = runs["seed"][runs["seed"].duplicated()]
@@ -163,8 +169,7 @@ def fitted_change(runs: pd.DataFrame, metric: str, along: str) -> pd.Series:
     In the metric's own unit, so that one smallest effect serves contrasts and slopes. Seeds that
     lack a value of `along` are left out. Raises Unfit below three values of it.
     """
-    if "fingerprint" in runs:
-        runs = runs.drop_duplicates("fingerprint")
+    runs = once(runs)
     if runs.empty or metric not in runs or along not in runs:
         raise Unfit(f"no run with '{metric}' and '{along}'")
     if runs.duplicated(["seed", along]).any():
