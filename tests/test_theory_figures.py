@@ -121,8 +121,10 @@ def test_a_map_can_be_kept_to_cells_that_were_all_run():
 def test_it_is_said_whose_runs_they_are():
     table = pd.concat([runs(seed=[0, 1, 2]), runs(seed=7, place="runs/smoke")])
     text = view.made_of(table, "runs/smoke")
-    assert text.startswith("4 runs, 2 minutes of computing in all, up to 4 seeds")
+    assert text.startswith("4 runs, 2 minutes of computing in all, 4 seeds of each setting")
     assert text.endswith("3 of them published, 1 made by this build.")
+    uneven = pd.concat([runs(seed=[0, 1, 2]), runs(k=4, seed=[0, 1])])
+    assert "all, 2 to 3 seeds of each setting" in view.made_of(uneven, "runs/smoke")
 
 
 def test_what_the_explorer_shows_are_the_means_of_the_runs():

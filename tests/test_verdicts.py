@@ -51,7 +51,7 @@ def runs(gain, spread=0.005, seeds=8, **more) -> pd.DataFrame:
         (runs(0.004, spread=0.02), "undecided", "too wide"),
         (runs(0.020, seeds=7), "undecided", "7 seeds, and the rule wants 8"),
         (runs(0.020, seeds=1), "undecided", "1 seed, and"),
-        (runs(0.020).query("labels == 'fine'"), "undecided", "'coarse'"),
+        (runs(0.020).query("labels == 'fine'"), "not run", "'coarse'"),
         (runs(0.020).query("labels == 'middle'"), "not run", "no run yet"),
         (runs(0.020).assign(kind="theory.simulate"), "not run", "no run yet"),
         (pd.DataFrame(), "not run", "no run yet"),

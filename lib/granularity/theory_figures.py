@@ -285,10 +285,12 @@ def whole(table: pd.DataFrame, across: str, upwards: str) -> pd.DataFrame:
 def made_of(table: pd.DataFrame, here: str) -> str:
     """A sentence on whose runs these are; `here` is the place of this build's own."""
     own = int((table["place"] == here).sum())
-    seeds = table.groupby("labels")["seed"].nunique()
+    varied = [name for name in defaults() if name in table and table[name].nunique() > 1]
+    seeds = table.groupby(varied or (lambda row: 0))["seed"].nunique()
+    counts = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
     text = (
-        f"{len(table)} runs, {table['seconds'].sum() / 60:.0f} minutes of computing in all, up to "
-        f"{seeds.max()} seeds of each kind; {len(table) - own} of them published"
+        f"{len(table)} runs, {table['seconds'].sum() / 60:.0f} minutes of computing in all, "
+        f"{counts} seeds of each setting; {len(table) - own} of them published"
     )
     return f"{text}, {own} made by this build." if own else f"{text}."
 

@@ -160,9 +160,15 @@ def gate_failure(rule: Rule, runs: pd.DataFrame) -> str:
 
 
 def judged_effect(rule: Rule, runs: pd.DataFrame, values_of: Callable[[], pd.Series]) -> Verdict:
-    """A verdict on an effect, with the gate; runs that cannot answer leave it undecided."""
-    if all(select(runs, where).empty for where in rule.arms.values()):
+    """A verdict on an effect, with the gate; runs that cannot answer leave it undecided.
+
+    Without a run of an arm that the effect weighs it was not run.
+    """
+    lacking = [name for name, where in rule.arms.items() if select(runs, where).empty]
+    if len(lacking) == len(rule.arms):
         return Verdict(NOT_RUN, "no run yet")
+    if needed := [name for name in rule.effect if name in lacking]:
+        return Verdict(NOT_RUN, f"no run of the arm '{needed[0]}'")
     try:
         values = values_of() * (1 if rule.direction == "above" else -1)
     except Unfit as reason:
