@@ -57,11 +57,11 @@ def test_rows_that_are_worked_out_from_runs_are_no_runs():
     assert scoreboard.counts(both) == (5, 2)
 
 
-def test_a_size_whose_runs_do_not_fit_the_rule_says_why():
+def test_a_comparison_without_one_of_its_arms_is_not_run_and_says_so():
     runs = instance_runs(0.3)
     card = scoreboard.card(entry({"tiny": runs[runs["labels"] == "target"]}, "C8"))
     said = card.count("no run of the arm &#x27;instance&#x27;")
-    assert said == 3, "beside its size, below, and by the rule that was replaced"
+    assert said == 2, "by the verdict, and by the rule that was replaced"
 
 
 def test_without_runs_every_card_says_so():
