@@ -112,8 +112,9 @@ def combine(parts: Mapping[str, Verdict]) -> Verdict:
     seeds = min(found.seeds for found in parts.values())
     if len(words) == 1:
         word = words.pop()
-        reasons = list(dict.fromkeys(found.reason for found in parts.values()))
-        reason = reasons[0] if len(reasons) == 1 else f"all {len(parts)} parts: {reasons[0]}"
+        reasons = dict.fromkeys(found.reason for found in parts.values())
+        told = [f"{name}: {found.reason}" for name, found in parts.items()]
+        reason = next(iter(reasons)) if len(reasons) == 1 else "; ".join(told)
         if word in (REPRODUCED, NOT_REPRODUCED):
             reason = f"all {len(parts)} parts agree"
     elif MACHINERY in words:
