@@ -116,4 +116,4 @@ def seen(case: Mapping[str, Any]) -> str:
     word = "" if case["outcome"] == "passed" else f"<strong>{case['outcome']}</strong> "
     times = f" ({case['times']} times)" if case["times"] > 1 else ""
     texts = "<br>".join(f"<code>{escape(text)}</code>" for text in case["saw"])
-    return f"{word}{texts or 'what must happen, by its assertions'}{times}"
+    return f"{word}{texts or 'as it must'}{times}"
