@@ -113,7 +113,7 @@ def combine(parts: Mapping[str, Verdict]) -> Verdict:
     if len(words) == 1:
         word = words.pop()
         reasons = dict.fromkeys(found.reason for found in parts.values())
-        told = [f"{name}: {found.reason}" for name, found in parts.items()]
+        told = [f"{n}: {found.word if found.parts else found.reason}" for n, found in parts.items()]
         reason = next(iter(reasons)) if len(reasons) == 1 else "; ".join(told)
         if word in (REPRODUCED, NOT_REPRODUCED):
             reason = f"all {len(parts)} parts agree"
