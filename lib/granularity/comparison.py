@@ -209,7 +209,7 @@ def read(path: Path | str) -> list[pd.DataFrame]:
     """
     runs = records.table(path)
     runs = runs[(runs["kind"] == KIND) & (runs["held_out"] == False)]  # noqa: E712
-    runs = runs.drop_duplicates("fingerprint")
+    runs = analysis.once(runs)
     if runs.empty:
         return []
     of_arms = [arm_of(*pair) for pair in zip(runs["labels"], runs["stages"], strict=True)]

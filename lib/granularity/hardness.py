@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from granularity import comparison, records
-from granularity.analysis import Unfit
+from granularity.analysis import Unfit, once
 from granularity.digest import canonical
 
 FIFTHS = 5
@@ -166,7 +166,7 @@ def arms(table: pd.DataFrame) -> list[str]:
 def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
     """The arrays of runs, arm → seed → arrays. Raises Unfit where an arm has a seed twice."""
     found: dict[str, dict[int, Mapping[str, np.ndarray]]] = {}
-    table = table.drop_duplicates("fingerprint")
+    table = once(table)
     for arm, run in zip(arms(table), table.itertuples(), strict=True):
         seeds = found.setdefault(arm, {})
         if run.seed in seeds:

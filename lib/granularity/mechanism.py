@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from granularity import analysis, figures
-from granularity.hardness import FIFTHS, REFERENCE
+from granularity.hardness import FIFTHS, JUDGES, REFERENCE
 
 # What is compared with the baseline: its words, its colour, and its place beside the others.
 COMPARED = {
@@ -64,4 +64,22 @@ def quoted(gains: pd.DataFrame) -> dict[str, float]:
     return {
         f"effect_{compared}_{reference}_by_{judge}".replace(" ", "_"): 100 * mean
         for (compared, reference, judge), mean in means.items()
+    }
+
+
+def reach(gains: pd.DataFrame) -> dict[str, float]:
+    """Where leaf labels gain most, by the claim's judge, and what is left on the hardest fifth.
+
+    `most` is the number of that fifth; `gain` and `error` there, `last_gain` and `last_error` in
+    the hardest, are in points and per cent: what leaf labels gain, and what the baseline has wrong.
+    """
+    where = {"compared": "leaf", "reference": REFERENCE, "judge": " and ".join(JUDGES)}
+    means = 100 * analysis.select(gains, where).filter(regex="^(gain|error)_").mean()
+    most = max(range(1, FIFTHS + 1), key=lambda fifth: means[f"gain_{fifth}"])
+    return {
+        "most": most,
+        "gain": means[f"gain_{most}"],
+        "error": means[f"error_{most}"],
+        "last_gain": means[f"gain_{FIFTHS}"],
+        "last_error": means[f"error_{FIFTHS}"],
     }

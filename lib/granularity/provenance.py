@@ -3,12 +3,13 @@
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pandas as pd
 
 from granularity import claims, record
-from granularity.analysis import select
+from granularity.analysis import once, select
 from granularity.claims import Book, Rule
 from granularity.scoreboard import NAMES
 
@@ -117,16 +118,22 @@ def read_by(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
         settings = rule.settings or [{}]
         arms = [{**arm, **one} for arm in rule.arms.values() or [{}] for one in settings]
         found = [select(runs, where) for where in arms]
-    return pd.concat(found).drop_duplicates("fingerprint")
+    return once(pd.concat(found))
 
 
 def stood(claim: str, rule: Rule, commit: str) -> bool | None:
     """Whether a commit's claims file has this very rule; None where the commit is not at hand."""
+    then = book_at(commit)
+    return None if then is None else claim in then.claims and rule in then.claims[claim].rules
+
+
+@cache
+def book_at(commit: str) -> Book | None:
+    """A commit's claims file, read once; None where the commit is not at hand."""
     try:
-        then = claims.read(record.git("show", f"{commit}:book/claims.yml")).claims
+        return claims.read(record.git("show", f"{commit}:book/claims.yml"))
     except (OSError, subprocess.CalledProcessError, claims.ClaimsError):
         return None
-    return claim in then and rule in then[claim].rules
 
 
 def committed(commit: str) -> str:
