@@ -60,3 +60,12 @@ def test_the_profile_shows_every_seed_mean_and_interval_of_one_judge(gains):
     assert (low, high) == pytest.approx((20 - 10 * T, 20 + 10 * T))
     assert [label.get_text() for label in axis.get_xticklabels()][::4] == ["easiest", "hardest"]
     plt.close(figure)
+
+
+def test_where_leaf_labels_gain_most_and_what_is_left_on_the_hardest():
+    made = rows("leaf", "baseline and leaf", 0.02, 0.04) + rows("leaf", "third", 0.9, 0.9)
+    table = pd.DataFrame(made).assign(gain_2=[0.1, 0.3, 0, 0])
+    table = table.assign(**{f"error_{fifth}": 0.19 * fifth for fifth in range(1, 6)})
+    found = mechanism.reach(table)
+    wanted = {"most": 2, "gain": 20, "error": 38, "last_gain": 3, "last_error": 95}
+    assert found == pytest.approx(wanted)
