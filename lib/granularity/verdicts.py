@@ -53,8 +53,10 @@ def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
         made = {}
         for values in itertools.product(*rule.cells.values()):
             cell = dict(zip(rule.cells, values, strict=True))
-            label = ", ".join(f"{column} {value}" for column, value in cell.items()).replace("_", " ")
-            made[label] = verdict(replace(rule, cells={}), select(runs, cell), size)
+            label = ", ".join(f"{column} {value}" for column, value in cell.items())
+            made[label.replace("_", " ")] = verdict(
+                replace(rule, cells={}), select(runs, cell), size
+            )
         return combine(made)
     judged = APPLY[rule.kind](rule, runs)
     if judged.word == NOT_RUN or size in rule.sizes:
