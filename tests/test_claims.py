@@ -146,6 +146,13 @@ def first_rule(found, name):
             r"C3.*'trend'.*'not rising'",
         ),
         (lambda c, t: first_rule(c, "C6")["parts"]["free"].pop("effect"), r"C6.*'free'.*'effect'"),
+        (
+            lambda c, t: first_rule(c, "C8").update(interval=95),
+            r"C8.*'interval': 95 is not between",
+        ),
+        (lambda c, t: first_rule(c, "C8").update(sizes=[]), r"C8.*'sizes': it is empty"),
+        (lambda c, t: first_rule(c, "C6").update(parts={}), r"C6.*'parts': it is empty"),
+        (lambda c, t: first_rule(c, "C3").update(conditions=[]), r"C3.*'conditions': it is empty"),
         (lambda c, t: c["C3"]["shows"][0].pop("metric"), r"claim C3, shows: field 'metric'"),
         (lambda c, t: t["table1"]["rows"].append([1]), r"table table1.*4 cells"),
         (lambda c, t: t["table1"].update(colums=[]), r"table table1.*'colums'.*'columns'"),

@@ -89,14 +89,29 @@ def test_two_seeds_are_too_few():
         hardness.split(two, "leaf")
 
 
+def test_one_seed_has_the_same_judges_in_every_comparison():
+    """Also where an arm lacks seeds: else the effect and its placebo see two orders of images."""
+    runs = world(("baseline", "leaf", "random"), seeds=5)
+    del runs["random"][1]
+    wanted = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)]
+    assert hardness.circle(runs, "leaf", "baseline") == wanted
+    assert hardness.circle(runs, "random", "baseline") == [wanted[0], *wanted[2:]]
+    assert hardness.circle(runs, "baseline", "baseline") == wanted
+
+
 def test_gains_of_classes_by_hand():
-    labelled = {"label": np.arange(10) % 2, "classes": np.array(["n01", "n02"])}
+    labelled = {"label": np.arange(10) % 2, "classes": np.array(["n01", "n02", "n03"])}
     runs = {arm: {s: r | labelled for s, r in seeds.items()} for arm, seeds in TABLE.items()}
     found = hardness.class_gains(runs, "leaf")
-    assert list(found.index) == ["n01", "n02"] and list(found.columns) == [0, 1, 2]
-    assert found[0].tolist() == [0.4, 0.0]  # images 6 and 8 are of the first class
+    assert list(found.index) == ["n01", "n02", "n03"] and list(found.columns) == [0, 1, 2]
+    assert found[0].tolist()[:2] == pytest.approx([0.4, 0.0])  # 6 and 8 are of the first class
+    assert found.loc["n03"].isna().all()  # a class without images
     null = hardness.class_gains(runs, "baseline")
-    assert null[0].tolist() == [-0.2, 0.2]  # seed 1 errs on 7 where seed 0 errs on 6
+    # seed 1 errs on 7 where seed 0 errs on 6
+    assert null[0].tolist()[:2] == pytest.approx([-0.2, 0.2])
+    one = {arm: {0: seeds[0]} for arm, seeds in runs.items()}
+    with pytest.raises(Unfit, match="baseline against baseline: 1 seeds"):
+        hardness.class_gains(one, "baseline")  # it would be compared with itself
 
 
 # ---------------------------------------------------------------------- regression to the mean
@@ -112,7 +127,11 @@ def world(arms, seeds=8, images=1500, seed=0):
         runs[arm] = {}
         for s in range(seeds):
             score = difficulty + own + chance.normal(0, 0.7, images)
-            runs[arm][s] = {"loss": np.exp(score), "rank": (score > 0.5).astype(int)}
+            runs[arm][s] = {
+                "loss": np.exp(score),
+                "rank": (score > 0.5).astype(int),
+                "label": np.arange(images) % 2,
+            }
     return runs
 
 
@@ -262,6 +281,48 @@ def test_a_seed_twice_in_an_arm_is_refused(tmp_path):
     records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=listed)
     with pytest.raises(Unfit, match="'leaf' has seed 0 twice"):
         hardness.table(tmp_path)
+
+
+@pytest.mark.fault("runs whose arrays are of other images, or in another order", "refused by name")
+def test_runs_of_other_images_are_refused(tmp_path):
+    written(tmp_path, seeds=3)
+    file = tmp_path / "leaf-1" / "evaluation.npz"
+    with np.load(file) as kept:
+        arrays_ = dict(kept)
+    np.savez(file, **arrays_ | {"label": arrays_["label"][::-1]})
+    with pytest.raises(Unfit, match="arm 'leaf', seed 1: other images"):
+        hardness.table(tmp_path)
+
+
+def test_other_recipes_are_no_further_seeds(tmp_path):
+    """Beside judged runs may lie lengths and rates that were tried: most runs are of one recipe."""
+    arms = {"baseline": ("target", 0), "leaf": ("level", 0)}
+    runs, keys = world(arms, seeds=4, images=300), []
+    place = {"world": "tiny-imagenet-200", "overlap": "contained", "held_out": False}
+    place |= {"source_images": 0, "target_images": 100}
+    for (arm, (labels, level)), seed, steps in itertools.product(
+        arms.items(), range(4), (80, 800, 4550)
+    ):
+        if (steps == 4550) != (arm == "baseline") or (steps == 80 and seed == 3):
+            continue
+        keys.append(f"{arm}-{seed}-{steps}")
+        recipes = {"pretraining": None if arm == "baseline" else {"epochs": 6}}
+        recipes["finetuning"] = {"steps": steps}
+        records.write(
+            tmp_path / keys[-1] / "record.json",
+            kind="imagenet.finetune",
+            fingerprint=keys[-1],
+            arguments={"labels": labels, "level": level, "seed": seed, **place, **recipes},
+            metrics={"error": 0.5, "training_error": steps / 10_000},
+        )
+        np.savez(tmp_path / keys[-1] / "evaluation.npz", **runs[arm][seed])
+    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
+    found = select(hardness.table(tmp_path), {"compared": "leaf"})
+    assert found["seed"].tolist() == [0, 1, 2, 3] and set(found["training_error"]) == {0.08}
+    twice = hardness.table(tmp_path, tmp_path)  # as where published runs lie in a folder as well
+    assert len(select(twice, {"compared": "leaf"})) == 4
+    assert len(hardness.source_runs(tmp_path)) == len(keys)
+    assert hardness.source_runs(tmp_path, tmp_path)["arm"].value_counts()["baseline"] == 4
 
 
 def test_arms_have_names():

@@ -62,10 +62,11 @@ def test_versions_of_several_runs_stand_side_by_side():
 
 
 def test_commits():
-    tables = {"smoke": pd.concat([runs([1]), runs([1], dirty=True), runs([1], commit=None)])}
+    without_git = runs([1], commit=None, dirty=None)
+    tables = {"smoke": pd.concat([runs([1]), runs([1], dirty=True), without_git])}
     found = provenance.commits(tables)
     assert found["commit"].tolist() == ["0123456789", "0123456789", "unknown"]
-    assert found["files"].tolist() == ["as committed", "changed", "as committed"]
+    assert found["files"].tolist() == ["as committed", "changed", "unknown"]
 
 
 def test_no_runs_at_all():
@@ -112,6 +113,7 @@ def history(*words: str) -> str:
         (("first", "second"), "no", "2023-11-14 22:13"),
         (("unknown", "second"), "?", "2023-11-14 23:13"),
         (("first", "unknown"), "no", "2023-11-14 22:13"),
+        ((None, "second"), "?", "2023-11-14 23:13"),  # made without git
     ],
 )
 def test_a_rule_stood_in_the_commit_of_its_runs_or_not(monkeypatch, commits, said, when):
@@ -128,8 +130,10 @@ def test_a_size_that_cannot_decide_has_no_row():
     assert provenance.rules_first(BOOK, {"smoke": of_c8("first", "…", "target")}).empty
 
 
-def test_the_published_runs_were_made_after_the_rules_that_judge_them():
-    tables = scoreboard.load(ROOT / "nothing", ROOT / "book/results")
+def test_the_published_runs_were_made_after_the_rules_that_judge_them(tmp_path):
+    tables = scoreboard.load(tmp_path / "smoke", ROOT / "book/results")
     found = provenance.rules_first(claims.read(CLAIMS), tables)
     assert {"C3", "C5", "C8", "C10"} <= set(found["claim"])
-    assert "no" not in set(found["had the rule"]), found
+    if "?" in set(found["had the rule"]):
+        pytest.skip("a checkout without the commits of the published runs")
+    assert set(found["had the rule"]) == {"yes"}, found

@@ -2,10 +2,12 @@
 
 import dataclasses
 import datetime
+import itertools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,8 +39,8 @@ def test_values_of_each_size_are_shown_and_the_verdict_follows_the_rule():
     assert (hard.what, hard.seeds, small.seeds) == ("hard error, k = 8", 10, 3)
     assert hard.mean == pytest.approx(0.4045)
     assert easy.mean == 0
-    assert found.verdicts["smoke"].word == "machinery only"
-    assert found.verdict.word == "undecided"  # the runs over d that the rule wants are not there
+    words = [found.verdicts[size].word for size in ("smoke", "published")]
+    assert words == ["not run"] * 2  # the runs over d that the rule wants are not there
 
 
 @pytest.mark.fault("numbers that older code made", "marked on the scoreboard")
@@ -104,7 +106,7 @@ def test_a_replaced_rule_keeps_its_verdict_in_sight():
     found = entry({"tiny": instance_runs(0.3)}, "C8", book)
     assert found.verdict.word == "undecided"
     html = scoreboard.card(found)
-    assert "said <em>reproduced</em>" in html
+    assert "says <em>reproduced</em>" in html
     assert "The spread was larger." in html
 
 
@@ -128,27 +130,63 @@ def test_text_is_escaped_and_tags_are_closed():
     assert not open_tags
 
 
-def write_runs(folder: Path, seed: int) -> None:
-    records.write(
-        folder / "a" / "record.json", kind="x.y", fingerprint="a", metrics={"error": 0.5}, seed=seed
-    )
-    records.write(folder / "record.json", kind="contents of x.y", metrics={}, runs=["a"])
+def write_runs(folder: Path, run: str) -> str:
+    """A run in a folder; its line in a published file."""
+    made = folder / run / "record.json"
+    records.write(made, kind="x.y", fingerprint=run, metrics={"error": 0.5})
+    records.write(folder / "record.json", kind="contents of x.y", metrics={}, runs=[run])
+    return json.dumps(records.read(made)) + "\n"
 
 
 def test_load_tells_the_sizes_apart(tmp_path):
     runs, published = tmp_path / "runs" / "smoke", tmp_path / "results"
     assert scoreboard.load(runs, published) == {}
-    write_runs(runs / "study", 1)
-    line = json.dumps(records.read(runs / "study" / "a" / "record.json")) + "\n"
-    for name in ("theory/simulate.jsonl", "tiny/one.jsonl", "tiny/two.jsonl"):
+    line, other = write_runs(runs / "study", "a"), write_runs(tmp_path / "elsewhere", "b")
+    for name, text in (
+        ("theory/simulate.jsonl", line + line),
+        ("tiny/one.jsonl", line),
+        ("tiny/two.jsonl", line + other),
+    ):
         (published / name).parent.mkdir(parents=True, exist_ok=True)
-        (published / name).write_text(line, encoding="utf-8")
+        (published / name).write_text(text, encoding="utf-8")
     found = scoreboard.load(runs, published)
-    assert {size: len(table) for size, table in found.items()} == {
-        "smoke": 1,
-        "tiny": 2,
-        "published": 1,
-    }
+    counted = {size: scoreboard.counts(table)[0] for size, table in found.items()}
+    assert counted == {"smoke": 1, "tiny": 2, "published": 1}  # a run in two places is one run
+
+
+@pytest.mark.fault("runs in a folder that is named after no size", "refused by name")
+def test_a_folder_of_no_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="other: its name is no size; there are smoke, tiny"):
+        scoreboard.load(tmp_path / "other", tmp_path)
+
+
+def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkeypatch):
+    """As where somebody makes the small size and has our published runs beside it."""
+    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
+    here, published = tmp_path / "runs" / "tiny", tmp_path / "results"
+    rng, keys = np.random.default_rng(0), []
+    arm = BOOK.claims["C9"].rule("tiny").parts["ImageNet arm"].arms["effect"]
+    place = {k: arm[k] for k in ("overlap", "target_images", "held_out")} | {"source_images": 0}
+    for labels, seed in itertools.product(("target", "level", "random"), range(4)):
+        keys.append(f"{labels}-{seed}")
+        records.write(
+            here / "study" / keys[-1] / "record.json",
+            kind="imagenet.finetune",
+            fingerprint=keys[-1],
+            entry="granularity.imagenet:finetune",
+            arguments={"labels": labels, "level": 0, "seed": seed, "world": "toy", **place},
+            metrics={"error": 0.5, "training_error": 0.01},
+        )
+        kept = {"loss": rng.random(40), "rank": rng.integers(0, 2, 40), "label": np.arange(40)}
+        np.savez(here / "study" / keys[-1] / "evaluation.npz", **kept)
+    records.write(here / "study" / "record.json", kind="contents of x", metrics={}, runs=keys)
+    alone = scoreboard.load(here, published)["tiny"]
+    (published / "tiny").mkdir(parents=True)
+    records.publish([here / "study"], published / "tiny" / "imagenet.jsonl")
+    both = scoreboard.load(here, published)["tiny"]
+    assert len(both) == len(alone) and scoreboard.counts(both)[0] == len(keys)
+    split = both[both["kind"] == "hardness.split"]
+    assert len(split) and not split.duplicated(["compared", "reference", "judge", "seed"]).any()
 
 
 def test_numbers_are_printed_with_interval_and_seeds():

@@ -55,3 +55,11 @@ def test_from_a_shell(made):
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "made by this code" in ended.stdout and "agrees within 0.02" in ended.stdout
+    for more, said, status in (
+        (["--tolerance", "0"], "agrees within 0", 0),
+        (["--root", "data/x"], "--root data/x: should be NAME=PATH", 1),
+    ):
+        ended = subprocess.run(
+            [*command, *more], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == status and said in ended.stdout + ended.stderr, ended.stderr

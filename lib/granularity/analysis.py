@@ -104,14 +104,18 @@ def select(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
 
 def same(value: Any, wanted: Any) -> bool:
     """Equality of plain values. Fractions agree to three digits; True is never 1."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = plain(value)
     if isinstance(value, bool) or isinstance(wanted, bool) or type(wanted) not in (int, float):
         return type(value) is type(wanted) and value == wanted
     if not isinstance(value, (int, float)):
         return False
     whole = float(value).is_integer() and float(wanted).is_integer()
     return value == wanted if whole else math.isclose(value, wanted, rel_tol=1e-3)
+
+
+def plain(value: Any) -> Any:
+    """A NumPy number as Python's own; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def once(runs: pd.DataFrame) -> pd.DataFrame:
@@ -149,9 +153,11 @@ def contrast(
     """
     columns = {}
     for name in weights:
-        columns[name] = by_seed(select(runs, arms[name]), metric, f"arm '{name}'")
+        chosen = select(runs, arms[name])
+        columns[name] = by_seed(chosen, metric, f"arm '{name}'")
         if columns[name].empty:
-            raise Unfit(f"no run of the arm '{name}'")
+            lacking = f" has '{metric}'" if len(chosen) else ""
+            raise Unfit(f"no run of the arm '{name}'{lacking}")
     paired = pd.concat(columns, axis=1, join="inner")
     return (paired * pd.Series(weights)).sum(axis=1)
 

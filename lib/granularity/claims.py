@@ -209,6 +209,14 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
     needed, allowed = KINDS[kind]
     check_names(given, ALWAYS | needed, ALWAYS | needed | allowed | FREE, place)
     made = build(Rule, given, place)
+    for name in ("sizes", *sorted(needed & {"arms", "effect", "settings", "conditions", "parts"})):
+        if not getattr(made, name):
+            raise ClaimsError(f"{place}, field '{name}': it is empty")
+    if not 0 < made.interval < 1:
+        raise ClaimsError(f"{place}, field 'interval': {made.interval:g} is not between 0 and 1")
+    for name, values in made.cells.items():
+        if not values:
+            raise ClaimsError(f"{place}, cells, field '{name}': it is empty")
     for size in made.sizes:
         choose(size, [s for s in SIZES if s != "smoke"], place, "sizes")
     choose(made.direction, ("above", "below"), place, "direction")

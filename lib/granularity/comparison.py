@@ -217,45 +217,48 @@ def read(path: Path | str) -> list[pd.DataFrame]:
     shared = pd.Series([_key(run) for run in runs[[*SHARED]].to_dict("records")], runs.index)
     tuned = pd.Series([canonical(recipe) for recipe in runs["finetuning"]], runs.index)
     found = []
-    for key, group in runs.groupby(shared, sort=False):
+    for _, group in runs.groupby(shared, sort=False):
         alone = group["arm"] == ONE_PASS
         lengths = tuned[group.index][~alone].unique()
         found += [
             sized(group[alone | (tuned[group.index] == length)])
             for length in (lengths if len(lengths) else [tuned[group.index[0]]])
         ]
-        _check(found[-1], key)
+    for table in found:
+        _check(table)
     return sorted(found, key=len, reverse=True)
 
 
-def cells(paths: Iterable[Path | str], arm: str) -> dict[tuple[int, int], Study]:
-    """Studies of published files by (images of a class, epochs of pretraining).
+def cells(paths: Iterable[Path | str], arm: str, **where: object) -> dict[tuple[int, int], Study]:
+    """Studies on Tiny-ImageNet by (images of a class, epochs of pretraining).
 
-    Only those that have the baseline and `arm`; a file that is not there is left out.
+    `paths` are published files; one that is not there is left out. Only runs with these values of
+    columns, and studies that have the baseline and `arm`. Raises Unfit where two studies have the
+    same images and epochs.
     """
-    tables = [runs for path in paths if Path(path).exists() for runs in read(path)]
-    return {
-        (int(runs["images"].iloc[0]), int(runs["pretraining"].iloc[0]["epochs"])): Study(
-            "", "tiny", runs, {}
-        )
-        for runs in tables
-        if {BASELINE, arm} <= set(runs["arm"])
-    }
+    found: dict[tuple[int, int], Study] = {}
+    for table in [table for path in paths if Path(path).exists() for table in read(path)]:
+        runs = analysis.select(table, where)
+        if not {BASELINE, arm} <= set(runs["arm"]):
+            continue
+        cell = (int(runs["images"].iloc[0]), int(runs["pretraining"].iloc[0]["epochs"]))
+        if cell in found:
+            raise analysis.Unfit(f"two studies of {cell[0]} images and {cell[1]} epochs")
+        found[cell] = Study("", "tiny", runs, {})
+    return found
 
 
 def _key(run: Mapping) -> str:
-    return canonical({name: _plain(value) for name, value in run.items()})
+    return canonical({name: analysis.plain(value) for name, value in run.items()})
 
 
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _check(runs: pd.DataFrame, key: str) -> None:
+def _check(runs: pd.DataFrame) -> None:
     twice = runs[runs.duplicated(["arm", "seed"])]
     if len(twice):
         one = twice.iloc[0]
-        raise analysis.Unfit(f"arm '{one['arm']}' has seed {one['seed']} twice within {key}")
+        raise analysis.Unfit(
+            f"arm '{one['arm']}' has seed {one['seed']} twice within {_key(one[[*SHARED]])}"
+        )
 
 
 def sized(runs: pd.DataFrame) -> pd.DataFrame:

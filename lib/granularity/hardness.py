@@ -6,9 +6,11 @@ and the other arm, which errs elsewhere, gains there. So the judges here are run
 many of one arm as of the other; and beside each gain stand a null (two runs of one arm) and a
 placebo (random ids). All of this is ours: the paper states the claim and shows no such figure.
 
-A run is a dict with the arrays `loss` and `rank` (0: right), one number an evaluation image.
+A run is a dict of arrays: `loss` and `rank` (0: right), one number an evaluation image; gains by
+class want `label` and `classes` too.
 """
 
+from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,18 +18,19 @@ import numpy as np
 import pandas as pd
 
 from granularity import comparison, records
-from granularity.analysis import Unfit, once
+from granularity.analysis import Unfit, class_errors, once, plain, select
 from granularity.digest import canonical
 
 FIFTHS = 5
 KIND = "hardness.split"  # what a row of the table is called, as a record would be
 REFERENCE = "baseline"
 JUDGES = ("baseline", "leaf")
-# What runs that are compared share, by the kind of their records. (Where the baseline never saw the
-# source, its recipe is another one.)
+# What runs that are compared share, by the kind of their records. Where the baseline never saw the
+# source, its recipe is another one: see `recipes`.
 RECIPES = ("pretraining", "finetuning")
+SOURCE = "imagenet.finetune"
 SAME = {
-    "imagenet.finetune": ("world", "overlap", "source_images", "target_images", "held_out"),
+    SOURCE: ("world", "overlap", "source_images", "target_images", "held_out"),
     comparison.KIND: (*comparison.SHARED, "finetuning"),
 }
 LEAVES = ("rank:leaf", "rank:species")  # label functions of one class for each leaf
@@ -83,19 +86,23 @@ def split(
 ) -> pd.DataFrame:
     """One row a seed: the gain of an arm over the reference, by hardness.
 
+    Columns: `seed`, `reference`, `compared`, `judge`; `extra_gain_on_hard` (the effect), `gain` (on
+    all images), `gain_1` (easiest fifth) to `gain_5`, and `error_1` to `error_5` of the reference,
+    all as shares of the images.
+
     An arm is compared with the reference of the same seed, and the reference with itself (the null)
     of the next seed, in a circle. For each seed neither it nor the next one judges, so that effect,
     placebo and null see the images in one and the same order. Round the circle the null's gains
     cancel nearly by themselves: its spread says more than its mean. Raises Unfit below three seeds.
     """
-    seeds = sorted(set(runs.get(reference, {})) & set(runs.get(compared, {})))
-    if len(seeds) < 3:
+    pairs = circle(runs, compared, reference)
+    if len(pairs) < 3:
         raise Unfit(
-            f"{compared} against {reference}: {len(seeds)} seeds, and a judge of other seeds"
+            f"{compared} against {reference}: {len(pairs)} seeds, and a judge of other seeds"
             " takes three at least"
         )
     rows = []
-    for seed, following in zip(seeds, seeds[1:] + seeds[:1], strict=True):
+    for seed, following in pairs:
         group = fifths(hardness(runs, judges, {seed, following}))
         other = runs[reference][following if compared == reference else seed]
         by_fifth, effect = gains(other, runs[compared][seed], group)
@@ -115,20 +122,35 @@ def split(
     return pd.DataFrame(rows)
 
 
+def circle(runs: Runs, compared: str, reference: str) -> list[tuple[int, int]]:
+    """The seeds that both arms have, each with the next seed of the reference, round in a circle.
+
+    The next one of the *reference*, whatever the other arm has: so one seed has the same judges in
+    every comparison.
+    """
+    seeds = sorted(runs.get(reference, {}))
+    pairs = zip(seeds, seeds[1:] + seeds[:1], strict=True)
+    return [pair for pair in pairs if pair[0] in runs.get(compared, {})]
+
+
 def class_gains(runs: Runs, compared: str, reference: str = REFERENCE) -> pd.DataFrame:
     """By how much an arm errs less than the reference in each class: classes × seeds.
 
-    An arm compared with itself is compared with the next seed, as in `split`: the null.
+    An arm compared with itself is compared with the next seed, as in `split`: the null. A class
+    without images is nan. Raises Unfit below two seeds, where a null would be a run against itself.
     """
-    seeds = sorted(set(runs.get(reference, {})) & set(runs.get(compared, {})))
+    pairs = circle(runs, compared, reference)
+    if len(pairs) < 2:
+        raise Unfit(f"{compared} against {reference}: {len(pairs)} seeds; gains take two at least")
+    names = [str(name) for name in runs[reference][pairs[0][0]]["classes"]]
     columns = {}
-    for seed, following in zip(seeds, seeds[1:] + seeds[:1], strict=True):
+    for seed, following in pairs:
         other = runs[reference][following if compared == reference else seed]
-        gain = (other["rank"] > 0).astype(float) - (runs[compared][seed]["rank"] > 0)
-        label = other["label"]
-        columns[seed] = np.bincount(label, gain) / np.bincount(label)
-    names = runs[reference][seeds[0]]["classes"] if seeds else []
-    return pd.DataFrame(columns, index=list(map(str, names)))
+        own = runs[compared][seed]
+        columns[seed] = np.subtract(
+            *(class_errors(run["rank"], other["label"], len(names)) for run in (other, own))
+        )
+    return pd.DataFrame(columns, index=names)
 
 
 # ------------------------------------------------------------------------------- from records
@@ -155,33 +177,55 @@ def arms(table: pd.DataFrame) -> list[str]:
     if "level" in table:
         return [arm_of(*run) for run in zip(table["labels"], table["level"], strict=True)]
     leaf = table["labels"].isin(LEAVES)
-    named = {f"random:{classes}": "random" for classes in table.loc[leaf, "classes"]}
+    named = {f"random:{classes:.0f}": "random" for classes in table.loc[leaf, "classes"]}
     named |= dict.fromkeys(LEAVES, "leaf")
-    once = (table["labels"] == "target") & (table["stages"] == 1)
-    baseline = (table["labels"] == "target") & ~once
-    found = table["labels"].map(lambda spec: named.get(spec, spec))
-    return found.mask(once, "one pass").mask(baseline, REFERENCE).tolist()
+    found = zip(table["labels"], table["stages"], strict=True)
+    return [named.get(arm, arm) for arm in (comparison.arm_of(*run) for run in found)]
 
 
 def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
-    """The arrays of runs, arm → seed → arrays. Raises Unfit where an arm has a seed twice."""
+    """The arrays of runs, arm → seed → arrays.
+
+    Raises Unfit where an arm has a seed twice, and where runs kept other images, or in another
+    order: their arrays are compared place by place.
+    """
     found: dict[str, dict[int, Mapping[str, np.ndarray]]] = {}
-    table = once(table)
+    table, labels = once(table), []
     for arm, run in zip(arms(table), table.itertuples(), strict=True):
         seeds = found.setdefault(arm, {})
         if run.seed in seeds:
             raise Unfit(f"arm '{arm}' has seed {run.seed} twice")
         if run.fingerprint in arrays:
             seeds[run.seed] = arrays[run.fingerprint]
+            labels.append(arrays[run.fingerprint]["label"])
+            if not np.array_equal(labels[0], labels[-1]):
+                raise Unfit(f"arm '{arm}', seed {run.seed}: other images than those of other runs")
     return found
 
 
+def source_runs(*paths: Path | str) -> pd.DataFrame:
+    """The ImageNet arm's finetuned runs of the choice of sets that most of them share.
+
+    `paths` are folders or published files. With the column `arm`. Runs on held-out images are left
+    out: they chose rates. It may be empty.
+    """
+    found = select(once(records.table(*paths)), {"kind": SOURCE, "held_out": False})
+    if found.empty:
+        return found.assign(arm=[])
+    found = select(found, largest_cell(found))
+    return found.assign(arm=arms(found))
+
+
 def largest_cell(runs: pd.DataFrame) -> dict:
-    """The choice of sets that most runs of one kind share, as plain values of columns."""
+    """The choice of sets that most runs of one kind share, as plain values of columns.
+
+    Raises Unfit where there is no run.
+    """
+    if runs.empty:
+        raise Unfit("no run, and so no choice of sets")
     same = SAME[runs["kind"].iloc[0]]
-    shared, _ = max(cells(runs, same, {}), key=lambda cell: len(cell[1]))
-    values = (getattr(value, "item", lambda value=value: value)() for value in shared)
-    return dict(zip(same, values, strict=True))
+    shared, _ = max(cells(runs, same), key=lambda cell: len(cell[1]))
+    return dict(zip(same, map(plain, shared), strict=True))
 
 
 def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -204,34 +248,29 @@ def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
     ]
 
 
-def table(path: Path | str, **where: object) -> pd.DataFrame:
-    """All splits that the runs of a folder or a published file allow; it may be empty.
+def table(*paths: Path | str, **where: object) -> pd.DataFrame:
+    """All splits that the runs of folders or published files allow; it may be empty.
 
     One row a seed and contrast, with the columns of `split`, those that the compared runs share,
     `training_error` of the compared run, `study` (the kind of the runs) and `kind`
     "hardness.split", as the rule of claim C9 reads them. `where` are values of columns that the
-    runs must have, so that one recipe is left. Raises Unfit, naming the arm, where an arm still has
-    a seed twice.
+    runs must have. Raises Unfit, naming the arm, where an arm still has a seed twice.
     """
-    runs, arrays = records.table(path), records.arrays(path)
+    runs = select(once(records.table(*paths)), where)
+    arrays = ChainMap(*map(records.arrays, paths))
     found = [
         rows.assign(study=kind, **{n: [v] * len(rows) for n, v in zip(same, shared, strict=True)})
         for kind, same in SAME.items()
-        for shared, cell in cells(runs[runs["kind"] == kind], same, where)
-        for rows in of_cell(cell, arrays)
+        for shared, cell in cells(select(runs, {"kind": kind}), same)
+        for rows in of_cell(recipes(cell) if kind == SOURCE else cell, arrays)
     ]
     if not found:
         return pd.DataFrame(columns=["seed", "reference", "compared", "judge", "study", "kind"])
     return pd.concat(found, ignore_index=True).assign(kind=KIND)
 
 
-def cells(
-    runs: pd.DataFrame, same: Sequence[str], where: Mapping[str, object]
-) -> Iterator[tuple[tuple, pd.DataFrame]]:
+def cells(runs: pd.DataFrame, same: Sequence[str]) -> Iterator[tuple[tuple, pd.DataFrame]]:
     """The runs of one kind that may be compared, group by group, with what they share."""
-    for column, value in where.items():
-        if len(runs):
-            runs = runs[[found == value for found in runs[column]]]
     if runs.empty:
         return
     runs = runs.dropna(axis=1, how="all")  # columns of other kinds
@@ -241,6 +280,25 @@ def cells(
     ]
     for _, group in runs.groupby(keys, dropna=False):
         yield tuple(group[name].iloc[0] for name in same), group
+
+
+def recipes(cell: pd.DataFrame) -> pd.DataFrame:
+    """Of runs on the same sets those of one recipe: the one of most pretrained networks.
+
+    The baseline's is its own, the one of most baselines. So lengths or rates that were tried beside
+    the judged runs are no further seeds of theirs.
+    """
+    if not set(RECIPES) <= set(cell):
+        return cell
+    recipe = cell[[*RECIPES]].map(canonical).agg(" ".join, axis=1)
+    alone = cell["labels"] == "target"
+    return pd.concat(
+        [
+            most[recipe[most.index] == recipe[most.index].mode()[0]]
+            for most in (cell[alone], cell[~alone])
+            if len(most)
+        ]
+    )
 
 
 def of_cell(

@@ -72,9 +72,13 @@ def reach(gains: pd.DataFrame) -> dict[str, float]:
 
     `most` is the number of that fifth; `gain` and `error` there, `last_gain` and `last_error` in
     the hardest, are in points and per cent: what leaf labels gain, and what the baseline has wrong.
+    Raises Unfit where leaf labels were not compared under that judge.
     """
     where = {"compared": "leaf", "reference": REFERENCE, "judge": " and ".join(JUDGES)}
-    means = 100 * analysis.select(gains, where).filter(regex="^(gain|error)_").mean()
+    chosen = analysis.select(gains, where)
+    if chosen.empty:
+        raise analysis.Unfit(f"no gains of leaf labels, judged by {where['judge']}")
+    means = 100 * chosen.filter(regex="^(gain|error)_").mean()
     most = max(range(1, FIFTHS + 1), key=lambda fifth: means[f"gain_{fifth}"])
     return {
         "most": most,

@@ -70,10 +70,14 @@ def machines(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def commits(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Number of runs of each size at each commit; "changed" where files differed from it."""
+    """Number of runs of each size at each commit; "changed" where files differed from it.
+
+    Runs that were made without git have neither: "unknown".
+    """
     runs = together(tables)
     named = [str(c)[:10] if isinstance(c, str) else "unknown" for c in runs["commit"]]
-    state = ["changed" if dirty is True else "as committed" for dirty in runs["dirty"]]
+    words = {True: "changed", False: "as committed"}
+    state = [words.get(dirty, "unknown") for dirty in runs["dirty"]]
     runs = runs.assign(commit=named, files=state)
     found = runs.groupby(["size", "commit", "files"], sort=False).size()
     return found.rename("runs").reset_index()
@@ -121,23 +125,27 @@ def read_by(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     return once(pd.concat(found))
 
 
-def stood(claim: str, rule: Rule, commit: str) -> bool | None:
+def stood(claim: str, rule: Rule, commit: str | None) -> bool | None:
     """Whether a commit's claims file has this very rule; None where the commit is not at hand."""
     then = book_at(commit)
     return None if then is None else claim in then.claims and rule in then.claims[claim].rules
 
 
 @cache
-def book_at(commit: str) -> Book | None:
-    """A commit's claims file, read once; None where the commit is not at hand."""
+def book_at(commit: str | None) -> Book | None:
+    """A commit's claims file, read once; None where the commit is not at hand, or not known."""
+    if commit is None:
+        return None
     try:
         return claims.read(record.git("show", f"{commit}:book/claims.yml"))
     except (OSError, subprocess.CalledProcessError, claims.ClaimsError):
         return None
 
 
-def committed(commit: str) -> str:
-    """When a commit was made, in UTC to the minute; "?" where it is not at hand."""
+def committed(commit: str | None) -> str:
+    """When a commit was made, in UTC to the minute; "?" where it is not at hand, or not known."""
+    if commit is None:
+        return "?"
     try:
         seconds = int(record.git("show", "--no-patch", "--format=%ct", commit))
     except (OSError, subprocess.CalledProcessError):

@@ -230,9 +230,7 @@ def opened(file: Path) -> dict[str, np.ndarray]:
 
 def table(*paths: Path | str) -> pd.DataFrame:
     """One row a run, over published files and folders of runs; arguments and metrics as columns."""
-    return pd.DataFrame(
-        [row(record) | {"source": str(path)} for path in paths for record in collect(path)]
-    )
+    return pd.DataFrame([row(record) for path in paths for record in collect(path)])
 
 
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,11 +252,12 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
 def publish(folders: Sequence[Path | str], file: Path | str) -> int:
     """Writes the runs of `folders` into one `.jsonl` file, a record a line; returns how many.
 
-    What they keep in arrays goes beside it, into one `.npz` file (see `arrays`).
+    A run that lies in several of them is written once. What they keep in arrays goes beside it,
+    into one `.npz` file (see `arrays`).
     Raises RecordError for a run of uncommitted code: nobody could find what made its numbers.
     """
-    runs = [record for folder in folders for record in collect(folder)]
-    for record in runs:
+    runs = {record["fingerprint"]: record for folder in folders for record in collect(folder)}
+    for record in runs.values():
         if record["made_by"]["git"]["dirty"] is not False:
             raise RecordError(f"run {record['fingerprint']} was made by code that is not committed")
     kept = {
@@ -273,7 +272,7 @@ def publish(folders: Sequence[Path | str], file: Path | str) -> int:
             np.savez_compressed(stream, **kept)
     else:
         beside.unlink(missing_ok=True)
-    files.write(Path(file), "".join(json.dumps(record) + "\n" for record in runs))
+    files.write(Path(file), "".join(json.dumps(record) + "\n" for record in runs.values()))
     return len(runs)
 
 
@@ -292,14 +291,16 @@ def main() -> None:
     again.add_argument(
         "--root", action="append", default=[], metavar="NAME=PATH", help="where a dataset lies"
     )
-    again.add_argument("--tolerance", type=float, help="largest difference allowed")
+    again.add_argument(
+        "--tolerance", type=float, help="largest difference allowed, of a metric's size or of 1"
+    )
     given = parser.parse_args()
     try:
         if given.command == "publish":
             print(f"{publish(given.folders, given.file)} records in {given.file}")
         elif not verified(given):
             parser.exit(1, "some metrics differ\n")
-    except (OSError, KeyError, RecordError) as error:
+    except (OSError, KeyError, ValueError, RecordError) as error:
         parser.exit(1, f"error: {error}\n")
 
 
@@ -307,9 +308,13 @@ def verified(given: argparse.Namespace) -> bool:
     """Whether the runs that were asked for agree with their records."""
     from granularity import verify  # which imports this module
 
-    roots = dict(name.split("=", 1) for name in given.root if "=" in name)
+    for root in given.root:
+        if "=" not in root:
+            raise ValueError(f"--root {root}: should be NAME=PATH, as tiny-imagenet-200={root}")
+    roots = dict(root.split("=", 1) for root in given.root)
+    tolerance = verify.TOLERANCE if given.tolerance is None else given.tolerance
     chosen = verify.chosen(given.records, given.run, given.random, given.seed)
-    return verify.report(chosen, roots, given.tolerance or verify.TOLERANCE)
+    return verify.report(chosen, roots, tolerance)
 
 
 if __name__ == "__main__":

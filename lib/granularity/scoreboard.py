@@ -71,23 +71,31 @@ NOTHING = Verdict(verdicts.NOT_RUN, "no run yet")
 def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
     """The tables of runs by size: the folder of one size, and all published files.
 
-    Published files below `tiny/` and `paper/` are of these sizes, all others are "published".
+    Published files below `tiny/` and `paper/` are of these sizes, all others are "published". A run
+    that lies in several places counts once. Raises ValueError for a folder that is named after no
+    size.
     """
-    found: dict[str, list[pd.DataFrame]] = {}
+    if runs.name not in SIZES:
+        raise ValueError(f"{runs}: its name is no size; there are {', '.join(SIZES)}")
+    found: dict[str, list[Path]] = {}
     with contextlib.suppress(FileNotFoundError):  # nothing ran yet: there may be published runs
-        found[runs.name] = read(runs)
+        records.collect(runs)
+        found[runs.name] = [runs]
     for file in sorted(published.rglob("*.jsonl")):
         top = file.relative_to(published).parts[0]
-        found.setdefault(top if top in SIZES else "published", []).extend(read(file))
-    return {size: pd.concat(found[size], ignore_index=True) for size in SIZES if size in found}
+        found.setdefault(top if top in SIZES else "published", []).append(file)
+    return {size: read(found[size]) for size in SIZES if size in found}
 
 
-def read(path: Path) -> list[pd.DataFrame]:
-    """The runs of a folder or file, and what rules read that is worked out from several of them."""
-    runs = [records.table(path)]
-    with contextlib.suppress(analysis.Unfit):  # an arm has a seed twice: then C9 is "not run"
-        runs.append(hardness.table(path))
-    return [table for table in runs if len(table)]
+def read(paths: Sequence[Path]) -> pd.DataFrame:
+    """The runs of folders and files, and what rules read that is worked out from several of them.
+
+    Where an arm has a seed twice, nothing is worked out of these runs: claim C9 is then not run.
+    """
+    tables = [analysis.once(records.table(*paths))]
+    with contextlib.suppress(analysis.Unfit):
+        tables.append(hardness.table(*paths))
+    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
 def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
@@ -105,7 +113,7 @@ def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
                 (size, rule.version): verdicts.verdict(rule, table, size)
                 for size, table in tables.items()
                 for rule in claim.rules
-                if rule.version < claim.rule(size).version
+                if size in rule.sizes and rule.version < claim.rule(size).version
             },
         )
         for name, claim in book.claims.items()
@@ -270,8 +278,9 @@ def rules(entry: Entry) -> str:
         if size == entry.size:
             old = entry.claim.rules[version - 1]
             text.append(
-                f'<p class="gb-muted">Version {version} of {old.date} said <em>{verdict.word}</em> '
-                f"({escape(verdict.reason)}): {escape(old.text)}</p>"
+                f'<p class="gb-muted">Version {version} of {old.date}, before any correction for '
+                f"many claims, says <em>{verdict.word}</em> ({escape(verdict.reason)}): "
+                f"{escape(old.text)}</p>"
             )
     if rule.why:
         text.append(f'<p class="gb-muted">Why it was changed: {escape(rule.why)}</p>')

@@ -15,6 +15,7 @@ from granularity.analysis import (
     fitted_change,
     holm,
     interval,
+    once,
     p_value,
     select,
 )
@@ -23,7 +24,6 @@ from granularity.claims import Condition, Rule
 REPRODUCED, NOT_REPRODUCED, PARTLY = "reproduced", "not reproduced", "partly"
 UNDECIDED, NOT_RUN = "undecided", "not run"
 MACHINERY = "machinery only"  # runs of a size that proves no claim, whatever their numbers
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, PARTLY, UNDECIDED, NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,16 @@ def few(seeds: int, rule: Rule) -> str:
 
 
 def gate_failure(rule: Rule, runs: pd.DataFrame) -> str:
-    """Why the runs are not in the regime that the claim is about, or nothing."""
+    """Why the runs are not in the regime that the claim is about, or nothing.
+
+    A run that does not say the metric may be out of it.
+    """
     for gate in rule.gate:
-        read = select(runs, rule.arms[gate.arm]) if gate.arm else runs
-        if gate.metric not in read or read[gate.metric].dropna().empty:
-            return f"regime not reached: no run says '{gate.metric}'"
-        mean = float(read[gate.metric].mean())
+        read = once(select(runs, rule.arms[gate.arm]) if gate.arm else runs)
+        said = read[gate.metric].dropna() if gate.metric in read else read.iloc[:0]
+        if said.empty or len(said) < len(read):
+            return f"regime not reached: {len(said)} of {len(read)} runs say '{gate.metric}'"
+        mean = float(said.mean())
         if not mean <= gate.at_most:
             return f"regime not reached: {gate.metric} is {mean:.3g}, not {gate.at_most:g} or less"
     return ""
@@ -206,11 +210,11 @@ def apply_placebo(rule: Rule, runs: pd.DataFrame) -> Verdict:
     above it refutes nothing.
     """
     found = judged_effect(rule, runs, lambda: contrast(runs, rule.metric, rule.arms, {"effect": 1}))
-    answered = found.word in (REPRODUCED, UNDECIDED) and found.seeds >= rule.seeds
-    if not answered or found.reason.startswith("regime"):
+    if found.word == NOT_RUN or found.seeds < rule.seeds or gate_failure(rule, runs):
         return found
     sign = 1 if rule.direction == "above" else -1
     try:
+        harmed = bool(rule.overall) and loses(rule, runs, sign)
         placebo = sign * contrast(runs, rule.metric, rule.arms, {"placebo": 1})
         null = sign * contrast(runs, rule.metric, rule.arms, {"null": 1})
         beyond = sign * contrast(runs, rule.metric, rule.arms, {"effect": 1, "placebo": -1})
@@ -221,8 +225,10 @@ def apply_placebo(rule: Rule, runs: pd.DataFrame) -> Verdict:
     _, null_low, null_high = interval(null, rule.interval)
     if not null_low <= 0 <= null_high:
         return replace(found, word=UNDECIDED, reason="the judge favours an arm: the null is not 0")
+    if found.word == NOT_REPRODUCED:
+        return found
     if interval(beyond, rule.interval)[2] < rule.smallest_effect:
-        if rule.overall and loses(rule, runs, sign):
+        if harmed:
             told = "no larger than with the placebo, which had little to lose on hard images"
             return replace(found, word=UNDECIDED, reason=told)
         return replace(found, word=NOT_REPRODUCED, reason="no larger than with the placebo")
@@ -245,7 +251,7 @@ def apply_bound(rule: Rule, runs: pd.DataFrame) -> Verdict:
     if all(group.empty for group in groups):
         if select(runs, arm).empty:
             return Verdict(NOT_RUN, "no run yet")
-        return Verdict(UNDECIDED, f"runs at none of the {len(names)} settings that the rule wants")
+        return Verdict(NOT_RUN, f"runs at none of the {len(names)} settings that the rule wants")
     lacking = [name for name, group in zip(names, groups, strict=True) if group.empty]
     if lacking:
         return Verdict(UNDECIDED, f"no run at {lacking[0]} (of {len(groups)} settings)")
@@ -285,7 +291,7 @@ def describe(condition: Condition) -> str:
 def holds(condition: Condition, groups: Sequence[pd.DataFrame], rule: Rule) -> bool | None:
     """Whether a condition holds, fails, or (None) cannot be told from these runs' intervals."""
     if condition.trend:
-        return trend_holds(condition, groups, rule.interval)
+        return trend_holds(condition, groups, rule)
     answers = []
     for group in groups if condition.at == "every" else groups[-1:]:
         if condition.until is None:
@@ -306,14 +312,16 @@ def at_most(low: float, high: float, limit: float) -> bool | None:
     return True if high <= limit else False if low > limit else None
 
 
-def trend_holds(condition: Condition, groups: Sequence[pd.DataFrame], level: float) -> bool | None:
+def trend_holds(condition: Condition, groups: Sequence[pd.DataFrame], rule: Rule) -> bool | None:
     """Whether a metric rises (falls) by no more than the tolerance from first to last setting.
 
-    The two settings are paired by seed; where they share none, no answer.
+    The two settings are paired by seed. Raises Unfit where they share fewer than the rule wants.
     """
     first, last = (by_seed(group, condition.metric) for group in (groups[0], groups[-1]))
     change = (last - first).dropna() * (1 if condition.trend == "not rising" else -1)
-    _, low, high = interval(change, level)
+    if len(change) < rule.seeds:
+        raise Unfit(f"first and last setting share {few(len(change), rule)}")
+    _, low, high = interval(change, rule.interval)
     return at_most(low, high, condition.tolerance)
 
 
@@ -324,7 +332,7 @@ def along_curve(group: pd.DataFrame, condition: Condition) -> list[list[float]]:
     curve's limit or ends before the stretch does, and where runs were logged at different steps.
     """
     until, logged, met = condition.until, [], []
-    for curves in group["curves"]:
+    for curves in once(group)["curves"]:
         missing = {"step", until["curve"], condition.metric} - set(curves)
         if missing:
             raise Unfit(f"a run has no curve '{min(missing)}'")
