@@ -321,7 +321,9 @@ def test_other_recipes_are_no_further_seeds(tmp_path):
     assert found["seed"].tolist() == [0, 1, 2, 3] and set(found["training_error"]) == {0.08}
     twice = hardness.table(tmp_path, tmp_path)  # as where published runs lie in a folder as well
     assert len(select(twice, {"compared": "leaf"})) == 4
-    assert len(hardness.source_runs(tmp_path)) == len(keys)
+    judged = hardness.source_runs(tmp_path)
+    assert sorted(judged["arm"]) == ["baseline"] * 4 + ["leaf"] * 4
+    assert {recipe["steps"] for recipe in judged["finetuning"]} == {800, 4550}
     assert hardness.source_runs(tmp_path, tmp_path)["arm"].value_counts()["baseline"] == 4
 
 

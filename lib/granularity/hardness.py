@@ -203,16 +203,17 @@ def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) 
     return found
 
 
-def source_runs(*paths: Path | str) -> pd.DataFrame:
-    """The ImageNet arm's finetuned runs of the choice of sets that most of them share.
+def source_runs(*paths: Path | str, free: str = "") -> pd.DataFrame:
+    """The ImageNet arm's finetuned runs of the choice of sets, and the recipes, that most share.
 
-    `paths` are folders or published files. With the column `arm`. Runs on held-out images are left
-    out: they chose rates. It may be empty.
+    `paths` are folders or published files; in the column `free` runs may differ. With the column
+    `arm`. Runs on held-out images are left out: they chose rates. It may be empty.
     """
     found = select(once(records.table(*paths)), {"kind": SOURCE, "held_out": False})
     if found.empty:
         return found.assign(arm=[])
-    found = select(found, largest_cell(found))
+    same = {name: value for name, value in largest_cell(found).items() if name != free}
+    found = recipes(select(found, same))
     return found.assign(arm=arms(found))
 
 
