@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from granularity import claims, provenance, record, scoreboard
+from granularity import claims, provenance, record, scoreboard, tables
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = (ROOT / "book/claims.yml").read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def test_commits():
 
 def test_no_runs_at_all():
     for make in (provenance.times, provenance.machines, provenance.commits):
-        assert "No runs yet" in provenance.html(make({}))
+        assert "No runs yet" in tables.html(make({}))
     assert provenance.versions({}, here={"python": "3.11"}).shape == (1, 2)
 
 

@@ -30,6 +30,8 @@ COLOURS = {
     "instance": INDIGO,
 }
 
+GROUND = {True: "#F3F3F3", False: "white"}  # what a panel lies on, by whether its images are toys
+
 # Kinds of label functions: colour, marker, and whether it is filled. Hollow ones ignore the target.
 KINDS = {
     "baseline": ("baseline", "o", True),
@@ -107,6 +109,11 @@ def with_deviation(
         axis.scatter(places, array, transform=beside, **small)
         axis.errorbar(x, mean, yerr=deviation, linestyle="", **large)
     return mean
+
+
+def ground(axis: Axes, toy: bool) -> None:
+    """Lays a panel on grey where its images were drawn, so that nobody takes it for photographs."""
+    axis.set_facecolor(GROUND[bool(toy)])
 
 
 def apart(heights: Sequence[float], gap: float) -> np.ndarray:

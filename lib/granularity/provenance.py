@@ -165,11 +165,3 @@ def versions(tables: Mapping[str, pd.DataFrame], here: Mapping[str, str]) -> pd.
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = {title: [column.get(name, "–") for name in names] for title, column in columns.items()}
     return pd.DataFrame({"package": names, **rows})
-
-
-def html(table: pd.DataFrame) -> str:
-    """A table as HTML that scrolls by itself where it is wider than the screen."""
-    if table.empty:
-        return "<p>No runs yet.</p>"
-    plain = table.to_html(index=False, border=0, justify="left", classes="table")
-    return f'<div style="overflow-x: auto" tabindex="0">{plain}</div>'
