@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import claims, records, scoreboard, source
+from granularity import claims, records, scoreboard, source, verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = claims.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
@@ -187,6 +187,16 @@ def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkey
     assert len(both) == len(alone) and scoreboard.counts(both)[0] == len(keys)
     split = both[both["kind"] == "hardness.split"]
     assert len(split) and not split.duplicated(["compared", "reference", "judge", "seed"]).any()
+
+
+def test_a_part_in_several_cells_shows_the_number_of_each():
+    one = verdicts.Verdict("reproduced", "…", 8, 0.02, 0.01, 0.03)
+    rows = {"50 images": one, "100 images": dataclasses.replace(one, mean=0.04)}
+    said = scoreboard.of_part("level 4", verdicts.combine(rows))
+    assert said.endswith(
+        "reproduced, 8 seeds, 50 images: 0.020 [0.010, 0.030], 100 images: 0.040 [0.010, 0.030]"
+    )
+    assert "nan" not in scoreboard.of_part("level 4", verdicts.Verdict("not run", "…"))
 
 
 def test_numbers_are_printed_with_interval_and_seeds():

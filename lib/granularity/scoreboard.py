@@ -245,14 +245,23 @@ def ours(found: Verdict, shown: Sequence[Line]) -> str:
         said.append(f"{counted(seeds.pop())} each")
     if found.seeds and not found.parts and not shown:
         said.append(f"effect: {number(found.mean, found.low, found.high, found.seeds)}")
-    said += [
-        f"{escape(name)}: {word(part.word)}"
-        + (f", {number(part.mean, part.low, part.high, part.seeds)}" if part.seeds else "")
-        for name, part in found.parts.items()
-    ]
+    said += [of_part(name, part) for name, part in found.parts.items()]
     if found.word in (verdicts.MACHINERY, verdicts.NOT_RUN) or not said:
         said.append(f'<span class="gb-muted">{escape(found.word)}: {escape(found.reason)}</span>')
     return "<br>".join(said)
+
+
+def of_part(name: str, part: Verdict) -> str:
+    """The verdict on a part of a claim, with its numbers or those of its cells."""
+    said = [f"{escape(name)}: {word(part.word)}"]
+    if part.seeds:
+        said.append(number(part.mean, part.low, part.high, part.seeds))
+    said += [
+        f"{escape(cell)}: {number(one.mean, one.low, one.high, None)}"
+        for cell, one in part.parts.items()
+        if one.seeds
+    ]
+    return ", ".join(said)
 
 
 def number(mean: float, low: float, high: float, seeds: int | None) -> str:
