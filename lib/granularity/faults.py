@@ -12,7 +12,8 @@ from granularity import records
 GROUPS = {
     "Runs, builds and the book": "build faults_build book slurm lost_process browser",
     "Parameters, size files, recipes": "notebook graph recipe claims theory jobs labels_kinds",
-    "Records and other files": "records faults_files scoreboard verify source analysis hardness",
+    "Records and other files": "records faults_files scoreboard verify source analysis hardness"
+    " ladder",
     "Training, checkpoints, embeddings": "engine checkpoint faults_training train losses loading"
     " network embed theory_runs",
     "Images, classes, labels": "data taxonomy wordnet labels labels_trees toy imagenet inaturalist",
