@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import analysis, comparison
+from granularity import analysis, claims, comparison
 from granularity.labels.make import KINDS as SPECIFICATIONS
 from granularity.labels.make import parse
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(labels, seed, *, world="toy", stages=2, classes=2, error=0.5, **more):
@@ -94,6 +96,42 @@ def test_a_single_pass_stands_beside_every_finetuning_of_its_pretraining(read):
     found = read(rows)
     assert [sorted(one["arm"]) for one in found] == [["baseline", "one pass"]] * 2
     assert sorted(one["finetuning"].iloc[0]["epochs"] for one in found) == [4, 8]
+
+
+def test_runs_of_another_kind_than_the_rule_names_are_not_judged(read):
+    book = claims.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
+    arms = book.claims["C8"].rule("tiny").arms
+    rows = [
+        run(arm["labels"], seed, error=0.2 + (name == "instance") * (0.1 + seed / 1000))
+        | {"training_error": 0.0}
+        | arm
+        for name, arm in arms.items()
+        for seed in range(8)
+    ]
+    named, other = read([*rows, run("target", 9)])
+    made = [comparison.Study(name, "tiny", runs, {}) for name, runs in (("a", named), ("b", other))]
+    first, second = comparison.judged([book.claims["C8"]], made)
+    assert (first["runs"], first["verdict"]) == ("a", "reproduced")
+    assert first["claim"].startswith("C8: ")
+    assert (second["verdict"], second["because"][:7]) == ("not judged", "no runs")
+    assert comparison.Study("A b, c!", "tiny", named, {}).mark == "a_b_c_"
+
+
+def test_two_studies_in_one_cell_of_a_map_are_refused(monkeypatch):
+    def runs(path):
+        return pd.DataFrame(
+            [
+                run(labels, 0, images=50, target=path.name, pretraining={"epochs": 9}, classes=k)
+                for labels, k in (("target", 2), ("rank:leaf", 9))
+            ]
+        )
+
+    monkeypatch.setattr(comparison.records, "table", runs)
+    paths = [ROOT / "book", ROOT / "lib", ROOT / "nowhere"]
+    (cell, study), *others = comparison.cells(paths, "rank:leaf", target="lib").items()
+    assert (cell, len(study.runs), others) == ((50, 9), 2, [])
+    with pytest.raises(analysis.Unfit, match="two studies of 50 images and 9 epochs"):
+        comparison.cells(paths, "rank:leaf")
 
 
 def test_a_single_pass_alone_is_read_too(read):

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from granularity import analysis, records
+from granularity import analysis, records, verdicts
+from granularity.claims import Claim
 from granularity.digest import canonical
 
 KIND = "inaturalist.transfer"
@@ -76,6 +77,11 @@ class Study:
     def toy(self) -> bool:
         """Whether its images were drawn."""
         return bool((self.runs["world"] == "toy").all())
+
+    @property
+    def mark(self) -> str:
+        """Its title as names in a record begin."""
+        return re.sub(r"\W+", "_", self.title.lower())
 
     @property
     def seeds(self) -> int:
@@ -159,6 +165,28 @@ def told_apart(tables: Sequence[pd.DataFrame]) -> list[list[str]]:
     names = of[0] if of else ()
     differing = [name for name in names if len({one[name] for one in of}) > 1]
     return [[one[name] for name in differing] for one in of]
+
+
+def judged(claims: Iterable[Claim], over: Iterable[Study]) -> list[dict[str, str]]:
+    """One row for each claim and study: what the claim's rule says of these runs, and why.
+
+    Runs of another kind than the rule names are "not judged". Without the correction for many
+    claims, which the scoreboard makes.
+    """
+    rows = []
+    for claim in claims:
+        for study in over:
+            found = verdicts.verdict(claim.rule(study.size), study.runs, study.size)
+            none = found.word == verdicts.NOT_RUN
+            rows.append(
+                {
+                    "claim": f"{claim.id}: {claim.title}",
+                    "runs": study.title,
+                    "verdict": "not judged" if none else found.word,
+                    "because": "no runs of the kind that the rule names" if none else found.reason,
+                }
+            )
+    return rows
 
 
 def deviating(values: Collection[float], digits: int = 3) -> str:
