@@ -217,9 +217,9 @@ def written(folder, seeds=8, gain=0.0, **changes):
     records.write(folder / "record.json", kind="contents of x", metrics={}, runs=keys)
 
 
-def rule():
+def rule(arm="ImageNet arm"):
     book = claims.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
-    return book.claims["C9"].rule("tiny").parts["ImageNet arm"]
+    return book.claims["C9"].rule("tiny").parts[arm]
 
 
 def test_the_rule_of_c9_reads_the_table(tmp_path):
@@ -346,17 +346,20 @@ def test_the_other_arm_is_split_as_well(tmp_path):
     assert hardness.arms(table) == wanted
     named = {"baseline": ("target", 9), "leaf": ("rank:leaf", 83), "random": ("random:83", 83)}
     runs, keys = world(named, seeds=3, images=300), []
-    place = {"world": "tiny-imagenet-200", "target": "balanced", "training": "", "images": 100}
+    wanted = rule("iNaturalist-style arm").arms["effect"]
+    place = {name: wanted[name] for name in ("target", "images", "held_out")}
+    place |= {"world": "tiny-imagenet-200", "training": ""}
+    lengths = {4: {"epochs": 4}, wanted["pretraining"]["epochs"]: wanted["pretraining"]}
     for (arm, (labels, classes)), seed, epochs in itertools.product(
-        named.items(), range(3), (4, 9)
+        named.items(), range(3), lengths
     ):
         keys.append(f"{arm}-{seed}-{epochs}")
-        asked = {"held_out": False, "labels": labels, "seed": seed, "finetuning": {"epochs": 2}}
+        asked = {"labels": labels, "seed": seed, "finetuning": {"epochs": 2}}
         records.write(
             tmp_path / keys[-1] / "record.json",
             kind="inaturalist.transfer",
             fingerprint=keys[-1],
-            arguments=place | asked | {"pretraining": {"epochs": epochs}},
+            arguments=place | asked | {"pretraining": lengths[epochs]},
             metrics={"training_error": 0.01, "classes": classes, "stages": 2},
         )
         np.savez(tmp_path / keys[-1] / "evaluation.npz", **runs[arm][seed])
@@ -364,9 +367,11 @@ def test_the_other_arm_is_split_as_well(tmp_path):
     found = hardness.table(tmp_path)
     assert set(found["study"]) == {"inaturalist.transfer"}
     assert set(found["compared"]) == {"leaf", "random", "baseline"}
-    for epochs in (4, 9):  # runs of two lengths are two comparisons
-        cell = select(found, {"pretraining": {"epochs": epochs}, "compared": "leaf"})
+    for recipe in lengths.values():  # runs of two lengths are two comparisons
+        cell = select(found, {"pretraining": recipe, "compared": "leaf"})
         assert cell["seed"].tolist() == [0, 1, 2]
+    judged = verdicts.verdict(rule("iNaturalist-style arm"), found, "tiny")
+    assert (judged.word, judged.reason[:7]) == ("undecided", "3 seeds")  # of one length, not six
     cell = hardness.largest_cell(records.table(tmp_path))
     assert cell["finetuning"] == {"epochs": 2}
     assert len(select(records.table(tmp_path), cell)) == 9
