@@ -64,6 +64,7 @@ def test_sizes_of_the_target_are_those_that_the_baseline_has(published):
     assert list(found) == ["leaf", "baseline"]  # the others have one size
     assert found["leaf"][50].tolist() == pytest.approx([0.2, 0.22])
     assert found["leaf"][100].tolist() == pytest.approx([0.1, 0.12])
+    assert ladder.target_sizes(published, "classes")["baseline"][50].tolist() == [5, 5]
 
 
 def test_accuracy_is_drawn_at_the_number_of_classes(published):

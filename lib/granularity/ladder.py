@@ -85,8 +85,8 @@ def study(path: Path | str, whose: str) -> Study:
     )
 
 
-def target_sizes(path: Path | str) -> dict[str, dict[int, pd.Series]]:
-    """Errors by seed at each size of the target, arm → images of a class → errors.
+def target_sizes(path: Path | str, metric: str = "error") -> dict[str, dict[int, pd.Series]]:
+    """A metric by seed at each size of the target, arm → images of a class → values.
 
     Of arms that have several sizes, and at sizes that the baseline has: leaf labels first, the
     baseline last.
@@ -94,15 +94,15 @@ def target_sizes(path: Path | str) -> dict[str, dict[int, pd.Series]]:
     runs = hardness.source_runs(path, free="target_images")
     if runs.empty:
         return {}
-    errors = {
-        (arm, int(images)): analysis.by_seed(own, "error", arm)
+    values = {
+        (arm, int(images)): analysis.by_seed(own, metric, arm)
         for (arm, images), own in runs.groupby(["arm", "target_images"])
     }
     order = sorted(
-        {arm for arm, _ in errors}, key=lambda arm: (arm == "baseline", arm != "leaf", arm)
+        {arm for arm, _ in values}, key=lambda arm: (arm == "baseline", arm != "leaf", arm)
     )
     found = {
-        arm: {n: errors[a, n] for a, n in sorted(errors) if a == arm and ("baseline", n) in errors}
+        arm: {n: values[a, n] for a, n in sorted(values) if a == arm and ("baseline", n) in values}
         for arm in order
     }
     return {arm: by_size for arm, by_size in found.items() if len(by_size) > 1}
