@@ -126,18 +126,21 @@ def draw_accuracy(axis: Axes, shown: Study) -> None:
         bars = [[mean - low], [high - mean]]
         axis.errorbar(x, mean, bars, color=shade, marker="o", ms=6, capsize=4)
         text = {"random": "random ids"}.get(arm, arm.removeprefix("level "))
-        axis.annotate(text, (x, mean), (-6, 5), textcoords="offset points", ha="right", color=shade)
+        side = {"xytext": (-6, 5), "ha": "right"}
+        if arm == "leaf":  # level 1 may be close to its left
+            side = {"xytext": (7, 0), "ha": "left", "va": "center"}
+        axis.annotate(text, (x, mean), textcoords="offset points", color=shade, **side)
     mean, low, high = shown.of("baseline")
     axis.axhline(mean, color=figures.COLOURS["baseline"], ls="--", lw=1.2)
     axis.axhspan(low, high, color=figures.COLOURS["baseline"], alpha=0.12, lw=0)
     end = axis.get_yaxis_transform()
     axis.text(0.99, mean, "baseline", transform=end, color="#666666", va="bottom", ha="right")
-    ticks: list[int] = []  # as many as have room
-    for count in sorted(where):
-        if not ticks or count > 1.5 * ticks[-1]:
+    ticks: list[int] = []  # as many as have room, the finest among them
+    for count in sorted(where, reverse=True):
+        if not ticks or count < ticks[-1] / 1.6:
             ticks.append(count)
     _classes(axis, ticks, shown.title)
-    axis.set_xlim(where[-1] / 2.2, where[0] * 1.5)
+    axis.set_xlim(where[-1] / 2.2, where[0] * 2.2)
     figures.ground(axis, shown.toy)
 
 
