@@ -257,7 +257,11 @@ def table(*paths: Path | str, **where: object) -> pd.DataFrame:
     "hardness.split", as the rule of claim C9 reads them. `where` are values of columns that the
     runs must have. Raises Unfit, naming the arm, where an arm still has a seed twice.
     """
-    runs = select(once(records.table(*paths)), where)
+    return splits(select(once(records.table(*paths)), where), paths)
+
+
+def splits(runs: pd.DataFrame, paths: Collection[Path | str]) -> pd.DataFrame:
+    """The same of runs that were read before, each once, from these folders and files."""
     arrays = ChainMap(*map(records.arrays, paths))
     found = [
         rows.assign(study=kind, **{n: [v] * len(rows) for n, v in zip(same, shared, strict=True)})

@@ -94,7 +94,7 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
     """
     tables = [analysis.once(records.table(*paths))]
     with contextlib.suppress(analysis.Unfit):
-        tables.append(hardness.table(*paths))
+        tables.append(hardness.splits(tables[0], paths))
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
