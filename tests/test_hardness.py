@@ -176,7 +176,7 @@ def test_a_run_must_not_judge_itself():
     for seed in range(8):
         following = (seed + 1) % 8
         group = hardness.fifths(hardness.standing(runs[following]["loss"]))
-        found.append(hardness.gains(runs[following], runs[seed], group)[1])
+        found.append(hardness.gains_by_fifth(runs[following], runs[seed], group)[1])
     assert min(found) > 0.1
 
 

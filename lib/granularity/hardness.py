@@ -69,7 +69,7 @@ def fifths(hardness: np.ndarray) -> np.ndarray:
     return group
 
 
-def gains(
+def gains_by_fifth(
     reference: Mapping[str, np.ndarray], compared: Mapping[str, np.ndarray], group: np.ndarray
 ) -> tuple[list[float], float]:
     """By how much the second run errs less than the first: in each fifth, and the effect.
@@ -105,7 +105,7 @@ def split(
     for seed, following in pairs:
         group = fifths(hardness(runs, judges, {seed, following}))
         other = runs[reference][following if compared == reference else seed]
-        by_fifth, effect = gains(other, runs[compared][seed], group)
+        by_fifth, effect = gains_by_fifth(other, runs[compared][seed], group)
         wrong = other["rank"] > 0
         rows.append(
             {
@@ -225,7 +225,7 @@ def largest_cell(runs: pd.DataFrame) -> dict:
     if runs.empty:
         raise Unfit("no run, and so no choice of sets")
     same = SAME[runs["kind"].iloc[0]]
-    shared, _ = max(cells(runs, same), key=lambda cell: len(cell[1]))
+    shared, _ = max(comparable(runs, same), key=lambda cell: len(cell[1]))
     return dict(zip(same, map(plain, shared), strict=True))
 
 
@@ -266,7 +266,7 @@ def splits(runs: pd.DataFrame, paths: Collection[Path | str]) -> pd.DataFrame:
     found = [
         rows.assign(study=kind, **{n: [v] * len(rows) for n, v in zip(same, shared, strict=True)})
         for kind, same in SAME.items()
-        for shared, cell in cells(select(runs, {"kind": kind}), same)
+        for shared, cell in comparable(select(runs, {"kind": kind}), same)
         for rows in of_cell(recipes(cell) if kind == SOURCE else cell, arrays)
     ]
     if not found:
@@ -274,7 +274,7 @@ def splits(runs: pd.DataFrame, paths: Collection[Path | str]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).assign(kind=KIND)
 
 
-def cells(runs: pd.DataFrame, same: Sequence[str]) -> Iterator[tuple[tuple, pd.DataFrame]]:
+def comparable(runs: pd.DataFrame, same: Sequence[str]) -> Iterator[tuple[tuple, pd.DataFrame]]:
     """The runs of one kind that may be compared, group by group, with what they share."""
     if runs.empty:
         return
