@@ -56,15 +56,16 @@ def test_a_study_of_nothing_is_refused(tmp_path):
     records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=["a"])
     with pytest.raises(analysis.Unfit, match="no run"):
         ladder.study(tmp_path, "this build")
-    assert ladder.target_sizes(tmp_path) == {}
+    assert ladder.by_choice(tmp_path, "target_images") == {}
 
 
 def test_sizes_of_the_target_are_those_that_the_baseline_has(published):
-    found = ladder.target_sizes(published)
+    found = ladder.by_choice(published, "target_images")
     assert list(found) == ["leaf", "baseline"]  # the others have one size
     assert found["leaf"][50].tolist() == pytest.approx([0.2, 0.22])
     assert found["leaf"][100].tolist() == pytest.approx([0.1, 0.12])
-    assert ladder.target_sizes(published, "classes")["baseline"][50].tolist() == [5, 5]
+    classes = ladder.by_choice(published, "target_images", "classes")
+    assert classes["baseline"][50].tolist() == [5, 5]
 
 
 def test_accuracy_is_drawn_at_the_number_of_classes(published):
@@ -85,7 +86,7 @@ def test_accuracy_is_drawn_at_the_number_of_classes(published):
 def test_target_sizes_are_drawn_arm_by_arm(published):
     _, axis = plt.subplots()
     study = ladder.study(published, "this build")
-    ladder.draw_target_sizes(axis, ladder.target_sizes(published), study)
+    ladder.draw_target_sizes(axis, ladder.by_choice(published, "target_images"), study)
     means = {
         line.get_linestyle(): line.get_ydata() for line in axis.lines if line.get_marker() == "o"
     }

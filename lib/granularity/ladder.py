@@ -85,27 +85,25 @@ def study(path: Path | str, whose: str) -> Study:
     )
 
 
-def target_sizes(path: Path | str, metric: str = "error") -> dict[str, dict[int, pd.Series]]:
-    """A metric by seed at each size of the target, arm → images of a class → values.
+def by_choice(
+    path: Path | str, choice: str, metric: str = "error"
+) -> dict[str, dict[int | str, pd.Series]]:
+    """A metric by seed at each value of one choice of sets, arm → value → values by seed.
 
-    Of arms that have several sizes, and at sizes that the baseline has: leaf labels first, the
+    `choice` is the column of the choice, as `target_images` (of a class) or `overlap`. Of arms that
+    have several of its values, and at values that all of these arms have: leaf labels first, the
     baseline last.
     """
-    runs = hardness.source_runs(path, free="target_images")
+    runs = hardness.source_runs(path, free=choice)
     if runs.empty:
         return {}
-    values = {
-        (arm, int(images)): analysis.by_seed(own, metric, arm)
-        for (arm, images), own in runs.groupby(["arm", "target_images"])
-    }
-    order = sorted(
-        {arm for arm, _ in values}, key=lambda arm: (arm == "baseline", arm != "leaf", arm)
-    )
-    found = {
-        arm: {n: values[a, n] for a, n in sorted(values) if a == arm and ("baseline", n) in values}
-        for arm in order
-    }
-    return {arm: by_size for arm, by_size in found.items() if len(by_size) > 1}
+    found: dict[str, dict[int | str, pd.Series]] = {}
+    for (arm, value), own in runs.groupby(["arm", runs[choice].convert_dtypes()]):
+        found.setdefault(arm, {})[analysis.plain(value)] = analysis.by_seed(own, metric, arm)
+    found = {arm: by_value for arm, by_value in found.items() if len(by_value) > 1}
+    shared = sorted(set.intersection(*map(set, found.values()))) if found else []
+    order = sorted(found, key=lambda arm: (arm == "baseline", arm != "leaf", arm))
+    return {arm: {value: found[arm][value] for value in shared} for arm in order if shared}
 
 
 # ------------------------------------------------------------------------------------- figures
@@ -166,7 +164,7 @@ def _classes(axis: Axes, ticks: list[int], title: str) -> None:
 
 
 def draw_target_sizes(axis: Axes, sizes: Mapping[str, Mapping[int, pd.Series]], of: Study) -> None:
-    """Error against the size of the target, a line for each arm of `target_sizes`."""
+    """Error against the size of the target, a line for each arm of `by_choice`."""
     ends, last = [], 0
     for arm, by_size in sizes.items():
         shade, x = of.colour(arm), list(by_size)
