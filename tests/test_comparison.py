@@ -61,6 +61,8 @@ def test_the_two_runs_on_the_target_are_told_apart():
         ("rank:depth8", "cut at depth 8"),
         ("random-free:34", "random over all, 34"),
         ("misaligned:family:0.5", "family, 50% moved"),
+        ("misaligned:depth8:0.2", "depth 8, 20% moved"),
+        ("mixed:depth8,leaf", "mixed, depth 8 and leaves"),
         ("instance", "one label an image"),
         ("one pass", "target, one pass"),
     ],

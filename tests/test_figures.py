@@ -38,3 +38,12 @@ def test_seeds_mean_and_deviation_are_drawn(across):
     assert ends == pytest.approx([0.2, 0.4])  # the deviation is 0.1
     assert len(axis.collections[0].get_offsets()) == 3
     plt.close(figure)
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_the_outermost_seed_lies_within_the_axes(across):
+    figure, axis = plt.subplots()
+    figures.with_deviation(axis, 0, [*[1.0] * 9, 5.0], "random", across)  # mean 1.4, deviation 1.3
+    low, high = axis.get_xlim() if across else axis.get_ylim()
+    assert low < 0.2 and high > 5
+    plt.close(figure)

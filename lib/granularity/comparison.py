@@ -27,7 +27,7 @@ KINDS = {
     "baseline": "target, the baseline",
     "one pass": "target, one pass",
     "rank": "{0}",
-    "mixed": "mixed ranks {0}",
+    "mixed": "mixed, {0}",
     "cluster": "clusters inside, {0}",
     "cluster-crossed": "clusters crossed, {0}",
     "cluster-free": "clusters over all, {0}",
@@ -222,8 +222,10 @@ def name_of(arm: str) -> str:
     kind, values = kind_of(arm), arm.split(":")[1:]
     if kind == "misaligned":
         values[1] = f"{float(values[1]):.0%}"
-    if kind == "rank":
-        values = [re.sub(r"^depth(\d+)$", r"cut at depth \1", values[0]).replace("leaf", "leaves")]
+    if kind in ("rank", "mixed", "misaligned"):
+        cut = "cut at depth" if kind == "rank" else "depth"
+        ranks = [re.sub(r"^depth(\d+)$", rf"{cut} \1", rank) for rank in values[0].split(",")]
+        values[0] = " and ".join("leaves" if rank == "leaf" else rank for rank in ranks)
     return KINDS[kind].format(*values)
 
 

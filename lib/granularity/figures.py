@@ -108,6 +108,9 @@ def with_deviation(
     else:
         axis.scatter(places, array, transform=beside, **small)
         axis.errorbar(x, mean, yerr=deviation, linestyle="", **large)
+    # Points that are moved aside are not counted by the axis, which would cut the outermost off.
+    axis.update_datalim(np.column_stack((array, places) if across else (places, array)))
+    axis.autoscale_view()
     return mean
 
 
