@@ -75,7 +75,9 @@ def render() -> None:
         ).returncode
     if status:
         lines = LOG.read_text().splitlines()
-        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
+        # Sphinx fails to print some of its warnings: their names are then an error of logging.
+        signs = ("WARNING", "ERROR", "Message: ", "Arguments: ")
+        told = [line for line in lines if any(sign in line for sign in signs)] or lines[-20:]
         raise RuntimeError("\n".join([f"jupyter-book failed, see {LOG}:", *told]))
 
 
