@@ -1,5 +1,5 @@
 # Two commands matter: `make book` and `make test`. SIZE is smoke, tiny or paper;
-# BENCH is any of losses, training, theory and full.
+# BENCH is any of losses, training, precision, theory and full.
 SIZE ?= smoke
 BENCH ?= losses training
 BIN := .venv/bin

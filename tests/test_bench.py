@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from granularity import bench, notebook
+from granularity import bench, bench_precision, notebook
 from granularity.recipe import preset
 
 ROOT = notebook.root(__file__.rpartition("/")[0])
@@ -58,12 +58,38 @@ def test_both_sides_take_the_same_steps(tmp_path):
         torch.testing.assert_close(theirs.model.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("entry", ["training", "losses"])
+def test_the_record_of_precisions():
+    found = bench_precision.precision(seed=0, network_name="vit", batch=2, steps=1, turns=1)
+    metrics = found["metrics"]
+    assert set(metrics) == {f"{s}_{u}" for s in bench_precision.SETTINGS for u in ("rate", "ratio")}
+    assert all(value > 0 for value in metrics.values())
+    assert metrics["fp32_ratio"] == 1
+
+
+def test_each_precision_is_what_its_name_says():
+    for name, setting in bench_precision.SETTINGS.items():
+        recipe = preset("resnet_small", **setting)
+        assert (recipe.precision == "bf16") == name.startswith("bf16")
+        assert recipe.channels_last == name.endswith("last")
+
+
+def test_a_network_that_is_not_measured_is_an_error():
+    with pytest.raises(ValueError, match="'vgg'; there are resnet, vit"):
+        bench_precision.precision(seed=0, network_name="vgg")
+
+
+@pytest.mark.parametrize("entry", ["training", "losses", "precision"])
 def test_the_run_notebook_offers_every_parameter_with_its_default(entry):
-    function = {"training": bench.training, "losses": bench.loss}[entry]
+    functions = {
+        "training": bench.training,
+        "losses": bench.loss,
+        "precision": bench_precision.precision,
+    }
+    swept = ("folder", "seed", "network_name")
     declared = notebook.declared(ROOT / "notebooks" / "bench" / f"{entry}.ipynb")
-    del declared["folder"], declared["seed"]
-    assert declared == {n: v for n, v in function.__kwdefaults__.items() if n != "seed"}
+    told = {name: value for name, value in declared.items() if name not in swept}
+    defaults = functions[entry].__kwdefaults__.items()
+    assert told == {name: value for name, value in defaults if name not in swept}
 
 
 @pytest.mark.fault("a benchmark on a GPU that is not there", "an error that says so")

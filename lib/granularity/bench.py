@@ -166,8 +166,7 @@ def training(
     `turns`, in which the two sides take turns in going first. `threads`: of torch on a CPU; where
     other programs work too, one is steadier than all. Raises ValueError for a missing device.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', and torch sees no GPU here")
+    check_device(device)
     torch.set_num_threads(threads)
     recipe = preset(preset_name, batch=batch, steps=steps, epochs=0, warmup=2, augmentation="crop")
     with tempfile.TemporaryDirectory() as place:
@@ -238,13 +237,26 @@ class Ours:
     def train(self, held: tuple[Tensor, Tensor] | None) -> float:
         """A whole run, on one held batch or from files; the seconds of its steps, by its log."""
         self.runs += 1
-        optimiser = engine.optimiser_of(self.model, self.recipe)
-        parts = self.accelerator.prepare(self.model, optimiser)
-        run = engine.Run(self.folder / f"run{self.runs}", "bench", *parts, self.accelerator)
         images = self.images if held is None else Held(held, len(self.images))
-        log = engine.fit(run, self.recipe, images, self.labels, seed=self.seed)
-        made = np.diff([0, *log["step"]]) * self.recipe.batch
-        return float((made / log["images_per_second"]).sum())
+        folder = self.folder / f"run{self.runs}"
+        return step_seconds(folder, self.recipe, self.model, images, self.labels, self.seed)
+
+
+def step_seconds(
+    folder: Path,
+    recipe: Recipe,
+    model: nn.Module,
+    images: loading.Files | Held,
+    labels: Tensor,
+    seed: int,
+) -> float:
+    """Seconds of the steps of a whole run of the engine, by its log; the run lies in `folder`."""
+    accelerator = accelerator_of(recipe, labels.device.type)
+    parts = accelerator.prepare(model, engine.optimiser_of(model, recipe))
+    run = engine.Run(folder, "bench", *parts, accelerator)
+    log = engine.fit(run, recipe, images, labels, seed=seed)
+    made = np.diff([0, *log["step"]]) * recipe.batch
+    return float((made / log["images_per_second"]).sum())
 
 
 class Timms:
@@ -342,6 +354,12 @@ def draw_files(folder: Path, images: int, classes: int, pixels: int, seed: int) 
 
 
 # ------------------------------------------------------------------------------------ measuring
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError where a GPU is asked for and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', and torch sees no GPU here")
 
 
 class Clock:
