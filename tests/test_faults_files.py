@@ -361,11 +361,21 @@ def test_the_scoreboard_uses_no_spoilt_record(tmp_path, entry, how, where):
 
 @pytest.mark.fault("a record whose function is {name}", "refused; nothing of it is loaded or run")
 @pytest.mark.parametrize(
-    "name", ["os:system", "granularity.x.py/../../evil:f", "granularity:os", "", "granularity."]
+    "name",
+    [
+        "os:system",
+        "granularity.x.py/../../evil:f",
+        "granularity:os",
+        "",
+        "granularity.",
+        "granularity.records:publish",
+        "granularity.toy:main",
+        "theory.Setting",
+    ],
 )
 def test_a_forged_record_calls_nothing(tmp_path, name):
     record = {"entry": name, "arguments": {"command": f"touch {tmp_path / 'exploded'}"}}
-    with pytest.raises(records.RecordError, match="no function of the library"):
+    with pytest.raises(records.RecordError, match="no runs are made by"):
         verify.again(record, {})
     assert not list(tmp_path.iterdir())
 
@@ -374,10 +384,10 @@ def test_a_forged_record_calls_nothing(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("os:system", "no function of the library"),
-        ("granularity.records:RecordError", "no granularity.records:RecordError"),
-        ("granularity.theory:simulat", "the nearest one is simulate"),
-        ("granularity.theroy:simulate", "no granularity.theroy:simulate"),
+        ("os:system", "no runs are made by 'os:system'"),
+        ("granularity.records:publish", "no runs are made by 'granularity.records:publish'"),
+        ("granularity.theory:simulat", "the nearest one is granularity.theory:simulate"),
+        ("theory.simulat", "the nearest one is theory.simulate"),
     ],
 )
 def test_a_job_calls_functions_of_the_library_only(tmp_path, name, told):

@@ -1,8 +1,10 @@
 """Records: whole or absent, refused by name when broken, never stale."""
 
+import functools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from faults_seen import saw, saw_end
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import records, source
+from granularity import entries, equivalence, files, record, records, source
 
 CALLS = []
 
@@ -30,8 +32,15 @@ def entry(monkeypatch):
     """`study`, passing for a function of the library whose code has a fingerprint."""
     CALLS.clear()
     monkeypatch.setattr(study, "__module__", "granularity.study")
-    monkeypatch.setattr(source, "fingerprint", lambda module: "the code")
+    known = entries.Entry("granularity.study", "study", ("granularity.study:study",))
+    monkeypatch.setitem(entries.ENTRIES, "study.study", known)
+    monkeypatch.setattr(source, "fingerprint", coded("the code"))
     return study
+
+
+def coded(name):
+    """Stands in for `source.fingerprint`: all code is called `name`."""
+    return functools.cache(lambda *modules: name)
 
 
 SETTINGS = [{"seed": 0}, {"seed": 1}, {"seed": 1, "k": 4}]
@@ -58,7 +67,7 @@ def test_what_is_there_is_not_run_again(tmp_path, entry):
 )
 def test_changed_code_or_data_is_run_afresh_and_the_old_is_not_read(tmp_path, entry, monkeypatch):
     records.complete(tmp_path, entry, SETTINGS[:1])
-    monkeypatch.setattr(source, "fingerprint", lambda module: "other code")
+    monkeypatch.setattr(source, "fingerprint", coded("other code"))
     records.complete(tmp_path, entry, SETTINGS[:1])
     records.complete(tmp_path, entry, SETTINGS[:1], data={"name": "x", "fingerprint": "1"})
     assert CALLS == [(0, 2)] * 3
@@ -174,7 +183,7 @@ def test_nothing_to_read_is_an_error_not_an_empty_table(tmp_path):
 
 
 def test_publishing_and_reading_back(tmp_path, entry, monkeypatch):
-    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
+    clean(monkeypatch)
     records.complete(tmp_path / "runs", entry, SETTINGS)
     twice = [tmp_path / "runs", tmp_path / "runs"]  # as where two studies share runs
     assert records.publish(twice, tmp_path / "published.jsonl") == 3
@@ -183,11 +192,11 @@ def test_publishing_and_reading_back(tmp_path, entry, monkeypatch):
 
 
 def test_arrays_lie_beside_a_run_and_are_published_with_it(tmp_path, entry, monkeypatch):
-    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
+    clean(monkeypatch)
     made = records.complete(tmp_path / "runs", entry, SETTINGS)
     kept = {}
-    for number, record in enumerate(made[:2]):  # the third run keeps none
-        key = record["fingerprint"]
+    for number, one in enumerate(made[:2]):  # the third run keeps none
+        key = one["fingerprint"]
         kept[key] = {"loss": np.float16([number, 0.5]), "classes": np.array(["n01", "n02"])}
         np.savez(tmp_path / "runs" / key / "evaluation.npz", **kept[key])
     records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
@@ -208,6 +217,156 @@ def test_arrays_lie_beside_a_run_and_are_published_with_it(tmp_path, entry, monk
     assert not file.exists() and records.arrays(tmp_path / "published.jsonl") == {}
 
 
+CLEAN = {"commit": "abc", "dirty": False}
+
+
+def clean(monkeypatch, **state):
+    """The repository is in this state."""
+    for module in ("record", "records"):
+        monkeypatch.setattr(f"granularity.{module}.git_state", lambda: CLEAN | state)
+
+
+@pytest.mark.fault(
+    "publishing runs from a folder that has not all of the published ones",
+    "added to them; what was published stays",
+)
+def test_publishing_adds_and_loses_nothing(tmp_path, entry, monkeypatch):
+    clean(monkeypatch)
+    file = tmp_path / "published.jsonl"
+    first = records.complete(tmp_path / "one", entry, SETTINGS[:2])
+    (other,) = records.complete(tmp_path / "two", entry, SETTINGS[2:])
+    for made in (first[0], other):
+        key = made["fingerprint"]
+        folder = tmp_path / ("two" if made is other else "one") / key
+        np.savez(folder / "evaluation.npz", loss=np.float16([made["metrics"]["error"]]))
+    assert records.publish([tmp_path / "one"], file) == 2
+    assert records.publish([tmp_path / "two"], file) == 3
+    assert len(records.table(file)) == 3
+    assert set(records.arrays(file)) == {first[0]["fingerprint"], other["fingerprint"]}
+    assert records.publish([tmp_path / "two"], file, replace=True) == 1
+    assert set(records.arrays(file)) == {other["fingerprint"]}
+
+
+@pytest.mark.fault("a commit, made while a run goes on", "the run names the one that it began with")
+def test_a_run_names_the_commit_that_it_began_with(tmp_path, entry, monkeypatch):
+    commits = iter("abcdefgh")
+    for module in ("record", "records"):
+        state = lambda: {"commit": next(commits), "dirty": False}  # noqa: E731
+        monkeypatch.setattr(f"granularity.{module}.git_state", state)
+    made = records.complete(tmp_path, entry, SETTINGS)
+    assert {one["made_by"]["git"]["commit"] for one in made} == {"a"}
+
+
+@pytest.mark.fault("code that is changed while a run goes on", "its record is not published")
+def test_code_that_changes_during_a_run_is_seen(tmp_path, entry, monkeypatch):
+    clean(monkeypatch)
+    codes = iter(["before"] * 3)
+    monkeypatch.setattr(source, "fingerprint", functools.cache(lambda *m: next(codes, "after")))
+    with_change = functools.partial(records.complete, tmp_path, entry, [{"seed": 0}])
+    codes = iter(["before"])  # asked for once, then asked again at the end
+    (made,) = with_change()
+    assert made["made_by"]["git"]["changed_while_it_ran"]
+    with pytest.raises(records.RecordError, match="changed while it ran"):
+        records.publish([tmp_path], tmp_path / "published.jsonl")
+
+
+REPOSITORY = """
+git init -q . && git config user.email a@b && git config user.name n
+mkdir -p lib/granularity notebooks && cp "$1" lib/granularity/record.py
+git add . && git commit -qm one
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with the file that asks git for its state."""
+    call = ["bash", "-ec", REPOSITORY, "-", record.__file__]
+    subprocess.run(call, cwd=tmp_path, check=True)
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "lib" / "granularity" / "record.py"))
+    return tmp_path
+
+
+@pytest.mark.fault("{file}, changed or never added", "counts as uncommitted: {dirty}")
+@pytest.mark.parametrize(
+    ("file", "dirty"),
+    [
+        ("lib/granularity/new.py", True),
+        ("lib/granularity/record.py", True),
+        ("notebooks/new.ipynb", True),
+        ("notes.txt", False),
+    ],
+)
+def test_files_that_were_never_added_count(repository, file, dirty):
+    assert record.git_state()["dirty"] is False
+    with (repository / file).open("a") as text:
+        text.write("\n")
+    assert record.git_state()["dirty"] is dirty
+
+
+@pytest.mark.fault(
+    "a checkout without git, or with one that refuses", "a run says why; no publishing"
+)
+def test_a_record_says_why_it_names_no_commit(repository, tmp_path, entry, monkeypatch):
+    shutil.rmtree(repository / ".git")
+    assert record.git_state() == {
+        "commit": None,
+        "dirty": None,
+        "why": "this copy is no git repository",
+    }
+    said = "fatal: detected dubious ownership in repository at '/home/x'"
+    assert "safe.directory" in record.reason(said) and "/home" not in record.reason(said)
+    monkeypatch.setenv("PATH", "")
+    assert record.git_state()["why"] == "git is not installed"
+    records.complete(tmp_path / "runs", entry, SETTINGS[:1])
+    with pytest.raises(records.RecordError, match="names no commit: git is not installed"):
+        records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+
+
+@pytest.mark.fault("data that changed since a run", "a fresh run, which says what it read")
+def test_runs_are_keyed_by_what_each_reads(tmp_path, entry):
+    read = [{"source": {"fingerprint": str(n)}} for n in range(3)]
+    made = records.complete(tmp_path, entry, SETTINGS, data=read)
+    assert [one["data"] for one in made] == read
+    again = records.complete(tmp_path, entry, SETTINGS, data=[*read[:2], {"source": {}}])
+    assert [a["fingerprint"] == m["fingerprint"] for a, m in zip(again, made, strict=True)] == [
+        True,
+        True,
+        False,
+    ]
+    assert len(CALLS) == 4
+    with pytest.raises(records.RecordError, match="data of 2 runs are stated, and there are 3"):
+        records.complete(tmp_path, entry, SETTINGS, data=read[:2])
+
+
+@pytest.mark.fault("records of settings that the size file has no more", "not read")
+def test_only_what_the_size_file_asks_for_is_read(tmp_path, entry):
+    for setting in ("kept", "gone"):
+        records.complete(tmp_path / "study" / setting, entry, SETTINGS[: 1 + (setting == "kept")])
+    assert len(records.table(tmp_path)) == 3
+    files.write(tmp_path / records.ASKED, json.dumps(["study/kept"]))
+    assert len(records.table(tmp_path)) == 2
+    assert len(records.table(tmp_path / "study")) == 2
+
+
+@pytest.mark.fault("an orphaned record of another schema", "not read; every page is built")
+def test_an_orphan_of_another_schema_stops_nothing(tmp_path, entry):
+    made = records.complete(tmp_path, entry, SETTINGS)
+    orphan = tmp_path / "0123456789abcdef" / "record.json"
+    files.write(orphan, json.dumps(made[0] | {"schema": 0}))
+    assert len(records.table(tmp_path)) == 3
+
+
+@pytest.mark.fault("code that is equal to older code, proven", "the old record is found")
+def test_runs_of_equal_code_are_found(tmp_path, entry, monkeypatch):
+    (made,) = records.complete(tmp_path, entry, SETTINGS[:1])
+    monkeypatch.setattr(source, "fingerprint", coded("moved code"))
+    monkeypatch.setattr(equivalence, "equal", lambda *asked: ["the code", "moved code"])
+    assert records.complete(tmp_path, entry, SETTINGS[:1]) == [made]
+    assert len(CALLS) == 1
+    assert records.standing(made) == equivalence.PROVEN
+    monkeypatch.undo()
+
+
 def test_of_several_processes_one_writes(tmp_path, entry):
     assert records.complete(tmp_path, entry, SETTINGS, writes=False) == []
     assert len(CALLS) == 3 and not list(tmp_path.iterdir())
@@ -215,7 +374,7 @@ def test_of_several_processes_one_writes(tmp_path, entry):
 
 @pytest.mark.fault("runs of code that is not committed", "not published")
 def test_runs_of_uncommitted_code_are_not_published(tmp_path, entry, monkeypatch):
-    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": True})
+    clean(monkeypatch, dirty=True)
     records.complete(tmp_path / "runs", entry, SETTINGS)
     with pytest.raises(records.RecordError, match="not committed"):
         records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")

@@ -11,22 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import claims, records, scoreboard, source, verdicts
+from granularity import claims, equivalence, records, scoreboard, verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = claims.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
-NOW = source.fingerprint("granularity.analysis")
 
 
-def theory(hard=0.4, seeds=10, code=NOW, **changes) -> pd.DataFrame:
+def theory(hard=0.4, seeds=10, standing=equivalence.THIS, **changes) -> pd.DataFrame:
     """Made-up theory runs as claim C3 shows them at k = 8."""
     where = next(s for s in BOOK.claims["C3"].shows if s.where["k"] == 8).where
     rows = [
         {**where, "seed": s, "hard_error": hard + s / 1000, "easy_error": 0.0, **changes}
         for s in range(seeds)
     ]
-    entry = "granularity.analysis:interval"
-    return pd.DataFrame(rows).assign(kind="theory.simulate", entry=entry, code=code)
+    return pd.DataFrame(rows).assign(kind="theory.simulate", standing=standing)
 
 
 def entry(tables, name="C3", book=BOOK) -> scoreboard.Entry:
@@ -45,17 +43,16 @@ def test_values_of_each_size_are_shown_and_the_verdict_follows_the_rule():
 
 @pytest.mark.fault("numbers that older code made", "marked on the scoreboard")
 def test_older_code_is_marked():
-    assert not entry({"published": theory()}).lines["published"][0].older
-    older = entry({"published": theory(code="0123456789abcdef")})
+    for standing in (equivalence.THIS, equivalence.PROVEN):
+        assert not entry({"published": theory(standing=standing)}).lines["published"][0].older
+    older = entry({"published": theory(standing=equivalence.OLDER)})
     assert older.lines["published"][0].older
     assert "older code" in scoreboard.card(older)
-    gone = theory().assign(entry="granularity.of_old:simulate")
-    assert entry({"published": gone}).lines["published"][0].older
 
 
 def test_rows_that_are_worked_out_from_runs_are_no_runs():
     derived = pd.DataFrame({"kind": ["hardness.split"] * 4, "seed": range(4)})
-    both = pd.concat([theory(seeds=3), theory(seeds=2, code="0123456789abcdef"), derived])
+    both = pd.concat([theory(seeds=3), theory(seeds=2, standing=equivalence.OLDER), derived])
     assert scoreboard.counts(both) == (5, 2)
 
 
@@ -80,8 +77,7 @@ def instance_runs(gain, size="tiny", seeds=8) -> pd.DataFrame:
         for arm, extra in (("baseline", 0), ("instance", gain))
         for s in range(seeds)
     ]
-    made = {"kind": "inaturalist.transfer", "entry": "granularity.analysis:x", "code": NOW}
-    return pd.DataFrame(rows).assign(**made)
+    return pd.DataFrame(rows).assign(kind="inaturalist.transfer", standing=equivalence.THIS)
 
 
 def test_the_largest_size_that_may_judge_speaks():

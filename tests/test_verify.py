@@ -17,10 +17,25 @@ def made(tmp_path):
     return tmp_path
 
 
-def test_an_honest_record_agrees(made):
+def test_an_honest_record_agrees(made, capsys):
     chosen = verify.chosen(made)
     assert len(chosen) == 2
     assert verify.report(chosen, {})
+    assert capsys.readouterr().out.count("agrees within 0.001: bit-equal") == 2
+
+
+def test_a_record_of_an_older_name_is_made_again(made):
+    (record, _) = verify.chosen(made)
+    old = record | {"entry": "granularity.theory:simulate"}
+    assert verify.again(old, {}, device="cpu") == record["metrics"]
+
+
+def test_the_largest_difference_is_told():
+    found = verify.compared({"metrics": {"a": 0.5, "b": 10.0}}, {"a": 0.5002, "b": 10.001})
+    told = verify.said(found, verify.TOLERANCE)
+    assert told == "agrees within 0.001: the largest difference is 0.001, in b"
+    found = verify.compared({"metrics": {"a": 0.5}}, {"a": 0.52})
+    assert verify.said(found, 0.001) == "DIFFERS within 0.001: by up to 0.02, in a"
 
 
 @pytest.mark.fault(
@@ -28,10 +43,10 @@ def test_an_honest_record_agrees(made):
 )
 def test_a_record_of_other_numbers_differs(made):
     (record, _) = verify.chosen(made)
-    metrics = record["metrics"] | {"hard_error": record["metrics"]["hard_error"] + 0.03}
+    metrics = record["metrics"] | {"hard_error": record["metrics"]["hard_error"] + 0.005}
     table = verify.compared(record, metrics)
     assert not table.loc["hard_error", "agrees"] and table["agrees"].sum() == len(table) - 1
-    assert verify.compared(record, metrics, tolerance=0.04)["agrees"].all()
+    assert verify.compared(record, metrics, tolerance=0.006)["agrees"].all()
     fewer = {name: value for name, value in metrics.items() if name != "easy_error"}
     assert not verify.compared(record, fewer, tolerance=1)["agrees"]["easy_error"]
     assert not verify.compared(record, metrics | {"new": 1.0}, tolerance=1)["agrees"]["new"]
@@ -46,15 +61,20 @@ def test_runs_are_chosen_by_name_or_at_random(made):
     assert verify.chosen(one) == [first]
     with pytest.raises(records.RecordError, match="0 of 2 runs are called zz"):
         verify.chosen(made, run="zz")
-    with pytest.raises(records.RecordError, match=r"no granularity\.theory:simulated any more"):
-        verify.again(first | {"entry": "granularity.theory:simulated"}, {})
+    for name in ("granularity.theory:simulated", "granularity.records:publish", "os:system"):
+        with pytest.raises(records.RecordError, match=f"no runs are made by '{name}'"):
+            verify.again(first | {"entry": name}, {})
+    gone = {"arguments": first["arguments"] | {"dial": 3}}
+    with pytest.raises(records.RecordError, match=r"theory\.simulate has changed since: .*'dial'"):
+        verify.again(first | gone, {})
 
 
 def test_from_a_shell(made):
     command = [sys.executable, "-m", "granularity.records", "verify", str(made), "--random", "1"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "made by this code" in ended.stdout and "agrees within 0.02" in ended.stdout
+    assert "made by this code" in ended.stdout
+    assert "agrees within 0.001: bit-equal" in ended.stdout
     for more, said, status in (
         (["--tolerance", "0"], "agrees within 0", 0),
         (["--root", "data/x"], "--root data/x: should be NAME=PATH", 1),

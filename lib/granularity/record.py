@@ -4,6 +4,7 @@ It is written whole or not at all and carries a checksum, so a number changed by
 """
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from granularity.digest import canonical, digest
 from granularity.machine import device, versions
 
 SCHEMA = 1
+CODE = (":/lib", ":/notebooks")  # what a run may be made of
 REQUIRED = {"schema", "kind", "fingerprint", "metrics", "started", "seconds", "made_by", "checksum"}
 SHAPES = {"kind": str, "fingerprint": str, "metrics": dict, "made_by": dict, "runs": list}
 SHAPES |= {"arguments": dict, "curves": dict, "entry": str, "code": str}
@@ -32,10 +34,12 @@ def write(
     metrics: Mapping[str, Any],
     parameters: Mapping[str, Any] | None = None,
     started: float | None = None,
+    state: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> dict:
     """Writes one record atomically and returns it; `started` is in seconds since the epoch.
 
+    `state` is what `git_state` said when the work began: now, where it is not given.
     Raises RecordError, naming the field, for what is not JSON-plain or not finite, and for a name
     that stands both among the metrics and the arguments (one table holds both).
     """
@@ -48,7 +52,7 @@ def write(
         "metrics": dict(metrics),
         "started": datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds"),
         "seconds": round(now - begun, 3),
-        "made_by": made_by(),
+        "made_by": made_by(state),
         **more,
     }
     for name, value in record.items():
@@ -108,9 +112,9 @@ def parse(text: str, place: str) -> dict:
     return record
 
 
-def made_by() -> dict:
+def made_by(state: Mapping[str, Any] | None = None) -> dict:
     """Commit, package versions and device of this process; no name or path of the machine."""
-    return {"git": git_state(), "packages": versions(), "device": device()}
+    return {"git": dict(state or git_state()), "packages": versions(), "device": device()}
 
 
 def git(*words: str) -> str:
@@ -119,13 +123,36 @@ def git(*words: str) -> str:
     Raises OSError where there is no git, CalledProcessError where it fails.
     """
     call = ["git", "-C", str(Path(__file__).parent), *words]
-    return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+    environment = os.environ | {"LC_ALL": "C"}
+    return subprocess.run(
+        call, capture_output=True, text=True, check=True, env=environment
+    ).stdout.strip()
 
 
 def git_state() -> dict:
-    """Commit of the library's own repository and whether tracked files differ from it."""
+    """Commit of the library's own repository and whether its files differ from it.
+
+    So does a file below `lib` or `notebooks` that was never added: a run may have imported it.
+    Where there is no commit to name, `why` says for what reason.
+    """
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # not some repository around it
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "-s", "-uno"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        added = git("status", "--porcelain", "--untracked-files=all", "--", *CODE)
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed or added)}
+    except OSError:
+        why = "git is not installed"
+    except subprocess.CalledProcessError as error:
+        why = reason(error.stderr)
+    return {"commit": None, "dirty": None, "why": why}
+
+
+def reason(said: str) -> str:
+    """Why git names no commit, in words without a place on this machine."""
+    if "dubious ownership" in said:
+        return "git refuses this folder, which is another user's (see git's safe.directory)"
+    if "did not match any file" in said:
+        return "the library's files are not in this repository"
+    if "HEAD" in said:
+        return "the repository has no commit"
+    return "this copy is no git repository"

@@ -5,14 +5,13 @@ holds that call, what came out, and what made it. Its fingerprint is of the call
 code, so an equal run is never made twice and a changed one never returns old numbers.
 """
 
-import argparse
 import contextlib
-import difflib
-import importlib
 import inspect
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +19,27 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from granularity import files, source
+from granularity import equivalence, files, source
 from granularity.digest import digest
-from granularity.record import RecordError, parse, read, text_of, write
+from granularity.entries import ENTRIES, kind_of, kind_of_function, named
+from granularity.record import RecordError, git_state, parse, read, text_of, write
+
+RUN_FOLDER = re.compile("[0-9a-f]{16}")  # named by the run's fingerprint
+ASKED = "asked.json"  # at the top of a size's runs: the folders of runs that its size file asks for
 
 # ---------------------------------------------------------------------------- runs in a folder
 
-
-def fingerprint(entry: Callable, arguments: Mapping[str, Any], data: Mapping | None = None) -> str:
-    """What names a run: the call, the data it reads, and the code behind it."""
-    return digest([name_of(entry), dict(arguments), data, source.fingerprint(entry.__module__)])
+Data = Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None
 
 
-def name_of(entry: Callable) -> str:
-    """`module:function` of a library function. Raises RecordError for any other callable."""
-    if not entry.__module__.startswith("granularity.") or "." in entry.__qualname__:
-        raise RecordError(f"{entry!r} is no function of the library: a record must be repeatable")
-    return f"{entry.__module__}:{entry.__qualname__}"
+def fingerprint(
+    entry: Callable, arguments: Mapping[str, Any], data: Mapping | None = None, device: str = "cpu"
+) -> str:
+    """What names a run: the call, the data it reads, and the oldest code that is equal to ours."""
+    kind = kind_of_function(entry)
+    found = ENTRIES[kind]
+    code = equivalence.oldest(kind, found.code, device)
+    return digest([found.names[0], dict(arguments), data, code])
 
 
 def complete(
@@ -44,7 +47,7 @@ def complete(
     entry: Callable[..., Mapping[str, Any]],
     settings: Iterable[Mapping[str, Any]],
     *,
-    data: Mapping[str, str] | None = None,
+    data: Data = None,
     places: Mapping[str, Any] | None = None,
     writes: bool = True,
 ) -> list[dict]:
@@ -52,7 +55,7 @@ def complete(
 
     Each record is written the moment its run ends, as `folder/<fingerprint>/record.json`, so a
     killed call loses one run at most. The table of contents, `folder/record.json`, is written last.
-    `data` names what the runs read (`{"name": …, "fingerprint": …}`) where that is not an argument.
+    `data` says what the runs read, where that is not an argument: of all of them, or of each.
     `places` are arguments that say where things lie on this machine and change no number: they are
     given to every run and stand in no record. An entry with a parameter `run_folder` is told the
     folder of its record. Of several processes that make a run together one `writes`; the others
@@ -60,44 +63,102 @@ def complete(
     Where another process completes runs in this folder, this one waits for it.
     Raises RecordError for two equal settings and for a broken record that stands in the way.
     """
-    folder, started = Path(folder), time.time()
+    folder, started, state = Path(folder), time.time(), git_state()
     settings = [dict(setting) for setting in settings]
-    keys = [fingerprint(entry, setting, data) for setting in settings]
+    read_by_each = data_of_each(data, len(settings))
+    runs = [
+        Run(entry, setting, of_data, dict(places or {}), state)
+        for setting, of_data in zip(settings, read_by_each, strict=True)
+    ]
+    keys = [run.key for run in runs]
     if len(set(keys)) < len(keys):
         twice = next(s for key, s in zip(keys, settings, strict=True) if keys.count(key) > 1)
         raise RecordError(f"the setting {twice} is asked for twice")
     with files.alone(folder) if writes else contextlib.nullcontext():
-        made = made_or_found(folder, entry, settings, keys, data, places or {}, writes)
+        made = made_or_found(folder, runs, writes)
         if writes:
-            kind = f"contents of {kind_of(entry)}"
-            write(folder / "record.json", kind=kind, metrics={}, started=started, runs=keys)
+            kind = f"contents of {kind_of_function(entry)}"
+            path = folder / "record.json"
+            write(path, kind=kind, metrics={}, started=started, state=state, runs=keys)
     return made
 
 
-def made_or_found(
-    folder: Path,
-    entry: Callable,
-    settings: Sequence[dict],
-    keys: Sequence[str],
-    data: Mapping | None,
-    places: Mapping,
-    writes: bool,
-) -> list[dict]:
+def data_of_each(data: Data, runs: int) -> list[Mapping | None]:
+    """What each of the runs reads. Raises RecordError for a list of another length."""
+    if data is None or isinstance(data, Mapping):
+        return [data] * runs
+    if len(data) != runs:
+        raise RecordError(f"data of {len(data)} runs are stated, and there are {runs}")
+    return list(data)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of an entry, and the state of the repository when the call was asked for."""
+
+    entry: Callable
+    arguments: dict[str, Any]
+    data: Mapping[str, Any] | None
+    places: dict[str, Any]
+    state: Mapping[str, Any]
+
+    @property
+    def device(self) -> str:
+        """What the run computes on."""
+        return str((self.places | self.arguments).get("device", "cpu"))
+
+    @property
+    def key(self) -> str:
+        """The run's fingerprint."""
+        return fingerprint(self.entry, self.arguments, self.data, self.device)
+
+    def make(self, path: Path) -> None:
+        """Makes the run and writes its record."""
+        started, kind = time.time(), kind_of_function(self.entry)
+        code = ENTRIES[kind].code
+        takes = inspect.signature(self.entry).parameters
+        told = {"run_folder": path.parent} if "run_folder" in takes else {}
+        result = dict(self.entry(**self.arguments, **self.places, **told))
+        write(
+            path,
+            kind=kind,
+            fingerprint=self.key,
+            entry=kind,
+            arguments=self.arguments,
+            code=code,
+            device=self.device,
+            data=self.data,
+            seed=self.arguments.get("seed"),
+            metrics=result.pop("metrics"),
+            curves=result.pop("curves", {}),
+            started=started,
+            state=self.state | at_the_end(kind, code),
+            **result,
+        )
+
+
+def at_the_end(kind: str, code: str) -> dict[str, bool]:
+    """What became of the code while a run went on, where it is no more what the run began with."""
+    source.fingerprint.cache_clear()
+    return {} if ENTRIES[kind].code == code else {"changed_while_it_ran": True}
+
+
+def made_or_found(folder: Path, runs: Sequence[Run], writes: bool) -> list[dict]:
     """The records of all runs in `folder`; those that it lacks are made now."""
-    paths = [folder / key / "record.json" for key in keys]
+    paths = [folder / run.key / "record.json" for run in runs]
     missing = [not path.exists() for path in paths]
     bar = tqdm(
         total=len(paths),
         initial=len(paths) - sum(missing),
-        desc=name_of(entry),
+        desc=kind_of_function(runs[0].entry) if runs else None,
         unit="run",
         disable=not writes,
     )
-    for path, key, setting, wanted in zip(paths, keys, settings, missing, strict=True):
+    for path, run, wanted in zip(paths, runs, missing, strict=True):
         if wanted and writes:
-            make(path, key, entry, setting, data, places)
+            run.make(path)
         elif wanted:
-            entry(**setting, **places)
+            run.entry(**run.arguments, **run.places)
         bar.update(wanted)
     bar.close()
     return [of_run(read(path), path) for path in paths] if writes else []
@@ -110,56 +171,19 @@ def of_run(record: dict, path: Path) -> dict:
     return record
 
 
-def make(
-    path: Path, key: str, entry: Callable, setting: dict, data: Mapping | None, places: Mapping
-) -> None:
-    """Runs `entry(**setting, **places)` and writes its record."""
-    started = time.time()
-    told = (
-        {"run_folder": path.parent} if "run_folder" in inspect.signature(entry).parameters else {}
-    )
-    result = dict(entry(**setting, **places, **told))
-    write(
-        path,
-        kind=kind_of(entry),
-        fingerprint=key,
-        entry=name_of(entry),
-        arguments=setting,
-        code=source.fingerprint(entry.__module__),
-        data=data,
-        seed=setting.get("seed"),
-        metrics=result.pop("metrics"),
-        curves=result.pop("curves", {}),
-        started=started,
-        **result,
-    )
-
-
 def entry_of(name: str) -> Callable:
-    """The library's function called `module:function`; no other module is looked into, or loaded.
+    """The function that a record names, by its present or an old name, of the registry alone.
 
     Raises RecordError, with the nearest name, where there is none.
     """
-    module, _, function = name.partition(":")
-    if not module.startswith("granularity.") or not all(map(str.isidentifier, module.split("."))):
-        raise RecordError(
-            f"{name!r} is no function of the library, like granularity.theory:simulate"
-        )
-    try:
-        found = vars(importlib.import_module(module))
-    except ImportError as error:
-        raise RecordError(f"there is no {name} any more: {error}") from error
-    entry = found.get(function)
-    if not inspect.isfunction(entry) or entry.__module__.partition(".")[0] != "granularity":
-        near = difflib.get_close_matches(function, [n for n in found if callable(found[n])], n=1)
-        hint = f"; the nearest one is {near[0]}" if near else ""
-        raise RecordError(f"there is no {name} any more{hint}")
-    return entry
+    return named(name).load()
 
 
-def kind_of(entry: Callable) -> str:
-    """`theory.simulate` for the function `simulate` of `granularity.theory`."""
-    return name_of(entry).removeprefix("granularity.").replace(":", ".")
+def standing(record: Mapping[str, Any]) -> str:
+    """What a record's code is beside ours: one of `equivalence`'s three words."""
+    kind = kind_of(record["entry"])
+    device = record.get("device") or ("cuda" if record["made_by"]["device"].get("gpu") else "cpu")
+    return equivalence.standing(kind, record.get("code"), ENTRIES[kind].code, device)
 
 
 # -------------------------------------------------------------------------- reading, publishing
@@ -178,24 +202,37 @@ def collect(path: Path | str) -> list[dict]:
 
 
 def in_folders(path: Path) -> dict[Path, dict]:
-    """The runs that tables of contents below a folder list: file → record, in their order."""
-    found = [(file, read(file)) for file in sorted(path.rglob("record.json"))]
-    contents = [(file, record) for file, record in found if "runs" in record]
+    """The runs that tables of contents below a folder list: file → record, in their order.
+
+    Records that no table lists are not looked at: they are of settings or code that are gone.
+    """
+    places = [file for file in sorted(path.rglob("record.json")) if may_list(file.parent)]
+    contents = {file: record for file in places if "runs" in (record := read(file))}
     if not contents:
         raise FileNotFoundError(f"no table of contents of runs in or below {path}: nothing ran yet")
-    listed = dict(found)
-    missing = [
-        listing.parent / run / "record.json"
-        for listing, record in contents
-        for run in record["runs"]
-        if listing.parent / run / "record.json" not in listed
-    ]
-    if missing:
-        raise RecordError(f"{missing[0]} is missing, though the table of contents lists it")
-    files_of = [
-        listing.parent / run / "record.json" for listing, r in contents for run in r["runs"]
-    ]
-    return {file: of_run(listed[file], file) for file in files_of}
+    found = [file.parent / run / "record.json" for file, r in contents.items() for run in r["runs"]]
+    for file in found:
+        if not file.exists():
+            raise RecordError(f"{file} is missing, though the table of contents lists it")
+    return {file: of_run(read(file), file) for file in found}
+
+
+def may_list(folder: Path) -> bool:
+    """Whether a table of contents may lie here: no run's own folder, and still asked for."""
+    return not RUN_FOLDER.fullmatch(folder.name) and wanted(folder)
+
+
+def wanted(folder: Path) -> bool:
+    """Whether the size file that a folder of runs belongs to still has its setting.
+
+    The graph writes `ASKED` at the top of a size's runs, with every folder that the size file asks
+    for; a folder of a run by hand has none above it.
+    """
+    for above in folder.parents:
+        if (above / ASKED).exists():
+            asked = json.loads((above / ASKED).read_text(encoding="utf-8"))
+            return folder.relative_to(above).as_posix() in asked
+    return True
 
 
 def arrays(path: Path | str, name: str = "evaluation") -> dict[str, dict[str, np.ndarray]]:
@@ -242,6 +279,7 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         **record["metrics"],
         **{name: record.get(name) for name in kept},
         "images_per_second": record.get("images_per_second"),
+        "standing": standing(record) if "entry" in record else None,
         "commit": made["git"]["commit"],
         "dirty": made["git"]["dirty"],
         "packages": made["packages"],
@@ -249,73 +287,52 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def publish(folders: Sequence[Path | str], file: Path | str) -> int:
-    """Writes the runs of `folders` into one `.jsonl` file, a record a line; returns how many.
+def publish(folders: Sequence[Path | str], file: Path | str, replace: bool = False) -> int:
+    """Adds the runs of `folders` to one `.jsonl` file, a record a line; returns how many it has.
 
-    A run that lies in several of them is written once. What they keep in arrays goes beside it,
-    into one `.npz` file (see `arrays`).
+    Runs that the file has already stay, unless `replace` leaves those out that no folder has. A run
+    that lies in several places is written once. What runs keep in arrays goes beside the file, into
+    one `.npz` (see `arrays`).
     Raises RecordError for a run of uncommitted code: nobody could find what made its numbers.
     """
-    runs = {record["fingerprint"]: record for folder in folders for record in collect(folder)}
-    for record in runs.values():
-        if record["made_by"]["git"]["dirty"] is not False:
-            raise RecordError(f"run {record['fingerprint']} was made by code that is not committed")
-    kept = {
-        f"{run}/evaluation/{name}": values
-        for folder in folders
-        for run, found in arrays(folder).items()
-        for name, values in found.items()
-    }
-    beside = Path(file).with_suffix(".npz")
+    file, fresh = Path(file), [record for folder in folders for record in collect(folder)]
+    for record in fresh:
+        refuse_unknown_code(record)
+    before = collect(file) if file.exists() and not replace else []
+    runs = {record["fingerprint"]: record for record in [*before, *fresh]}
+    kept = arrays_of([file] if before else [], folders)
+    beside = file.with_suffix(".npz")
     if kept:
         with files.whole(beside) as part, part.open("wb") as stream:
             np.savez_compressed(stream, **kept)
     else:
         beside.unlink(missing_ok=True)
-    files.write(Path(file), "".join(json.dumps(record) + "\n" for record in runs.values()))
+    files.write(file, "".join(json.dumps(record) + "\n" for record in runs.values()))
     return len(runs)
 
 
-def main() -> None:
-    """The command line: `publish FOLDER … FILE.jsonl`, and `verify RECORDS`."""
-    parser = argparse.ArgumentParser(prog="python -m granularity.records", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    copy = commands.add_parser("publish", help="copy the runs of folders into one published file")
-    copy.add_argument("folders", nargs="+", metavar="FOLDER", help="holds a table of contents")
-    copy.add_argument("file", metavar="FILE.jsonl", help="as book/results/theory/simulate.jsonl")
-    again = commands.add_parser("verify", help="make runs again, and compare the metrics")
-    again.add_argument("records", help="a published file, a folder of runs, or one record.json")
-    again.add_argument("--run", default="", help="the beginning of one run's fingerprint")
-    again.add_argument("--random", type=int, default=0, metavar="N", help="so many at random")
-    again.add_argument("--seed", type=int, default=0, help="of that choice")
-    again.add_argument(
-        "--root", action="append", default=[], metavar="NAME=PATH", help="where a dataset lies"
-    )
-    again.add_argument(
-        "--tolerance", type=float, help="largest difference allowed, of a metric's size or of 1"
-    )
-    given = parser.parse_args()
-    try:
-        if given.command == "publish":
-            print(f"{publish(given.folders, given.file)} records in {given.file}")
-        elif not verified(given):
-            parser.exit(1, "some metrics differ\n")
-    except (OSError, KeyError, ValueError, RecordError) as error:
-        parser.exit(1, f"error: {error}\n")
+def refuse_unknown_code(record: Mapping[str, Any]) -> None:
+    """Raises RecordError, with the reason, where no commit holds the code of a run."""
+    run, git = record["fingerprint"], record["made_by"]["git"]
+    if git["commit"] is None:
+        raise RecordError(f"run {run} names no commit: {git.get('why', 'git said none')}")
+    if git["dirty"] is not False:
+        raise RecordError(f"run {run} was made by code that is not committed")
+    if git.get("changed_while_it_ran"):
+        raise RecordError(f"run {run}: the code was changed while it ran")
 
 
-def verified(given: argparse.Namespace) -> bool:
-    """Whether the runs that were asked for agree with their records."""
-    from granularity import verify  # which imports this module
-
-    for root in given.root:
-        if "=" not in root:
-            raise ValueError(f"--root {root}: should be NAME=PATH, as tiny-imagenet-200={root}")
-    roots = dict(root.split("=", 1) for root in given.root)
-    tolerance = verify.TOLERANCE if given.tolerance is None else given.tolerance
-    chosen = verify.chosen(given.records, given.run, given.random, given.seed)
-    return verify.report(chosen, roots, tolerance)
+def arrays_of(published: Sequence[Path], folders: Sequence[Path | str]) -> dict[str, np.ndarray]:
+    """The evaluation arrays of published files and folders, by the names that a file has them."""
+    return {
+        f"{run}/evaluation/{name}": values
+        for place in [*published, *folders]
+        for run, found in arrays(place).items()
+        for name, values in found.items()
+    }
 
 
 if __name__ == "__main__":
+    from granularity.records_command import main  # it imports this module, under its full name
+
     main()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from granularity import analysis, hardness, records, source, verdicts
+from granularity import analysis, equivalence, hardness, records, verdicts
 from granularity.claims import MARKS, SIZES, Book, Claim, Rule
 from granularity.verdicts import Verdict
 
@@ -142,12 +142,8 @@ def counts(table: pd.DataFrame) -> tuple[int, int]:
 
 
 def is_older(run: object) -> bool:
-    """Whether a run was made by other code than the library's present one."""
-    module = str(run.entry).partition(":")[0]
-    try:
-        return source.fingerprint(module) != run.code
-    except ModuleNotFoundError:
-        return True
+    """Whether the code of a run is neither the library's present one nor proven equal to it."""
+    return run.standing == equivalence.OLDER
 
 
 # --------------------------------------------------------------------------------------- HTML

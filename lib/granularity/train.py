@@ -17,12 +17,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from granularity import checkpoint, engine, files, network, source
+from granularity import checkpoint, engine, equivalence, files, network, source
 from granularity.digest import digest
 from granularity.recipe import Recipe
 
-# What makes a stage's numbers: training, and how an image is decoded and augmented.
-CODE = ("granularity.train", "granularity.loading", "granularity.images")
+# What makes a stage's numbers: training, and how images are found, decoded, and augmented.
+CODE = ("granularity.train", "granularity.stages")
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,14 @@ class Trained:
     seconds: float  # of this call: next to nothing where the stage was done before
 
 
-def key_of(*parts: object) -> str:
-    """The fingerprint of a stage: what it is made of, and the code that trains and shows images."""
-    return digest([*parts, *(source.fingerprint(module) for module in CODE)])
+def code() -> str:
+    """The fingerprint of the code that trains a stage and shows images to it."""
+    return source.fingerprint(*CODE)
+
+
+def key_of(*parts: object, device: str = "cpu") -> str:
+    """The fingerprint of a stage: what it is made of, and the oldest code that is equal to ours."""
+    return digest([*parts, equivalence.oldest(equivalence.STAGE, code(), device)])
 
 
 def stage(

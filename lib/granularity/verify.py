@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from granularity import records, source
+from granularity import records
 
-TOLERANCE = 0.02  # of a metric's size, or of 1 where it is smaller: two points of an error
+TOLERANCE = 0.001  # of a metric's size, or of 1: a tenth of the smallest effect of a rule
 
 
 def chosen(path: Path | str, run: str = "", number: int = 0, seed: int = 0) -> list[dict]:
@@ -43,41 +43,72 @@ def found(path: Path | str) -> list[dict]:
     return [records.read(path)] if path.suffix == ".json" else records.collect(path)
 
 
-def again(record: Mapping[str, Any], roots: Mapping[str, str]) -> dict[str, float]:
-    """The metrics of the same call, made now. Raises RecordError for an entry that is no more."""
+def again(
+    record: Mapping[str, Any], roots: Mapping[str, str], device: str | None = None
+) -> dict[str, float]:
+    """The metrics of the same call, made now, on the record's device where no other is named.
+
+    Raises RecordError for an entry, or an argument, that is no more.
+    """
     entry = records.entry_of(record["entry"])
     takes = signature(entry).parameters
+    wanted = {"device": device or record.get("device")} if device or record.get("device") else {}
+    given = dict(record["arguments"])
     with tempfile.TemporaryDirectory() as folder:
-        places = {"roots": dict(roots), "stages": folder}
-        given = record["arguments"] | (places if "places" in takes else {})
-        return dict(entry(**given)["metrics"])
+        if "places" in takes:
+            given |= {"roots": dict(roots), "stages": folder, "train_missing": True, **wanted}
+        elif "device" in takes:
+            given |= wanted
+        try:
+            return dict(entry(**given)["metrics"])
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise records.RecordError(f"{record['entry']} has changed since: {error}") from None
 
 
 def compared(
     record: Mapping[str, Any], metrics: Mapping[str, float], tolerance: float = TOLERANCE
 ) -> pd.DataFrame:
-    """Metric by metric: recorded, found now, whether they agree. A metric on one side does not."""
+    """Metric by metric: recorded, found now, the difference, whether they agree.
+
+    A metric that stands on one side only does not agree.
+    """
     rows = {}
     for name in sorted({*record["metrics"], *metrics}):
         before, now = record["metrics"].get(name, np.nan), metrics.get(name, np.nan)
         allowed = tolerance * max(1.0, abs(before))
-        rows[name] = {"recorded": before, "now": now, "agrees": bool(abs(now - before) <= allowed)}
+        apart = abs(now - before)
+        agrees = bool(apart <= allowed)
+        rows[name] = {"recorded": before, "now": now, "difference": apart, "agrees": agrees}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def report(
-    chosen: Sequence[Mapping[str, Any]], roots: Mapping[str, str], tolerance: float = TOLERANCE
+    chosen: Sequence[Mapping[str, Any]],
+    roots: Mapping[str, str],
+    tolerance: float = TOLERANCE,
+    device: str | None = None,
 ) -> bool:
     """Runs records again one by one, printing what is found; whether all metrics agree."""
     agree = True
     for record in chosen:
-        git = record["made_by"]["git"]
-        current = source.fingerprint(record["entry"].partition(":")[0])
-        code = "this code" if current == record.get("code") else f"other code ({git['commit']})"
-        print(f"{record['fingerprint']}  {record['kind']}, made by {code}", flush=True)
-        table = compared(record, again(record, roots), tolerance)
+        code = records.standing(record)
+        commit = record["made_by"]["git"]["commit"]
+        print(f"{record['fingerprint']}  {record['kind']}, made by {code} ({commit})", flush=True)
+        table = compared(record, again(record, roots, device), tolerance)
         print(table.to_string(float_format="{:.6g}".format))
-        fine = bool(table["agrees"].all())
-        print(f"{'agrees' if fine else 'DIFFERS'} within {tolerance:g}\n", flush=True)
-        agree &= fine
+        print(said(table, tolerance), end="\n\n", flush=True)
+        agree &= bool(table["agrees"].all())
     return agree
+
+
+def said(table: pd.DataFrame, tolerance: float) -> str:
+    """The verdict in a line: whether it is bit-equal, else the largest difference."""
+    apart = table["difference"]
+    if not table["agrees"].all():
+        return f"DIFFERS within {tolerance:g}: by up to {apart.max():.3g}, in {apart.idxmax()}"
+    if (apart == 0).all():
+        return f"agrees within {tolerance:g}: bit-equal"
+    largest = f"{apart.max():.3g}, in {apart.idxmax()}"
+    return f"agrees within {tolerance:g}: the largest difference is {largest}"

@@ -1,0 +1,366 @@
+"""Proves that two codes make the same numbers: bit for bit, over every line that differs.
+
+The code of an older commit and the present one run the same canaries on this machine. Everything
+that comes out is compared: metrics, curves, arrays, every tensor of every checkpoint; and runs
+that the old code began are ended by the new one. Equal results of a sample say nothing of a line
+that the sample never ran, so each statement that differs must have been executed too.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from granularity import canaries, changes, entries, equivalence, files, record, source, train
+from granularity.canaries import Canary
+from granularity.digest import digest
+
+REPOSITORY = source.LIBRARY.parent.parent
+RUNNER = source.LIBRARY / "canary.py"
+PROVABLE = ("theory.simulate", "imagenet.finetune", "inaturalist.transfer")  # published, no timings
+
+
+class NotEqual(ValueError):
+    """Two codes that differ in a number, or a changed line that no canary ran."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two codes: its library's folder, its commit, and what its canaries gave."""
+
+    library: Path
+    commit: str
+    found: list[dict]
+
+    def ran(self, numbers: Iterable[int]) -> dict[str, set[int]]:
+        """Lines of each file that some of the canaries executed."""
+        lines: dict[str, set[int]] = {}
+        for number in numbers:
+            for file, some in self.found[number]["lines"].items():
+                lines.setdefault(file, set()).update(some)
+        return lines
+
+
+# ----------------------------------------------------------------------------------- the proof
+
+
+def prove(
+    commit: str,
+    published: Sequence[Mapping[str, Any]],
+    roots: Mapping[str, str],
+    kinds: Sequence[str],
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> list[dict]:
+    """Compares the code of `commit` with the present one; the rows of what is equal.
+
+    `published` are the records whose ways the canaries go; those on photographs are run where
+    `roots` names their images. `kinds` are the entries to compare. Raises NotEqual at the first
+    difference, naming setting, step and tensor, and for a changed line that was not executed.
+    """
+    started = time.time()
+    drawn = canaries.draw(folder / "images")
+    chosen = [r for r in published if entries.kind_of(r["entry"]) in kinds]
+    every = canaries.of_records(chosen, drawn)
+    short = len(every)
+    every += canaries.on_photographs(chosen, roots) if roots else []
+    with checkout(commit, folder / "old") as library:
+        say(f"{short} canaries and {len(every) - short} published runs, by both codes")
+        old, new = both(library, commit, every, short, folder)
+        for canary, before, now in zip(every, old.found, new.found, strict=True):
+            compare(canary.name, before, now)
+        for number in resumable(every):
+            compare(
+                f"{every[number].name}, begun by the old code",
+                old.found[number],
+                resumed(every[number], number, folder),
+                of_half,
+            )
+        made = []
+        for kind in kinds:
+            numbers = [n for n in range(short) if every[n].kind == kind]
+            if not numbers:
+                raise NotEqual(f"no published run of {kind} tells what to compare")
+            hold_changes(kind, old, new, numbers)
+            used = [n for n in range(len(every)) if every[n].kind == kind]
+            codes = code_in(library, kind, folder), entries.named(kind).code
+            made.append(
+                row(kind, codes, old, new, [(every[n].name, new.found[n]) for n in used], started)
+            )
+        if set(kinds) >= set(canaries.IMAGES[1:]) and (code := stage_code_in(library, folder)):
+            used = [n for n in range(len(every)) if every[n].kind in canaries.IMAGES]
+            told = [(every[n].name, new.found[n]) for n in used]
+            made.append(row(equivalence.STAGE, (code, train.code()), old, new, told, started))
+    return made
+
+
+class checkout:
+    """The library's folder of a commit, in a worktree that goes at the end."""
+
+    def __init__(self, commit: str, folder: Path):
+        """Nothing is done before it is entered."""
+        self.commit, self.folder = commit, folder
+
+    def __enter__(self) -> Path:
+        """Lays the worktree. Raises NotEqual, with git's words, for an unknown commit."""
+        call = ["worktree", "add", "--detach", str(self.folder), self.commit]
+        ended = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *call], capture_output=True, text=True, check=False
+        )
+        if ended.returncode:
+            raise NotEqual(f"no checkout of {self.commit}: {ended.stderr.strip()}")
+        return self.folder / "lib" / source.PACKAGE
+
+    def __exit__(self, *error: object) -> None:
+        """Takes the worktree away."""
+        call = ["git", "-C", str(REPOSITORY), "worktree", "remove", "--force", str(self.folder)]
+        subprocess.run(call, capture_output=True, check=False)
+
+
+def both(
+    library: Path, commit: str, every: Sequence[Canary], short: int, folder: Path
+) -> tuple[Side, Side]:
+    """Runs all canaries by both codes, at the same time."""
+    sides = {"before": library, "now": source.LIBRARY}
+    started = {name: start(lib, every, short, folder / name) for name, lib in sides.items()}
+    for name, process in started.items():
+        ended(process, folder / name)
+    found = {name: read(folder / name, len(every)) for name in sides}
+    head = record.git("rev-parse", "HEAD")
+    return (
+        Side(library, record.git("rev-parse", commit), found["before"]),
+        Side(source.LIBRARY, head, found["now"]),
+    )
+
+
+def start(library: Path, every: Sequence[Canary], short: int, out: Path, **more: object):
+    """Starts one code on the canaries; lines are noted for the short ones."""
+    out.mkdir(parents=True)
+    jobs = [canary.job() | {"measure": number < short} for number, canary in enumerate(every)]
+    files.write(out / "job.json", json.dumps({"out": str(out), "canaries": jobs, **more}))
+    environment = clean_environment() | {"PYTHONPATH": str(library.parent)}
+    with (out / "log").open("w") as log:
+        call = [sys.executable, "-P", str(RUNNER), str(out / "job.json")]
+        return subprocess.Popen(call, env=environment, cwd=out, stdout=log, stderr=log)
+
+
+def clean_environment() -> dict[str, str]:
+    """What a canary's process sees: one thread, and nothing of a user's own settings."""
+    kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    return found | {"OMP_NUM_THREADS": "1", "LANG": "C.UTF-8", "TQDM_DISABLE": "1"}
+
+
+def ended(process: subprocess.Popen, out: Path) -> None:
+    """Waits for one code's canaries. Raises NotEqual, with the end of the log, where one fails."""
+    if process.wait():
+        raise NotEqual(f"{out.name}: {(out / 'log').read_text('utf-8')[-2000:]}")
+
+
+def read(out: Path, count: int) -> list[dict]:
+    """What the canaries gave, in their order."""
+    return [json.loads((out / str(n) / "found.json").read_text("utf-8")) for n in range(count)]
+
+
+# -------------------------------------------------------------------------------- what it asks
+
+
+def compare(name: str, before: Mapping, now: Mapping, skip: Callable = lambda place: False) -> None:
+    """Raises NotEqual at the first number that differs, or that one side lacks.
+
+    `skip` says which places are not looked at.
+    """
+    for part in ("tensors", "values"):
+        for place in sorted({*before[part], *now[part]}):
+            if skip(place):
+                continue
+            one, other = before[part].get(place, "nothing"), now[part].get(place, "nothing")
+            if one != other:
+                raise NotEqual(f"{name}: {place} was {one} and is {other}")
+
+
+def resumable(every: Sequence[Canary]) -> list[int]:
+    """The first canary of each kind that trains in stages: it is begun by the old code too."""
+    kinds = [canary.kind for canary in every]
+    return [kinds.index(kind) for kind in canaries.IMAGES if kind in kinds]
+
+
+def of_half(place: str) -> bool:
+    """Places where a run that was stopped in between shows it: checkpoints on the way, the log."""
+    half = f"step {canaries.STEPS // 2}," in place or ", log, " in place
+    return half or place.startswith("curves") or place.endswith(("training_loss", "_loss"))
+
+
+def resumed(canary: Canary, number: int, folder: Path) -> dict:
+    """What the new code gives where it goes on from the old code's middle checkpoints."""
+    halves = Canary(
+        canary.name,
+        canary.kind,
+        canary.arguments,
+        dict(canary.places) | {"save_every": canaries.STEPS // 2},
+    )
+    took = {}
+    for name, library in (
+        ("half-old", folder / "old" / "lib" / source.PACKAGE),
+        ("half-new", source.LIBRARY),
+    ):
+        out = folder / f"{name}-{number}"
+        ended(start(library, [halves], 0, out), out)
+        took[name] = out / "0" / "stages"
+    out = folder / f"resumed-{number}"
+    plant = {
+        "plant": {
+            "old": str(took["half-old"]),
+            "new": str(took["half-new"]),
+            "step": canaries.STEPS // 2,
+        }
+    }
+    ended(start(source.LIBRARY, [halves], 0, out, **plant), out)
+    return read(out, 1)[0]
+
+
+def hold_changes(kind: str, old: Side, new: Side, numbers: Sequence[int]) -> None:
+    """Raises NotEqual for a changed statement behind an entry that its canaries did not execute."""
+    units = {side.commit: all_units(kind, side.library) for side in (old, new)}
+    gone, came = changes.changed(units[old.commit], units[new.commit])
+    names = {side.commit: {unit.name for unit in units[side.commit]} for side in (old, new)}
+    missed = changes.unseen(came, new.ran(numbers), names[old.commit])
+    missed += changes.unseen(gone, old.ran(numbers), names[new.commit])
+    if missed:
+        told = "\n  ".join(str(change) for change in missed[:40])
+        raise NotEqual(f"{kind}: {len(missed)} changed lines were not executed:\n  {told}")
+
+
+def all_units(kind: str, library: Path) -> list[changes.Unit]:
+    """All functions of the code behind an entry, in a checkout."""
+    entry = entries.named(kind)
+    found = []
+    for file in files_behind(entry, library):
+        text = file.read_text(encoding="utf-8")
+        found += changes.units(file.relative_to(library).as_posix(), text)
+    return found
+
+
+def files_behind(entry: entries.Entry, library: Path) -> list[Path]:
+    """The files behind an entry in a checkout, where it may have stood elsewhere."""
+    for module in (entry.module, *(name.partition(":")[0] for name in entry.names)):
+        try:
+            return list(source.behind([module], library).values())
+        except ModuleNotFoundError:
+            continue
+    raise NotEqual(f"{library} has no {entry.module}")
+
+
+# ------------------------------------------------------------------------------------- the rows
+
+
+def code_in(library: Path, kind: str, folder: Path) -> str:
+    """The digest that a checkout's own code gives for an entry: what its records hold."""
+    names = [kind, *entries.named(kind).names]
+    text = (
+        "import sys, json\n"
+        "from granularity import source\n"
+        "names = json.loads(sys.argv[1])\n"
+        "try:\n"
+        "    from granularity import entries\n"
+        "    print(entries.named(names[0]).code)\n"
+        "except ImportError:\n"
+        "    print(source.fingerprint(names[-1].partition(':')[0]))\n"
+    )
+    return said_by(library, text, json.dumps(names), folder)
+
+
+def stage_code_in(library: Path, folder: Path) -> str:
+    """The same for one stage of training; nothing where a checkout has no name for it."""
+    text = "from granularity import train\nprint(train.code() if hasattr(train, 'code') else '')\n"
+    return said_by(library, text, "", folder)
+
+
+def said_by(library: Path, text: str, argument: str, folder: Path) -> str:
+    """The last line that a text prints where a checkout's library is on the path."""
+    environment = clean_environment() | {"PYTHONPATH": str(library.parent)}
+    call = [sys.executable, "-P", "-c", text, argument]
+    told = subprocess.run(
+        call, env=environment, cwd=folder, capture_output=True, text=True, check=True
+    )
+    return told.stdout.strip()
+
+
+def row(
+    kind: str, codes: tuple[str, str], old: Side, new: Side, found: Sequence, started: float
+) -> dict:
+    """An ordinary record of what was proven."""
+    compared = [
+        {"name": name, "results": digest([result["values"], result["tensors"]])}
+        for name, result in found
+    ]
+    counted = {
+        part: sum(len(result[part]) for _, result in found) for part in ("values", "tensors")
+    }
+    facts = {
+        "entry": kind,
+        "device": "cpu",
+        "old": {"code": codes[0], "commit": old.commit},
+        "new": {"code": codes[1], "commit": new.commit},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        return record.write(
+            Path(folder) / "record.json",
+            kind=equivalence.KIND,
+            parameters=facts,
+            metrics={"canaries": len(found), **counted},
+            started=started,
+            canaries=compared,
+        )
+
+
+def keep(rows: Sequence[Mapping], file: Path = equivalence.FILE) -> int:
+    """Adds rows to the file, but for those of codes that it has; returns how many."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    known = {key(json.loads(line)) for line in text.splitlines()}
+    fresh = [
+        made
+        for made in rows
+        if key(made) not in known
+        and made["parameters"]["old"]["code"] != made["parameters"]["new"]["code"]
+    ]
+    files.write(file, text + "".join(f"{json.dumps(made)}\n" for made in fresh))
+    equivalence.rows.cache_clear()
+    return len(fresh)
+
+
+def key(made: Mapping) -> str:
+    """What two rows of one proof share."""
+    facts = made["parameters"]
+    return json.dumps([facts["entry"], facts["device"], facts["old"]["code"], facts["new"]["code"]])
+
+
+def main(
+    commit: str,
+    published: Sequence[Mapping],
+    kinds: Sequence[str],
+    roots: Mapping[str, str],
+    trial: bool,
+) -> None:
+    """Proves, and keeps the rows; `trial` keeps none, and is all that uncommitted code may have."""
+    state = record.git_state()
+    if state["dirty"] is not False and not trial:
+        raise NotEqual(f"the present code is not committed ({state}): a row would name no code")
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = prove(commit, published, roots, kinds, Path(folder))
+    for made in rows:
+        facts, count = made["parameters"], made["metrics"]
+        print(
+            f"{facts['entry']}: {facts['old']['code']} = {facts['new']['code']}"
+            f" ({count['canaries']} runs, {count['values']:,} values, {count['tensors']:,} tensors)"
+        )
+    print(f"equal, in {time.monotonic() - begun:.0f} s")
+    if not trial:
+        print(f"{keep(rows)} rows added to {equivalence.FILE.relative_to(REPOSITORY)}")

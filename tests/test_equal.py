@@ -1,0 +1,257 @@
+"""Two codes are called equal where they are, and never where they are not."""
+
+import json
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from conftest import ROOT
+
+from granularity import changes, entries, equal, equivalence, files, record
+from granularity.canaries import Canary
+
+KIND = "study.run"
+ENTRY = entries.Entry("granularity.study", "run", ("granularity.study:run",))
+
+# A library as small as can be: what a canary asks of one, and a study that draws and trains.
+RECORDS = """
+import importlib
+def entry_of(name):
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+"""
+STUDY = """
+import numpy as np
+from granularity.chance import noise
+
+SCALE = 0.5
+
+def run(*, seed, flips=True, power=2):
+    rng = np.random.default_rng(seed)
+    first = noise(rng, SCALE)
+    second = rng.random()
+    if flips:
+        first = first[::-1]
+    if power > 3:
+        second = 0.0
+    return {"metrics": {"error": float(first[0] + second**power)}, "images_per_second": 3.0}
+"""
+CHANCE = """
+def noise(rng, scale):
+    return rng.normal(0, scale, 4)
+"""
+WHOLE = {"study": STUDY, "chance": CHANCE}
+
+
+def library(folder, texts):
+    """A package `granularity` of these modules."""
+    place = folder / "lib" / "granularity"
+    for name, text in {"__init__": "", "records": RECORDS, **texts}.items():
+        files.write(place / f"{name}.py", text)
+    return place
+
+
+@pytest.fixture
+def judge(tmp_path, monkeypatch):
+    """Judges two versions of the study, as `prove` does: their canaries, then their lines."""
+    monkeypatch.setitem(entries.ENTRIES, KIND, ENTRY)
+
+    def judged(new, old=WHOLE, arguments=({"seed": 1}, {"seed": 2, "flips": False})):
+        every = [Canary(f"study {n}", KIND, given) for n, given in enumerate(arguments)]
+        sides, here = [], tmp_path / str(len(list(tmp_path.iterdir())))
+        for name, texts in (("old", old), ("new", new)):
+            place = library(here / name, texts)
+            out = here / f"{name}-out"
+            equal.ended(equal.start(place, every, len(every), out), out)
+            sides.append(equal.Side(place, name, equal.read(out, len(every))))
+        for canary, before, now in zip(every, sides[0].found, sides[1].found, strict=True):
+            equal.compare(canary.name, before, now)
+        equal.hold_changes(KIND, *sides, range(len(every)))
+
+    return judged
+
+
+def with_study(old, new):
+    """The study with one piece of its text in other words."""
+    assert old in STUDY
+    return WHOLE | {"study": STUDY.replace(old, new)}
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        {"study": STUDY.replace("granularity.chance", "granularity.luck"), "luck": CHANCE},
+        {"study": STUDY.replace("from granularity.chance import noise", CHANCE)},
+        {
+            "study": STUDY.replace("granularity.chance", "granularity.parts.draws"),
+            "parts/__init__": "",
+            "parts/draws": CHANCE,
+        },
+        WHOLE
+        | {"chance": CHANCE.replace("noise", "drawn"), "study": STUDY.replace("noise", "drawn")},
+        with_study("    second = rng.random()", "    second = rng.random()  # why"),
+        with_study("first = first[::-1]", "first = first[[3, 2, 1, 0]]"),
+    ],
+    ids=["renamed module", "moved function", "split file", "new name", "comment", "other words"],
+)
+def test_code_that_makes_the_same_numbers_is_equal(judge, new):
+    judge(new)
+
+
+@pytest.mark.fault("{old} becomes {new} in the code of a run", "not equal: the number is named")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SCALE = 0.5", "SCALE = 0.25"),
+        ("power=2", "power=3"),
+        ("first = first[::-1]", "pass"),
+        (
+            "first = noise(rng, SCALE)\n    second = rng.random()",
+            "second = rng.random()\n    first = noise(rng, SCALE)",
+        ),
+    ],
+    ids=["a constant", "a default", "a lost flip", "two draws in another order"],
+)
+def test_code_that_makes_other_numbers_is_not(judge, old, new):
+    with pytest.raises(equal.NotEqual, match=r"study \d: metrics\.error was .* and is"):
+        judge(with_study(old, new))
+
+
+@pytest.mark.fault("a changed line that no canary runs", "not proven equal: the line is named")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("second = 0.0", "second = 1.0"),
+        ("second = 0.0", "second = 0.0\n        first = first * 2"),
+        ("    if power > 3:\n        second = 0.0\n", ""),
+    ],
+    ids=["changed", "added", "taken away"],
+)
+def test_a_changed_line_must_have_run(judge, old, new):
+    with pytest.raises(
+        equal.NotEqual, match=r"changed lines were not executed:\n  study\.py:\d+ in run"
+    ):
+        judge(with_study(old, new))
+
+
+def test_a_new_function_must_run_through_or_not_at_all(judge):
+    helper = "def half(x):\n    if x > 9:\n        return 0\n    return x\n\n"
+    entered = with_study("def run(", f"{helper}def run(")
+    judge(entered)  # nobody calls it
+    called = entered["study"].replace("second = rng.random()", "second = half(rng.random())")
+    with pytest.raises(equal.NotEqual, match="in half"):
+        judge(WHOLE | {"study": called})
+
+
+def test_what_refuses_and_what_is_for_another_device_need_not_run(judge):
+    refusal = "    if seed < 0:\n        near = 0\n        raise ValueError(near)\n    rng ="
+    judge(with_study("    rng =", refusal))
+    judge(with_study("    rng =", '    if str(seed) == "cuda":\n        seed = 0\n    rng ='))
+
+
+def test_a_missing_number_is_a_difference(judge):
+    with pytest.raises(equal.NotEqual, match=r"metrics\.more was nothing and is 1"):
+        judge(with_study('"metrics": {', '"metrics": {"more": 1, '))
+
+
+def test_a_run_that_fails_is_told(judge):
+    with pytest.raises(equal.NotEqual, match="ZeroDivisionError"):
+        judge(with_study("second = rng.random()", "second = 1 / 0"))
+
+
+# ---------------------------------------------------------------------------------------- rows
+
+
+def row_of(tmp_path, old, new, entry=KIND, device="cpu"):
+    facts = {"entry": entry, "device": device, "old": {"code": old}, "new": {"code": new}}
+    path = tmp_path / "record.json"
+    return record.write(path, kind=equivalence.KIND, metrics={}, parameters=facts)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A file of rows: a chain of three, another entry, another device."""
+    file = tmp_path / "equivalences.jsonl"
+    pairs = [("b", "c"), ("a", "b")]
+    made = [row_of(tmp_path, *pair) for pair in pairs]
+    made += [
+        row_of(tmp_path, "c", "d", entry="other.run"),
+        row_of(tmp_path, "c", "e", device="cuda"),
+    ]
+    files.write(file, "".join(json.dumps(one) + "\n" for one in made))
+    return file
+
+
+def test_a_chain_is_one_class(rows):
+    for code in "abc":
+        assert set(equivalence.equal(KIND, code, "cpu", rows)) == set("abc")
+        assert equivalence.oldest(KIND, code, "cpu", rows) == "b"  # the first that stands there
+    assert equivalence.equal(KIND, "d", "cpu", rows) == ["d"]
+    assert set(equivalence.equal(KIND, "c", "cuda", rows)) == set("ce")
+    assert set(equivalence.equal("other.run", "c", "cpu", rows)) == set("cd")
+    assert equivalence.oldest(KIND, "z", "cpu", rows.with_name("none.jsonl")) == "z"
+
+
+def test_a_row_is_kept_once(rows, tmp_path, monkeypatch):
+    again = [json.loads(line) for line in rows.read_text().splitlines()[:1]]
+    assert equal.keep(again, rows) == 0
+    assert equal.keep([row_of(tmp_path, "c", "f")], rows) == 1
+    assert set(equivalence.equal(KIND, "a", "cpu", rows)) == set("abcf")
+
+
+@pytest.mark.fault("a row of equal code changed by hand: {change}", "refused by its place")
+@pytest.mark.parametrize(
+    "change", [('"a"', '"z"'), ("cuda", "cpu"), ('"kind"', '"kinds"'), ("{", "")]
+)
+def test_an_edited_row_is_refused(rows, change):
+    rows.write_text(rows.read_text().replace(*change))
+    equivalence.rows.cache_clear()
+    with pytest.raises(equivalence.EquivalenceError, match=r"equivalences\.jsonl:\d"):
+        equivalence.oldest(KIND, "a", "cpu", rows)
+
+
+def test_the_published_rows_are_whole():
+    for made in equivalence.rows(equivalence.FILE):
+        assert made["made_by"]["git"]["dirty"] is False
+        assert made["parameters"]["entry"] in {*entries.ENTRIES, equivalence.STAGE}
+
+
+# ------------------------------------------------------------------------------------- by hand
+
+
+def test_statements_by_hand():
+    text = textwrap.dedent('''
+        class A:
+            """Doc."""
+            x = 1
+
+            def f(self, a=1):
+                """Doc."""
+                for i in range(a):
+                    if i == "cuda":
+                        a = 2
+                return a
+        ''')
+    found = {unit.name: unit for unit in changes.units("m.py", text)}
+    assert set(found) == {"A.f", "A.<module>", "<module>"}
+    body = found["A.f"].statements
+    assert [s.lines.start for s in body] == [6, 8, 9, 10, 11]
+    assert [s.held for s in body] == [True, True, True, False, True]
+
+
+@pytest.mark.faults
+@pytest.mark.fault("a commit that git does not have", "refused, with git's words")
+def test_from_a_shell():
+    command = [sys.executable, "-m", "granularity.records", "equal", "--trial"]
+    command += ["--entry", "theory.simulate"]
+    for commit, status, said in (
+        ("HEAD", 0, "theory.simulate: "),
+        ("nothing", 1, "no checkout of"),
+    ):
+        ended = subprocess.run(
+            [*command, commit], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == status, ended.stderr
+        assert re.search(said, ended.stdout + ended.stderr)
