@@ -67,7 +67,7 @@ class Listing:
         """Some of the images only; classes that are left without any are dropped."""
         columns = {name: getattr(self, name)[rows] for name in COLUMNS}
         present, leaf = np.unique(columns["leaf"], return_inverse=True)
-        columns |= {"leaf": leaf.astype("<i4"), "names": _narrow(columns["names"])}
+        columns |= {"leaf": leaf.astype("<i4"), "names": narrow(columns["names"])}
         return replace(self, classes=tuple(self.classes[i] for i in present), **columns)
 
     def fingerprint(self) -> str:
@@ -75,7 +75,7 @@ class Listing:
         return hashlib.sha256(self.names.tobytes() + self.sizes.tobytes()).hexdigest()
 
 
-def _narrow(names: np.ndarray) -> np.ndarray:
+def narrow(names: np.ndarray) -> np.ndarray:
     """Byte strings at the width of the longest one: equal names are then equal bytes."""
     return names.astype(f"S{np.strings.str_len(names).max(initial=1)}")
 

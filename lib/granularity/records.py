@@ -44,7 +44,7 @@ def complete(
     entry: Callable[..., Mapping[str, Any]],
     settings: Iterable[Mapping[str, Any]],
     *,
-    data: Mapping[str, str] | None = None,
+    data: Sequence[Mapping] | None = None,
     places: Mapping[str, Any] | None = None,
     writes: bool = True,
 ) -> list[dict]:
@@ -52,7 +52,7 @@ def complete(
 
     Each record is written the moment its run ends, as `folder/<fingerprint>/record.json`, so a
     killed call loses one run at most. The table of contents, `folder/record.json`, is written last.
-    `data` names what the runs read (`{"name": …, "fingerprint": …}`) where that is not an argument.
+    `data` says what each run reads: a JSON-plain mapping for each setting, of an arm's `stated`.
     `places` are arguments that say where things lie on this machine and change no number: they are
     given to every run and stand in no record. An entry with a parameter `run_folder` is told the
     folder of its record. Of several processes that make a run together one `writes`; the others
@@ -62,12 +62,15 @@ def complete(
     """
     folder, started = Path(folder), time.time()
     settings = [dict(setting) for setting in settings]
-    keys = [fingerprint(entry, setting, data) for setting in settings]
+    told = list(data) if data is not None else [None] * len(settings)
+    if len(told) != len(settings):
+        raise RecordError(f"data of {len(told)} runs are told for {len(settings)} settings")
+    keys = [fingerprint(entry, *both) for both in zip(settings, told, strict=True)]
     if len(set(keys)) < len(keys):
         twice = next(s for key, s in zip(keys, settings, strict=True) if keys.count(key) > 1)
         raise RecordError(f"the setting {twice} is asked for twice")
     with files.alone(folder) if writes else contextlib.nullcontext():
-        made = made_or_found(folder, entry, settings, keys, data, places or {}, writes)
+        made = made_or_found(folder, entry, settings, keys, told, places or {}, writes)
         if writes:
             kind = f"contents of {kind_of(entry)}"
             write(folder / "record.json", kind=kind, metrics={}, started=started, runs=keys)
@@ -79,7 +82,7 @@ def made_or_found(
     entry: Callable,
     settings: Sequence[dict],
     keys: Sequence[str],
-    data: Mapping | None,
+    data: Sequence[Mapping | None],
     places: Mapping,
     writes: bool,
 ) -> list[dict]:
@@ -93,9 +96,9 @@ def made_or_found(
         unit="run",
         disable=not writes,
     )
-    for path, key, setting, wanted in zip(paths, keys, settings, missing, strict=True):
+    for path, key, setting, told, wanted in zip(paths, keys, settings, data, missing, strict=True):
         if wanted and writes:
-            make(path, key, entry, setting, data, places)
+            make(path, key, entry, setting, told, places)
         elif wanted:
             entry(**setting, **places)
         bar.update(wanted)

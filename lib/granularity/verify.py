@@ -48,7 +48,7 @@ def again(record: Mapping[str, Any], roots: Mapping[str, str]) -> dict[str, floa
     entry = records.entry_of(record["entry"])
     takes = signature(entry).parameters
     with tempfile.TemporaryDirectory() as folder:
-        places = {"roots": dict(roots), "stages": folder}
+        places = {"roots": dict(roots), "stages": folder, "train_missing": True}
         given = record["arguments"] | (places if "places" in takes else {})
         return dict(entry(**given)["metrics"])
 
