@@ -141,7 +141,7 @@ def open_set(
     allowed = {"broken": skip_broken, "extra": skip_extra, "missing": skip_missing}
     refused = {kind: names for kind, names in problems.items() if names and not allowed[kind]}
     if refused:
-        near = {"extra": classes, "missing": found.classes, "broken": ()}
+        near = {"extra": classes or (), "missing": found.classes, "broken": ()}
         told = [_told(kind, names, near[kind]) for kind, names in refused.items()]
         raise DataError(f"{name}: " + "; ".join(told))
     if not sound.any():
@@ -164,7 +164,10 @@ def open_set(
 
 
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # Python's answer where a user has no home
+        raise OSError(f"no place for an index of images ({error}): set XDG_CACHE_HOME") from error
     return Path(home, "granularity")
 
 
@@ -219,7 +222,8 @@ def _looked_over(
     filled = {found.classes[i] for i in np.unique(found.leaf[sound])}
     return {
         "broken": sorted(broken.items()),
-        "extra": [
+        "extra": [*found.extra]
+        + [
             (label, f"not {what}" if label in strange else "not in the list of classes")
             for label in sorted(there - known)
         ],
