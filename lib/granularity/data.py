@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from granularity import hub, layouts, listing, wordnet
+from granularity import hub, known, layouts, listing, wordnet
 from granularity.images import ImageError, rgb, square
 from granularity.layouts import DataError
 from granularity.listing import Listing
@@ -102,7 +102,7 @@ def open_set(
     part: str | None = None,
     *,
     classes: Sequence[str] | None = None,
-    known: tuple[str, Callable[[str], bool]] | None = None,
+    called: tuple[str, Callable[[str], bool]] | None = None,
     cache: str | Path | None = None,
     skip_broken: bool = False,
     skip_extra: bool = False,
@@ -121,8 +121,8 @@ def open_set(
     `skipped` where asked. To find such images `skip_broken` decodes them all, once; otherwise they
     raise ImageError when they are met.
 
-    `known` says what a class is called: in words, and whether a name is such a one. A class that is
-    not is an error or left out, as one beyond the list is.
+    `called` says what a class is called: in words, and whether a name is such a one. Any other is
+    an error or left out, as one beyond the list is.
 
     Files are listed once, into an index file in `cache` (default: `granularity` in
     `$XDG_CACHE_HOME` or `~/.cache`), which is made anew when a file was added or removed.
@@ -137,7 +137,7 @@ def open_set(
     if skip_broken and found.broken is None:
         found = replace(found, broken=tuple(_broken(found)))
         listing.write(index, found)
-    problems, sound = _looked_over(found, classes, known)
+    problems, sound = _looked_over(found, classes, called)
     allowed = {"broken": skip_broken, "extra": skip_extra, "missing": skip_missing}
     refused = {kind: names for kind, names in problems.items() if names and not allowed[kind]}
     if refused:
@@ -305,10 +305,11 @@ def decode(
 # --------------------------------------------------------------------------------- command line
 
 
-def look(images: ImageSet, sample: int, seed: int = 0) -> Iterator[str]:
+def look(images: ImageSet, sample: int, seed: int = 0, differs: str = "") -> Iterator[str]:
     """What a set holds, in lines; then it opens `sample` images at random and tells of the broken.
 
-    The last line starts with `ok` or with `not ok`.
+    `differs` says how it differs from the set that it should be. The last line starts with `ok` or
+    with `not ok`.
     """
     counts = images.counts
     yield f"set          {images.name}"
@@ -333,7 +334,9 @@ def look(images: ImageSet, sample: int, seed: int = 0) -> Iterator[str]:
     if sides:
         yield f"opened       {len(found):,}; shorter side {min(sides)} to {max(sides)} pixels"
     yield from (f"broken       {answer}" for answer in broken)
-    yield f"not ok: {len(broken):,} of {len(found):,} images are broken" if broken else "ok"
+    told = [f"{len(broken):,} of {len(found):,} images are broken"] if broken else []
+    told += [differs] if differs else []
+    yield f"not ok: {'; '.join(told)}" if told else "ok"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -359,7 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             skip_extra=given.skip_extra,
             skip_missing=given.skip_missing,
         )
-        for line in look(images, given.sample):
+        part, names = given.part or Path(given.root).name, (given.root, given.classes or "")
+        differs = known.short_of(len(images), len(images.classes), part, *names)
+        for line in look(images, given.sample, differs=differs):
             print(line)
     except (OSError, ValueError) as error:
         parser.exit(1, f"not ok: {error}\n")

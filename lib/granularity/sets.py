@@ -236,8 +236,8 @@ def opened(root: str, part: str, called: str = "", skip: Sequence[str] = ()) -> 
         if kind not in SKIP:
             (near,) = difflib.get_close_matches(str(kind), SKIP, n=1, cutoff=0)
             raise ValueError(f"skip has {kind!r}; of {', '.join(SKIP)} {near!r} is nearest")
-    known = KNOWN.get(called.rpartition("/")[2])
-    images = data.open_set(root, part, known=known, **{f"skip_{kind}": True for kind in skip})
+    what = KNOWN.get(called.rpartition("/")[2])
+    images = data.open_set(root, part, called=what, **{f"skip_{kind}": True for kind in skip})
     return replace(images, name=f"{called}/{part}") if called else images
 
 
