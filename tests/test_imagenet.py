@@ -195,7 +195,7 @@ def study(roots, tmp_path_factory):
         level=[0, 9], placebo=0, baseline=True, pretraining=SHORT, finetuning=TUNED, scratch=TUNED,
         world="toy", seed=0,
     )  # fmt: skip
-    places = {"roots": roots, "stages": str(folder / "stages")}
+    places = {"roots": roots, "stages": str(folder / "stages"), "train_missing": True}
     made = records.complete(folder / "runs", imagenet.finetune, settings, places=places)
     patch.undo()
     return folder, settings, places, made, shown
@@ -281,7 +281,7 @@ def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
     found = []
     for processes in (1, 2):
         folder = tmp_path / str(processes)
-        places = {"roots": roots, "stages": str(folder / "stages")}
+        places = {"roots": roots, "stages": str(folder / "stages"), "train_missing": True}
         jobs.launch(folder, imagenet.finetune, settings, places=places, processes=processes)
         if processes == 2:
             assert len(list(folder.glob("*/evaluation.npz"))) == 2  # made by the children

@@ -35,7 +35,12 @@ def roots(tmp_path_factory):
 
 
 def places_of(folder: Path, roots) -> dict:
-    return {"roots": roots, "stages": str(folder / "stages"), "save_every": SAVED}
+    return {
+        "roots": roots,
+        "stages": str(folder / "stages"),
+        "train_missing": True,
+        "save_every": SAVED,
+    }
 
 
 def launched(folder: Path, roots) -> None:

@@ -264,6 +264,6 @@ def test_each_job_has_its_setting_and_all_its_parameters(monkeypatch):
     monkeypatch.chdir(ROOT)
     config = {"size": "paper", "runs": {"imagenet/pretrain": PAPER["runs"]["imagenet/pretrain"]}}
     jobs = script.jobs_of(config)
-    assert {found.setting for found in jobs} == {"levels"}
-    assert [found.values["level"] for found in jobs] == [0, 1, 2, 4, 6, 9]
+    assert {found.setting for found in jobs} == {"levels", "rates"}
+    assert [found.values["level"] for found in jobs] == [0, 1, 2, 4, 6, 9, 0, 4]
     assert all(found.values["target_images"] == 0 for found in jobs)

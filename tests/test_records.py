@@ -69,7 +69,7 @@ def test_changed_code_or_data_is_run_afresh_and_the_old_is_not_read(tmp_path, en
     records.complete(tmp_path, entry, SETTINGS[:1])
     monkeypatch.setattr(source, "fingerprint", coded("other code"))
     records.complete(tmp_path, entry, SETTINGS[:1])
-    records.complete(tmp_path, entry, SETTINGS[:1], data={"name": "x", "fingerprint": "1"})
+    records.complete(tmp_path, entry, SETTINGS[:1], data=[{"fingerprint": "1"}])
     assert CALLS == [(0, 2)] * 3
     assert len(records.table(tmp_path)) == 1
 

@@ -47,9 +47,10 @@ def full(*, seed: int = 0, images: int = FULL_IMAGES, classes: int = FULL_CLASSE
         index = write_index(Path(roots["imagenet21k"], "train"), counts, cost)
         cost.metrics["index_bytes"] = index.stat().st_size / images
         for part in ("train", "val"):
-            sets.opened(roots["imagenet1k"], part)
-        cost("open", lambda: sets.opened.__wrapped__(roots["imagenet21k"], "train"))
-        sets.opened(roots["imagenet21k"], "train")
+            sets.opened(roots["imagenet1k"], part, "imagenet1k", ())
+        large = (roots["imagenet21k"], "train", "imagenet21k", ())
+        cost("open", lambda: sets.opened.__wrapped__(*large))
+        sets.opened(*large)
         source = cost("join", lambda: imagenet.open_sets("imagenet", roots).source)
         leaf, table = cost("labels", lambda: imagenet.source_labels(source, "level", LEVEL, seed))
         cost("placebo", lambda: imagenet.source_labels(source, "random", LEVEL, seed))
@@ -110,9 +111,10 @@ def shares(classes: Sequence[str], images: int) -> dict[str, int]:
     return {label: each + (number < rest) for number, label in enumerate(classes)}
 
 
-def place_of(label: str, images: int, stamp: int) -> Place:
+def place_of(label: str, images: int, stamp: int, part: str = "train") -> Place:
     """A class folder with files as ImageNet names them, of sizes that depend on the number."""
-    names = np.array([f"{label}/{label}_{number}.JPEG".encode() for number in range(images)])
+    first = label if part == "train" else part
+    names = np.array([f"{label}/{first}_{number}.JPEG".encode() for number in range(images)])
     return Place(
         label,
         stamp,
@@ -133,8 +135,9 @@ def write_index(root: Path, counts: Mapping[str, int], do: Callable) -> Path:
         (root / label).mkdir(parents=True)
     _, index = listing.kept(root, [], None, Path(os.environ["XDG_CACHE_HOME"], "granularity"))
     stamps = {label: (root / label).stat().st_mtime_ns for label in (".", *counts)}
-    places = [place_of(label, number, stamps[label]) for label, number in counts.items()]
-    places.append(Place(".", stamps["."], (), *(places[0].names[:0], *[places[0].leaf[:0]] * 3)))
+    places = [place_of(label, n, stamps[label], root.name) for label, n in counts.items()]
+    none = (places[0].names[:0], *[places[0].leaf[:0]] * 3)
+    places.append(Place(".", stamps["."], (), *none, entries=layouts.entries(root)))
     listed = do("assemble", lambda: listing.assembled(root, places))
     do("write", lambda: listing.write(index, listed))
     return index

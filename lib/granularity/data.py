@@ -9,9 +9,9 @@ import argparse
 import difflib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from granularity import hub, layouts, listing, wordnet
+from granularity import hub, known, layouts, listing, wordnet
 from granularity.images import ImageError, rgb, square
 from granularity.layouts import DataError
 from granularity.listing import Listing
@@ -56,17 +56,21 @@ class ImageSet:
 
     `leaf[i]` is image i's index into `classes`, `names[i]` its name as bytes, `class/file`.
     `fingerprint` is of all names and sizes: the same on every machine and for folders and tar
-    files of the same images. `skipped` holds (name, reason) of classes and images left out.
-    `content(i)` gives its encoded bytes.
+    files of the same images. `skipped` holds (name, reason) of classes and images left out, and
+    `left_out` how many there are of each kind that was asked for. `content(i)` gives the encoded
+    bytes of an image, `sizes` are their lengths: 0 where only `edition` tells sets apart (a hub's).
     """
 
     name: str
     classes: tuple[str, ...]
     leaf: np.ndarray
     names: np.ndarray
+    sizes: np.ndarray
     fingerprint: str
     content: Callable[[int], bytes]
     skipped: tuple[tuple[str, str], ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    edition: str = ""
     others: int = 0  # files beside the images that are not named as such
 
     def __len__(self) -> int:
@@ -98,6 +102,7 @@ def open_set(
     part: str | None = None,
     *,
     classes: Sequence[str] | None = None,
+    called: tuple[str, Callable[[str], bool]] | None = None,
     cache: str | Path | None = None,
     skip_broken: bool = False,
     skip_extra: bool = False,
@@ -116,6 +121,9 @@ def open_set(
     `skipped` where asked. To find such images `skip_broken` decodes them all, once; otherwise they
     raise ImageError when they are met.
 
+    `called` says what a class is called: in words, and whether a name is such a one. Any other is
+    an error or left out, as one beyond the list is.
+
     Files are listed once, into an index file in `cache` (default: `granularity` in
     `$XDG_CACHE_HOME` or `~/.cache`), which is made anew when a file was added or removed.
 
@@ -129,11 +137,11 @@ def open_set(
     if skip_broken and found.broken is None:
         found = replace(found, broken=tuple(_broken(found)))
         listing.write(index, found)
-    problems, sound = _looked_over(found, classes)
+    problems, sound = _looked_over(found, classes, called)
     allowed = {"broken": skip_broken, "extra": skip_extra, "missing": skip_missing}
     refused = {kind: names for kind, names in problems.items() if names and not allowed[kind]}
     if refused:
-        near = {"extra": classes, "missing": found.classes, "broken": ()}
+        near = {"extra": classes or (), "missing": found.classes, "broken": ()}
         told = [_told(kind, names, near[kind]) for kind, names in refused.items()]
         raise DataError(f"{name}: " + "; ".join(told))
     if not sound.any():
@@ -146,15 +154,20 @@ def open_set(
         found.classes,
         found.leaf,
         found.names,
+        found.sizes,
         found.fingerprint(),
         found.content,
         skipped,
-        found.others,
+        {kind: len(names) for kind, names in problems.items() if names},
+        others=found.others,
     )
 
 
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # Python's answer where a user has no home
+        raise OSError(f"no place for an index of images ({error}): set XDG_CACHE_HOME") from error
     return Path(home, "granularity")
 
 
@@ -192,11 +205,15 @@ def _missing(folder: Path) -> str:
 
 
 def _looked_over(
-    found: Listing, wanted: Sequence[str] | None
+    found: Listing,
+    wanted: Sequence[str] | None,
+    allowed: tuple[str, Callable[[str], bool]] | None,
 ) -> tuple[dict[str, list[tuple[str, str]]], np.ndarray]:
     """What is not as it should be, (name, reason) by the argument that allows it; sound images."""
     there = set(found.classes)
-    known = there if wanted is None else set(wanted)
+    what, fits = allowed or ("", lambda label: True)
+    strange = {label for label in there if not fits(label)}
+    known = (there if wanted is None else set(wanted)) - strange
     broken = {found.name(i): "an empty file" for i in np.flatnonzero(found.sizes == 0)}
     broken |= dict(found.broken or ())
     names = np.array([os.fsencode(name) for name in broken], found.names.dtype)
@@ -205,7 +222,11 @@ def _looked_over(
     filled = {found.classes[i] for i in np.unique(found.leaf[sound])}
     return {
         "broken": sorted(broken.items()),
-        "extra": [(label, "not in the list of classes") for label in sorted(there - known)],
+        "extra": [*found.extra]
+        + [
+            (label, f"not {what}" if label in strange else "not in the list of classes")
+            for label in sorted(there - known)
+        ],
         "missing": [(label, "a class without images") for label in sorted(known & there - filled)]
         + [(label, "a class that is not there") for label in sorted(known - there)],
     }, sound
@@ -284,10 +305,11 @@ def decode(
 # --------------------------------------------------------------------------------- command line
 
 
-def look(images: ImageSet, sample: int, seed: int = 0) -> Iterator[str]:
+def look(images: ImageSet, sample: int, seed: int = 0, differs: str = "") -> Iterator[str]:
     """What a set holds, in lines; then it opens `sample` images at random and tells of the broken.
 
-    The last line starts with `ok` or with `not ok`.
+    `differs` says how it differs from the set that it should be. The last line starts with `ok` or
+    with `not ok`.
     """
     counts = images.counts
     yield f"set          {images.name}"
@@ -312,7 +334,9 @@ def look(images: ImageSet, sample: int, seed: int = 0) -> Iterator[str]:
     if sides:
         yield f"opened       {len(found):,}; shorter side {min(sides)} to {max(sides)} pixels"
     yield from (f"broken       {answer}" for answer in broken)
-    yield f"not ok: {len(broken):,} of {len(found):,} images are broken" if broken else "ok"
+    told = [f"{len(broken):,} of {len(found):,} images are broken"] if broken else []
+    told += [differs] if differs else []
+    yield f"not ok: {'; '.join(told)}" if told else "ok"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -338,7 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             skip_extra=given.skip_extra,
             skip_missing=given.skip_missing,
         )
-        for line in look(images, given.sample):
+        part, names = given.part or Path(given.root).name, (given.root, given.classes or "")
+        differs = known.short_of(len(images), len(images.classes), part, *names)
+        for line in look(images, given.sample, differs=differs):
             print(line)
     except (OSError, ValueError) as error:
         parser.exit(1, f"not ok: {error}\n")

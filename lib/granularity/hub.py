@@ -38,6 +38,12 @@ def columns(name: str, part: str, classes: Sequence[str] | None) -> dict[str, An
     reader = _reader(name, part)
     numbers = np.asarray(reader.dataset[reader.label_key][:])
     known = list(classes or reader.class_to_idx)
+    if len(numbers) and numbers.min() < 0:
+        raise DataError(
+            f"{name}: its split {part!r} is not labelled: {np.count_nonzero(numbers < 0):,} of"
+            f" {len(numbers):,} class numbers are {numbers.min()}, which stands for none, as test"
+            f" splits have it; name a split with labels"
+        )
     counts = np.bincount(numbers, minlength=len(known))
     if len(counts) != len(known) or not counts.all():
         raise DataError(
@@ -49,12 +55,15 @@ def columns(name: str, part: str, classes: Sequence[str] | None) -> dict[str, An
     row = np.argsort(leaf, kind="stable")
     names = np.array([os.fsencode(f"{known[numbers[i]]}/{i:08d}") for i in row])
     version, size = reader.dataset.info.version, reader.dataset.info.dataset_size
-    digest = hashlib.sha256(f"{version} {size} ".encode() + names.tobytes())
+    edition = f"{version} {size}"
+    digest = hashlib.sha256(f"{edition} ".encode() + names.tobytes())
     return {
         "name": f"{name}/{part}",
         "classes": tuple(known[i] for i in order),
         "leaf": leaf[row],
         "names": names,
+        "sizes": np.zeros(len(names), "<i8"),
+        "edition": edition,
         "fingerprint": digest.hexdigest(),
         "content": partial(_content, name, part, row),
     }

@@ -5,7 +5,9 @@ Tiny-ImageNet's training images into a source of all 200 classes and a target of
 (ours); `toy` is drawn. A leaf is a synset, and a level's classes come from WordNet.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,14 @@ from granularity.labels.levels import levels
 from granularity.sets import (
     Part,
     Sets,
+    checked,
+    classes_in,
+    doubles_of,
     hold_out,
     of_classes,
     opened,
     root_of,
+    same,
     some,
     tiny_imagenet,
     whole,
@@ -29,9 +35,13 @@ from granularity.stages import (
     described,
     evaluated,
     listed,
+    once,
     recipe_of,
     trained,
 )
+
+CHOSEN = ("overlap", "source_images", "target_images", "held_out", "skip")  # what chooses images
+PARTS = ("source", "target", "evaluation")
 
 
 def open_sets(
@@ -42,66 +52,90 @@ def open_sets(
     source_images: int = 0,
     target_images: int = 0,
     held_out: bool = False,
+    skip: Sequence[str] = (),
 ) -> Sets:
     """The sets of a world, with so many images of each class (0: all that there are).
 
     `overlap`: "contained" puts the target's images among the source's, as ImageNet-1k's are in
     ImageNet-21k; "disjoint" keeps them apart. With `held_out` a part of the target's training
-    images is evaluated on, and not trained on. Raises KeyError for a world or a root that is not
-    named, ValueError for an overlap that a world does not have.
+    images is evaluated on, and trained on in neither stage. `skip` are kinds of what the sets are
+    opened without (`sets.SKIP`). Raises KeyError for a world or a root that is not named,
+    ValueError for an overlap that a world does not have, DataError for sets that are not what they
+    should be (see `sets.checked`).
     """
     if name not in WORLDS:
         raise KeyError(f"no images are called {name!r}; there are {', '.join(WORLDS)}")
     if overlap not in ("contained", "disjoint"):
         raise ValueError(f"overlap is {overlap!r}, 'contained' or 'disjoint' wanted")
-    sets = WORLDS[name](roots, overlap, source_images, target_images)
-    return hold_out(sets) if held_out else sets
+    sets = WORLDS[name](roots, overlap, source_images, target_images, tuple(skip))
+    checked(sets, skip)
+    return hold_out(sets, doubles_of(name)) if held_out else sets
 
 
-def toy(roots: Mapping[str, str], overlap: str, source_images: int, target_images: int) -> Sets:
+def toy(
+    roots: Mapping[str, str],
+    overlap: str,
+    source_images: int,
+    target_images: int,
+    skip: tuple[str, ...],
+) -> Sets:
     """The drawn world: its target's images are contained in the source, or taken out of it."""
     root = root_of(roots, "toy")
-    return two_sets(
-        root / "imagenet21k", root / "imagenet1k", overlap, source_images, target_images
-    )
+    of = {name: (str(root / name), f"toy/{name}") for name in ("imagenet21k", "imagenet1k")}
+    return two_sets(of, overlap, source_images, target_images, skip)
 
 
 def imagenet(
-    roots: Mapping[str, str], overlap: str, source_images: int, target_images: int
+    roots: Mapping[str, str],
+    overlap: str,
+    source_images: int,
+    target_images: int,
+    skip: tuple[str, ...],
 ) -> Sets:
     """The real sets: `roots` has `imagenet21k` and `imagenet1k`, each with `train` (and `val`)."""
-    source, target = root_of(roots, "imagenet21k"), root_of(roots, "imagenet1k")
-    return two_sets(source, target, overlap, source_images, target_images)
+    of = {name: (str(root_of(roots, name)), name) for name in ("imagenet21k", "imagenet1k")}
+    return two_sets(of, overlap, source_images, target_images, skip)
 
 
 def two_sets(
-    source_root: Path, target_root: Path, overlap: str, source_images: int, target_images: int
+    of: Mapping[str, tuple[str, str]],
+    overlap: str,
+    source_images: int,
+    target_images: int,
+    skip: tuple[str, ...],
 ) -> Sets:
-    """Source and target in folders of their own, with `train`, and `val` in the target's."""
-    source = opened(str(source_root), "train")
-    target = opened(str(target_root), "train")
-    evaluation = opened(str(target_root), "val")
+    """Source and target in folders of their own, with `train`, and `val` in the target's.
+
+    `of` has each one's root, and what it is called everywhere.
+    """
+    root, called = of["imagenet21k"]
+    source = opened(root, "train", called, skip)
+    root, called = of["imagenet1k"]
+    target = opened(root, "train", called, skip)
+    evaluation = opened(root, "val", called, skip)
     rows = some(target, target_images)
     taken = some(source, source_images)
     if overlap == "disjoint":
-        taken = np.setdiff1d(taken, same(source, target, target.names))
+        taken = np.setdiff1d(taken, same(source, target.names, target.classes))
+    elif not len(same(source, target.names, target.classes)):
+        raise data.DataError(
+            f"overlap is 'contained', and no image of {target.name} is in {source.name} under its"
+            f" name (as {os.fsdecode(target.names[0])}); 'disjoint' keeps two sets apart"
+        )
     else:  # the target's own images first, whatever part of the source is taken
-        taken = np.union1d(taken, same(source, target, target.names[rows]))
+        taken = np.union1d(taken, same(source, target.names[rows], target.classes))
     return Sets(Part(source, taken), Part(target, rows), whole(evaluation), target.classes)
 
 
-def same(source: data.ImageSet, target: data.ImageSet, names: np.ndarray) -> np.ndarray:
-    """Numbers of the source's images that bear one of the target's `names`, `class/file`.
-
-    Only images of a shared class can, and that leaves few of 14 million names to compare.
-    """
-    rows = of_classes(whole(source), target.classes).rows
-    return rows[np.isin(source.names[rows], names)]
-
-
-def tiny(roots: Mapping[str, str], overlap: str, source_images: int, target_images: int) -> Sets:
+def tiny(
+    roots: Mapping[str, str],
+    overlap: str,
+    source_images: int,
+    target_images: int,
+    skip: tuple[str, ...],
+) -> Sets:
     """Tiny-ImageNet: 400 images of a class are the source's, 100 the target's, by their names."""
-    training, evaluation = tiny_imagenet(roots)
+    training, evaluation = tiny_imagenet(roots, skip)
     images, classes = training.images, training.images.classes[::4]
     source, target = source_images or 400, target_images or 100
     parts = splits.split(
@@ -125,6 +159,26 @@ WORLDS = {"toy": toy, "tiny-imagenet-200": tiny, "imagenet": imagenet}
 # ------------------------------------------------------------------------------------- labels
 
 
+def one_class(table: np.ndarray) -> bool:
+    """Whether a table (leaves, q) gives all leaves the same classes."""
+    return bool((table == table[:1]).all())
+
+
+def level_table(images: data.ImageSet, level: int) -> np.ndarray:
+    """The classes of a level for each leaf of a set (leaves, q), padded with -1.
+
+    Raises ValueError, with the highest level that is left, where all leaves have the same.
+    """
+    table = levels(images.classes, [level])[level].indices
+    if one_class(table):
+        above = (k for k in count() if one_class(levels(images.classes, [k])[k].indices))
+        raise ValueError(
+            f"level {level}: all {len(table):,} classes of {images.name} are one there, which"
+            f" teaches nothing; the highest level with more than one is {next(above) - 1}"
+        )
+    return table
+
+
 def source_labels(part: Part, kind: str, level: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What is looked up for each image of the source's set, and the table it is looked up in.
 
@@ -134,7 +188,7 @@ def source_labels(part: Part, kind: str, level: int, seed: int) -> tuple[np.ndar
     another kind.
     """
     images = part.images
-    table = levels(images.classes, [level])[level].indices
+    table = level_table(images, level)
     if kind == "level":
         return images.leaf, table
     if kind == "random":
@@ -160,13 +214,14 @@ def arms(
     baseline: bool = False,
     finetuning: Mapping | None = None,
     scratch: Mapping | None = None,
+    skip: Sequence[str] = (),
     **common: object,
 ) -> list[dict]:
     """The arguments of `pretrain`, or with `finetuning` those of `finetune`, for whole arms.
 
     One arm for each level, one with random ids for each level whose class sizes they copy, and
     the baseline with its recipe `scratch`. Any of `common` may be a list: all combinations. A
-    recipe may be a list too, to choose from.
+    recipe may be a list too, to choose from. All have the same `skip`.
     """
     kinds = [("level", k) for k in listed(level)] + [("random", k) for k in listed(placebo)]
     found = [common | {"labels": labels, "level": k} for labels, k in kinds]
@@ -174,7 +229,31 @@ def arms(
         found = [arm | {"finetuning": finetuning} for arm in found]
         alone = common | {"labels": "target", "level": 0, "pretraining": {}, "finetuning": scratch}
         found += [alone] if baseline else []
-    return combinations(found)
+    found = combinations(found)
+    if finetuning is None:  # a record without this argument means the same as one with False
+        found = [{n: v for n, v in arm.items() if n != "held_out" or v} for arm in found]
+    return [arm | {"skip": list(skip)} for arm in found] if skip else found
+
+
+def sets_of(setting: Mapping, roots: Mapping[str, str]) -> Sets:
+    """The sets that a run with these arguments opens."""
+    return open_sets(setting["world"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
+
+
+def reads(setting: Mapping) -> tuple[str, ...]:
+    """Which parts of the sets a run reads: pretraining no target, the baseline no source."""
+    if "finetuning" not in setting:
+        return ("source",)
+    return PARTS[1:] if setting["labels"] == "target" else PARTS
+
+
+def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
+    """What each run will read, JSON-plain: of each part the set and its images, by name and size.
+
+    For key and record of the run, before it starts; see `sets.Part.stated`.
+    """
+    told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), ("world", *CHOSEN))
+    return [{part: told(setting)[part] for part in reads(setting)} for setting in settings]
 
 
 def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
@@ -182,26 +261,37 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
 
     Opens all sets and recipes, so that whatever is missing or misspelt is told before any work.
     """
-    found = {}
-    names = ("overlap", "source_images", "target_images", "held_out")
+    names = ("world", *CHOSEN)
+    opened_once = once(lambda setting: {"sets": sets_of(setting, roots)}, names)
+    rows = []
     for setting in settings:
         for recipe in ("pretraining", "finetuning"):
             if setting.get(recipe):
                 recipe_of(setting[recipe])
-        chosen = {name: setting[name] for name in names if name in setting}
-        key = (setting["world"], *chosen.items())
-        if key not in found:
-            sets = open_sets(setting["world"], roots, **chosen)
-            found[key] = {
-                "world": setting["world"],
-                **chosen,
-                "images of the source": len(sets.source.rows),
-                "its classes": len(sets.source.images.classes),
-                "images of the target": len(sets.target.rows),
-                "classes of the target": len(sets.classes),
-                "images evaluated on": len(sets.evaluation.rows),
-            }
-    return list(found.values())
+        sets = opened_once(setting)["sets"]
+        if "source" in reads(setting):
+            level_table(sets.source.images, setting["level"])
+        row = {name: setting[name] for name in names if name in setting} | counted(sets)
+        rows += [row] if row not in rows else []
+    return rows
+
+
+def counted(sets: Sets) -> dict:
+    """How many images and classes each part has, and how many of the target's the source has."""
+    source, target = sets.source, sets.target
+    classes = set(classes_in(source))
+    joined = same(source.images, target.names, sets.classes)
+    return {
+        "images of the source": len(source),
+        "classes of the source": len(classes),
+        "images of the target": len(target),
+        "classes of the target": len(sets.classes),
+        "target's images in the source": len(np.intersect1d(joined, source.rows)),
+        "target's classes in the source": len(classes & set(sets.classes)),
+        "images evaluated on": len(sets.evaluation),
+        "classes evaluated on": len(classes_in(sets.evaluation)),
+        "left out": sets.left_out(*PARTS),
+    }
 
 
 def pretrain(
@@ -212,6 +302,8 @@ def pretrain(
     overlap: str = "contained",
     source_images: int = 0,
     target_images: int = 0,
+    held_out: bool = False,
+    skip: Sequence[str] = (),
     pretraining: Mapping = {},
     seed: int = 0,
     **places: object,
@@ -219,22 +311,42 @@ def pretrain(
     """Pretrains on the source; the network stays in the folder of stages, below its fingerprint.
 
     `pretraining` is a recipe, as `recipe_of` reads it; `places` are the fields of `stages.Machine`.
+    With `held_out` the source has no image that a finetuning with `held_out` is evaluated on.
     """
-    machine, recipe = Machine(**places), recipe_of(pretraining)
-    chosen = {"source_images": source_images, "target_images": target_images}
-    source = open_sets(world, machine.roots, overlap=overlap, **chosen).source
-    lookup, table = source_labels(source, labels, level, seed)
-    done = trained(recipe, source, table, machine, seed, lookup=lookup)
+    machine, chosen = Machine(**places), (overlap, source_images, target_images, held_out, skip)
+    sets = open_sets(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    done, classes = pretrained(sets.source, labels, level, pretraining, machine, seed)
     return {
         "metrics": {
-            "classes": int(table.max()) + 1,
-            "images": len(source),
+            "classes": classes,
+            "images": len(sets.source),
             "training_loss": done.curves["loss"][-1],
             "parameters": sum(p.numel() for p in done.model.parameters()),
         },
         "stage": done.key,
+        "left_out": sets.left_out("source"),
         **described(done),
     }
+
+
+def pretrained(
+    source: Part,
+    labels: str,
+    level: int,
+    pretraining: Mapping,
+    machine: Machine,
+    seed: int,
+    *,
+    wanted: bool = False,
+) -> tuple[train.Trained, int]:
+    """The pretrained network, and its number of classes.
+
+    Trained here; where it is `wanted` by a finetuning it must have been, see `stages.trained`.
+    """
+    lookup, table = source_labels(source, labels, level, seed)
+    recipe = recipe_of(pretraining)
+    done = trained(recipe, source, table, machine, seed, lookup=lookup, wanted=wanted)
+    return done, int(table.max()) + 1
 
 
 def finetune(
@@ -248,6 +360,7 @@ def finetune(
     pretraining: Mapping = {},
     finetuning: Mapping = {},
     held_out: bool = False,
+    skip: Sequence[str] = (),
     seed: int = 0,
     run_folder: Path | None = None,
     **places: object,
@@ -256,21 +369,20 @@ def finetune(
 
     `labels` "target" is the baseline: it has no pretraining, and `finetuning` is its recipe from
     scratch. The pretrained network of the others is the one that `pretrain` makes of the same
-    arguments; where it is not there yet it is made.
+    arguments and data; where it is not there this stops and says what differs, unless
+    `train_missing` asks for it to be made. With `held_out` no image that is evaluated on was seen
+    in pretraining either.
     Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels.
     """
     machine, recipe = Machine(**places), recipe_of(finetuning)
-    chosen = {
-        "overlap": overlap,
-        "source_images": source_images,
-        "target_images": target_images,
-    }
-    before = None
+    chosen = (overlap, source_images, target_images, held_out, skip)
+    sets = open_sets(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    start, classes = None, len(sets.classes)
     if labels != "target":
-        source = {"world": world, "labels": labels, "level": level, "pretraining": pretraining}
-        before = pretrain(**source, **chosen, seed=seed, **places)
-    start = Path(machine.stages) / before["stage"] if before else None
-    sets = open_sets(world, machine.roots, held_out=held_out, **chosen)
+        before, classes = pretrained(
+            sets.source, labels, level, pretraining, machine, seed, wanted=True
+        )
+        start = before.folder
     of_target = target_labels(sets.target, sets.classes)
     done = trained(recipe, sets.target, of_target, machine, seed, start=start)
     of_evaluation = target_labels(sets.evaluation, sets.classes)
@@ -282,8 +394,9 @@ def finetune(
         "metrics": train.measured(found, sets.evaluation.leaf)
         | {
             "training_error": float((learnt["rank"] > 0).mean()),
-            "classes": before["metrics"]["classes"] if before else len(sets.classes),
+            "classes": classes,
             "target_classes": len(sets.classes),
         },
+        "left_out": sets.left_out(*PARTS if labels != "target" else PARTS[1:]),
         **described(done),
     }

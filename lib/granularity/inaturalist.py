@@ -22,6 +22,9 @@ from granularity.labels.tree import Tree, tree_of_cuts, tree_of_taxonomy
 from granularity.sets import (
     Part,
     Sets,
+    checked,
+    classes_in,
+    doubles_of,
     hold_out,
     of_classes,
     opened,
@@ -37,11 +40,14 @@ from granularity.stages import (
     evaluated,
     listed,
     loaded,
+    once,
     recipe_of,
     trained,
 )
 
 SELF_SUPERVISED = "instance"  # an embedding by a network that was trained here without any label
+CHOSEN = ("target", "training", "images", "held_out", "skip")  # what chooses images
+PARTS = ("source", "evaluation")  # the target's images are the source's
 CLIP = "clip"  # what the names of networks of CLIP's kind contain
 
 
@@ -56,7 +62,8 @@ class World:
         """A leaf's classes for each class of a part's set (leaves, q); -1 where it is none."""
         table = np.full((len(part.images.classes), function.indices.shape[1]), -1, np.int32)
         place = {name: index for index, name in enumerate(part.images.classes)}
-        table[[place[leaf] for leaf in function.items]] = function.indices
+        there = [row for row, leaf in enumerate(function.items) if leaf in place]
+        table[[place[function.items[row]] for row in there]] = function.indices[there]
         return table
 
 
@@ -79,6 +86,7 @@ def open_world(
     training: str = "2021_train_mini",
     images: int = 0,
     held_out: bool = False,
+    skip: Sequence[str] = (),
 ) -> World:
     """A world with so many training images of each leaf (0: all that there are).
 
@@ -89,36 +97,48 @@ def open_world(
     """
     if name not in WORLDS:
         raise KeyError(f"no images are called {name!r}; there are {', '.join(WORLDS)}")
-    world = WORLDS[name](roots, target, training, images)
+    world = WORLDS[name](roots, target, training, images, tuple(skip))
+    checked(world.sets, skip)
     if not held_out:
         return world
-    sets = hold_out(world.sets)
+    sets = hold_out(world.sets, doubles_of(name))
     return World(Sets(sets.target, sets.target, sets.evaluation, sets.classes), world.tree)
 
 
-def toy(roots: Mapping[str, str], target: str, training: str, images: int) -> World:
+def toy(
+    roots: Mapping[str, str], target: str, training: str, images: int, skip: tuple[str, ...]
+) -> World:
     """The drawn world, in the dataset's own folder layout."""
-    return of_species(root_of(roots, "toy") / "inaturalist", target, training, images)
+    return of_species(
+        root_of(roots, "toy") / "inaturalist", "toy/inaturalist", target, training, images, skip
+    )
 
 
-def inaturalist(roots: Mapping[str, str], target: str, training: str, images: int) -> World:
+def inaturalist(
+    roots: Mapping[str, str], target: str, training: str, images: int, skip: tuple[str, ...]
+) -> World:
     """iNaturalist 2021: `roots["inaturalist"]` holds `2021_train_mini` and `2021_valid`."""
-    return of_species(root_of(roots, "inaturalist"), target, training, images)
+    return of_species(root_of(roots, "inaturalist"), "inaturalist", target, training, images, skip)
 
 
-def of_species(root: Path, target: str, training: str, images: int) -> World:
-    """Species in folders of their own, named after all their ranks."""
+def of_species(
+    root: Path, called: str, target: str, training: str, images: int, skip: tuple[str, ...]
+) -> World:
+    """Species in folders of their own, named after all their ranks; the set is `called` so."""
     if target != "supercategory":
         raise ValueError(f"target is {target!r}; of species it is 'supercategory'")
-    source, evaluation = opened(str(root), training), opened(str(root), "2021_valid")
+    source = opened(str(root), training, called, skip)
+    evaluation = opened(str(root), "2021_valid", called, skip)
     part = Part(source, some(source, images))
     tree = tree_of_taxonomy(taxonomy.read(source.classes))
     return World(Sets(part, part, whole(evaluation), source.classes), tree)
 
 
-def tiny(roots: Mapping[str, str], target: str, training: str, images: int) -> World:
+def tiny(
+    roots: Mapping[str, str], target: str, training: str, images: int, skip: tuple[str, ...]
+) -> World:
     """Tiny-ImageNet; a target may leave classes out. `training` says nothing here."""
-    found, evaluation = tiny_imagenet(roots)
+    found, evaluation = tiny_imagenet(roots, skip)
     tree = tree_of_cuts(found.images.classes, target)
     rows = np.intersect1d(some(found.images, images), found.rows)
     part = of_classes(Part(found.images, rows), tree.leaves)
@@ -214,16 +234,34 @@ def arms(
     labels: str | Sequence[str],
     finetuning: Mapping | Sequence[Mapping],
     one_pass: bool = False,
+    skip: Sequence[str] = (),
     **common: object,
 ) -> list[dict]:
     """The arguments of `transfer` for whole arms: one for each label function, all combinations.
 
     The arm of the label function "target" is the baseline: it has two stages as all others have.
     `one_pass` adds the run that has the first one only. A recipe may be a list, to choose from.
+    All have the same `skip`.
     """
     found = [common | {"labels": spec, "finetuning": finetuning} for spec in listed(labels)]
     found += [common | {"labels": "target", "finetuning": {}}] if one_pass else []
-    return combinations(found)
+    found = combinations(found)
+    return [arm | {"skip": list(skip)} for arm in found] if skip else found
+
+
+def world_of(setting: Mapping, roots: Mapping[str, str]) -> World:
+    """The world that a run with these arguments opens."""
+    return open_world(setting["world"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
+
+
+def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
+    """What each run will read, JSON-plain: of source and evaluation the set and its images.
+
+    The target's images are the source's. For key and record of the run, before it starts; see
+    `sets.Part.stated`.
+    """
+    told = once(lambda setting: world_of(setting, roots).sets.stated(*PARTS), ("world", *CHOSEN))
+    return [dict(told(setting)) for setting in settings]
 
 
 def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
@@ -233,15 +271,14 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
     there can be so many), so that whatever is missing or misspelt is told before any work.
     """
     found = {}
-    names = ("target", "training", "images", "held_out")
     for setting in settings:
         for recipe in ("pretraining", "finetuning"):
             if setting.get(recipe):
                 recipe_of(setting[recipe])
-        chosen = {name: setting[name] for name in names if name in setting}
-        key = (setting["world"], setting["labels"], *chosen.items())
+        chosen = {name: setting[name] for name in CHOSEN if name in setting}
+        key = digest([setting["world"], setting["labels"], chosen])
         if key not in found:
-            world = open_world(setting["world"], roots, **chosen)
+            world = world_of(setting, roots)
             found[key] = {
                 "world": setting["world"],
                 **chosen,
@@ -250,6 +287,8 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
                 "training images": len(world.sets.source),
                 "leaves": len(world.tree.leaves),
                 "images evaluated on": len(world.sets.evaluation),
+                "leaves evaluated on": len(classes_in(world.sets.evaluation)),
+                "left out": world.sets.left_out(*PARTS),
             }
     return list(found.values())
 
@@ -259,7 +298,10 @@ def classes_of(labels: str, world: World) -> int:
     kind, _, rest = labels.partition(":")
     if kind in ("cluster", "cluster-free", "cluster-crossed"):
         labels = f"{'random-free' if kind == 'cluster-free' else 'random'}:{rest}"
-    return make(labels, world.tree, labelled(world.sets.source, world.tree), 0).num_classes
+    found = make(labels, world.tree, labelled(world.sets.source, world.tree), 0).num_classes
+    if found < 2:
+        raise ValueError(f"labels are {labels!r}: one class of all images, which teaches nothing")
+    return found
 
 
 # ---------------------------------------------------------------------------------------- run
@@ -276,6 +318,7 @@ def transfer(
     pretraining: Mapping = {},
     finetuning: Mapping = {},
     held_out: bool = False,
+    skip: Sequence[str] = (),
     seed: int = 0,
     run_folder: Path | None = None,
     **places: object,
@@ -288,9 +331,8 @@ def transfer(
     and predictions stay in `run_folder`.
     """
     machine, recipe = Machine(**places), recipe_of(pretraining)
-    here = open_world(
-        world, machine.roots, target=target, training=training, images=images, held_out=held_out
-    )
+    chosen = (target, training, images, held_out, skip)
+    here = open_world(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
     function = function_of(here, labels, embedding, pretraining, machine, seed)
     source, evaluation = here.sets.source, here.sets.evaluation
     lookup, table = lookup_of(function, here)
@@ -321,6 +363,7 @@ def transfer(
             "target_classes": here.tree.target.num_classes,
             "foreign_embedding": int(labels.startswith("cluster") and CLIP not in embedding),
         },
+        "left_out": here.sets.left_out(*PARTS),
         **described(done),
     }
 

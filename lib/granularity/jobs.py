@@ -100,6 +100,7 @@ def launch(
     *,
     places: Mapping[str, Any],
     processes: int,
+    data: Sequence[Mapping] | None = None,
 ) -> None:
     """Makes the runs in `processes` processes that accelerate starts, and shows their log.
 
@@ -117,6 +118,7 @@ def launch(
         "places": dict(places),
         "folder": str(folder),
     }
+    job |= {} if data is None else {"data": [dict(told) for told in data]}
     files.write(folder / "job.yaml", yaml.safe_dump(job, allow_unicode=True))
     call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
     # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.

@@ -4,13 +4,15 @@ Images are sorted by class and file name and named `class/file`, whatever the la
 images make the same list, with the same fingerprint, from folders and from tar files.
 """
 
+import contextlib
 import hashlib
 import json
 import mmap
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import numpy as np
 from granularity import layouts
 from granularity.layouts import DataError, Place
 
-FORMAT = "granularity image index 1"
+FORMAT = "granularity image index 2"
 COLUMNS = {"names": None, "leaf": "<i4", "sizes": "<i8", "place": "<i4", "start": "<i8"}
 FRESH = 2_000_000_000  # ns; a second change in one tick of a file system's clock leaves no trace
 
@@ -31,7 +33,8 @@ class Listing:
     The arrays have an entry for each image: `names` (bytes, `class/file`), `leaf` (index into
     `classes`), `sizes` in bytes, `place` (index into `places`, folders or tar files relative to
     `root`) and `start` (where it begins in a tar file). `stamps` are the times of the places' last
-    changes. `others` counts files that are not named as images. `broken` holds (name, reason) of
+    changes (None where not trusted) and numbers of what they held. `others` counts files that are
+    not named as images. `extra` holds (name, reason) of what is no class and no image; `broken` of
     images that cannot be decoded, and is None where nobody has tried them all.
     """
 
@@ -43,8 +46,9 @@ class Listing:
     sizes: np.ndarray
     place: np.ndarray
     start: np.ndarray
-    stamps: dict[str, int]
+    stamps: dict[str, tuple[int | None, int]]
     others: int
+    extra: tuple[tuple[str, str], ...] = ()
     broken: tuple[tuple[str, str], ...] | None = None
 
     def name(self, i: int) -> str:
@@ -67,7 +71,7 @@ class Listing:
         """Some of the images only; classes that are left without any are dropped."""
         columns = {name: getattr(self, name)[rows] for name in COLUMNS}
         present, leaf = np.unique(columns["leaf"], return_inverse=True)
-        columns |= {"leaf": leaf.astype("<i4"), "names": _narrow(columns["names"])}
+        columns |= {"leaf": leaf.astype("<i4"), "names": narrow(columns["names"])}
         return replace(self, classes=tuple(self.classes[i] for i in present), **columns)
 
     def fingerprint(self) -> str:
@@ -75,7 +79,7 @@ class Listing:
         return hashlib.sha256(self.names.tobytes() + self.sizes.tobytes()).hexdigest()
 
 
-def _narrow(names: np.ndarray) -> np.ndarray:
+def narrow(names: np.ndarray) -> np.ndarray:
     """Byte strings at the width of the longest one: equal names are then equal bytes."""
     return names.astype(f"S{np.strings.str_len(names).max(initial=1)}")
 
@@ -86,6 +90,12 @@ def _narrow(names: np.ndarray) -> np.ndarray:
 def assembled(root: Path, places: Sequence[Place]) -> Listing:
     """One sorted listing of all places. Raises DataError, naming it, for an image found twice."""
     classes = tuple(sorted({label for place in places for label in place.classes}))
+    if layouts.PARTS & set(classes):
+        label = min(layouts.PARTS & set(classes))
+        raise DataError(
+            f"{root}: {label!r} is what a part of a set is called, no class. Is the set's root the"
+            f" folder above or below, or has it lost {layouts.ANNOTATIONS}?"
+        )
     index = {label: i for i, label in enumerate(classes)}
     leaf = [np.array([index[c] for c in p.classes], "<i4")[p.leaf] for p in places if len(p.leaf)]
     columns = {
@@ -105,8 +115,9 @@ def assembled(root: Path, places: Sequence[Place]) -> Listing:
         root=str(root),
         classes=classes,
         places=tuple(place.path for place in places),
-        stamps={place.path: place.stamp for place in places},
+        stamps={place.path: (place.stamp, place.entries) for place in places},
         others=sum(place.others for place in places),
+        extra=tuple(sorted(item for place in places for item in place.extra)),
         **columns,
     )
 
@@ -134,18 +145,26 @@ def kept(
         return listing, path
     now = time.time_ns()
     listing = assembled(root, layouts.find(root, shards, numbered))
-    settled = {p: stamp if stamp < now - FRESH else 0 for p, stamp in listing.stamps.items()}
+    settled = {
+        path: (stamp if stamp < now - FRESH else None, entries)
+        for path, (stamp, entries) in listing.stamps.items()
+    }
     listing = replace(listing, stamps=settled)
     write(path, listing)
     return listing, path
 
 
 def _unchanged(listing: Listing) -> bool:
+    """Whether every place has the time and the entries that it had: neither alone is trusted."""
+
+    def same(place: str) -> bool:
+        stamp, entries = listing.stamps[place]
+        path = Path(listing.root, place)
+        return path.stat().st_mtime_ns == stamp and layouts.entries(path) == entries
+
     try:
-        return all(
-            Path(listing.root, path).stat().st_mtime_ns == stamp
-            for path, stamp in listing.stamps.items()
-        )
+        with ThreadPoolExecutor(8) as pool:  # on a network every answer takes its time
+            return all(pool.map(same, listing.stamps))
     except OSError:
         return False
 
@@ -163,19 +182,25 @@ def write(path: Path, listing: Listing) -> None:
         "body": body.hexdigest(),
         **{name: value for name, value in vars(listing).items() if name not in COLUMNS},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Several processes may do this at once, so each writes a file of its own.
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("xb") as file:
             file.write(json.dumps(header).encode() + b"\n")
             for column in columns:
                 file.write(column.tobytes())
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
+        part.replace(path)
+    except OSError as error:
+        raise OSError(
+            f"{path.parent}: the index of an image set cannot be written there ({error});"
+            f" XDG_CACHE_HOME names another folder for it"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Listing | None:
@@ -197,8 +222,10 @@ def read(path: Path) -> Listing | None:
             offset += columns[name].nbytes
         for name in ("classes", "places"):
             header[name] = tuple(header[name])
-        if header["broken"] is not None:
-            header["broken"] = tuple(map(tuple, header["broken"]))
+        for name in ("broken", "extra"):
+            if header[name] is not None:
+                header[name] = tuple(map(tuple, header[name]))
+        header["stamps"] = {place: tuple(told) for place, told in header["stamps"].items()}
         return Listing(**header, **columns)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -135,13 +135,15 @@ def of_imagenet(values: Mapping[str, Any], finetuned: bool) -> dict[str, Work]:
     """The stages of an ImageNet job; a finetuning job names its pretraining too."""
     common = ("world", "overlap", "source_images", "target_images", "pretraining", "seed")
     asked = {name: values[name] for name in (*common, "level", "placebo")}
+    asked |= {"held_out": values.get("held_out", False)}
     if finetuned:
-        also = ("baseline", "finetuning", "scratch", "held_out")
+        also = ("baseline", "finetuning", "scratch")
         asked |= {name: values[name] for name in also}
     found = {}
     for arm in imagenet.arms(**asked):
         size = size_of(arm["world"], arm)
         source = {n: arm[n] for n in (*common, "labels", "level") if n != "target_images"}
+        source |= {"held_out": bool(arm.get("held_out"))}  # such a source has images less
         key = key_of("pretrain", source)
         if arm["labels"] != "target":
             recipe = recipe_of(arm["pretraining"])

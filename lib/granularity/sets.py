@@ -3,18 +3,40 @@
 An arm's own module says which images its worlds have; here is what they share.
 """
 
+import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
-from granularity import data, splits
+from granularity import data, splits, taxonomy, wordnet
+from granularity.layouts import DataError
+from granularity.listing import narrow
 
 DUPLICATES = Path(__file__).parent / "tables" / "tiny-imagenet-duplicates.csv"
+SKIP = ("broken", "missing", "extra")  # what a set may be opened without, where asked
+SWAPPED = 3  # so many times the training images in an evaluation set are a mistake
 HELD_OUT = 0.2  # share of the target's training images on which rates and lengths are chosen
+
+
+def is_synset(name: str) -> bool:
+    """Whether a class is called like a noun of WordNet, `n02084071`."""
+    return name in wordnet.nouns().names
+
+
+def is_species(name: str) -> bool:
+    """Whether a class is called like a species of iNaturalist, by all its ranks."""
+    return taxonomy.parse(name) is not None
+
+
+# What classes of a set are called, and whether a name is such a one.
+KNOWN = dict.fromkeys(
+    ("imagenet21k", "imagenet1k", "tiny-imagenet-200"), ("a noun of WordNet", is_synset)
+) | {"inaturalist": ("a species with its ranks", is_species)}
 
 
 @dataclass(frozen=True)
@@ -38,11 +60,22 @@ class Part:
         """Names of the images, `class/file`, as bytes."""
         return self.images.names[self.rows]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Of the set and the images chosen from it."""
-        rows = self.rows.astype("<i8").tobytes()
-        return hashlib.sha256(self.images.fingerprint.encode() + rows).hexdigest()[:16]
+        """Of the names and sizes of these images alone, whatever else the set holds."""
+        told = hashlib.sha256(self.images.edition.encode())
+        told.update(narrow(self.names).tobytes())
+        told.update(self.images.sizes[self.rows].astype("<i8").tobytes())
+        return told.hexdigest()[:16]
+
+    def stated(self) -> dict:
+        """JSON-plain: the set, and how many images of how many classes, by name and size."""
+        return {
+            "set": self.images.name,
+            "fingerprint": self.fingerprint,
+            "images": len(self),
+            "classes": len(classes_in(self)),
+        }
 
 
 @dataclass(frozen=True)
@@ -53,6 +86,20 @@ class Sets:
     target: Part
     evaluation: Part
     classes: tuple[str, ...]
+
+    def stated(self, *parts: str) -> dict:
+        """What some of the parts are, JSON-plain (see `Part.stated`)."""
+        return {name: getattr(self, name).stated() for name in parts}
+
+    def left_out(self, *parts: str) -> dict:
+        """How many items of each kind the sets of some of the parts were opened without."""
+        found = {name: dict(getattr(self, name).images.left_out) for name in parts}
+        return {name: counts for name, counts in found.items() if counts}
+
+
+def classes_in(part: Part) -> list[str]:
+    """The leaves that images of a part have, by name."""
+    return [part.images.classes[leaf] for leaf in np.unique(part.leaf)]
 
 
 def whole(images: data.ImageSet) -> Part:
@@ -74,13 +121,96 @@ def some(images: data.ImageSet, per_class: int) -> np.ndarray:
     return splits.split(images, {"taken": per_class})["taken"]
 
 
-def hold_out(sets: Sets) -> Sets:
-    """The target's training images cut in two, class by class: to train on and to choose on."""
+def checked(sets: Sets, skip: Sequence[str] = ()) -> Sets:
+    """The sets themselves. Raises DataError, naming the sets, where they are not what they say.
+
+    The target has two classes or more; it is evaluated on these classes (with "missing" in `skip`
+    on some of them), on no image that is trained on, and not on many more than that.
+    """
+    training, evaluation = sets.target.images, sets.evaluation.images
+    there = set(classes_in(sets.evaluation))
+    if len(sets.classes) < 2:
+        raise DataError(
+            f"{training.name}: its only class is {sets.classes[0]}: nothing to tell apart"
+        )
+    strange, lacking = sorted(there - set(sets.classes)), sorted(set(sets.classes) - there)
+    if strange or (lacking and "missing" not in skip):
+        raise DataError(
+            f"{training.name} has {len(sets.classes):,} classes and {evaluation.name}"
+            f" {len(there):,}: "
+            + (
+                f"{strange[0]} is not trained on"
+                if strange
+                else f"{lacking[0]} is not evaluated on"
+            )
+        )
+    for images in dict.fromkeys([training, sets.source.images]):
+        refuse_equal(images, evaluation)
+    if len(evaluation) > SWAPPED * len(training):
+        raise DataError(
+            f"{evaluation.name} has {len(evaluation):,} images and {training.name}"
+            f" {len(training):,}: are the two swapped?"
+        )
+    return sets
+
+
+@cache
+def refuse_equal(training: data.ImageSet, evaluation: data.ImageSet) -> None:
+    """Raises DataError, naming it, for an image that lies in both sets under one name."""
+    rows = same(training, evaluation.names, evaluation.classes)
+    place = {name: i for i, name in enumerate(evaluation.names.tolist())} if len(rows) else {}
+    for row in rows:
+        other = place[training.names[row]]
+        if training.sizes[row] == evaluation.sizes[other] and (
+            training.content(int(row)) == evaluation.content(other)
+        ):
+            raise DataError(
+                f"{training.name} and {evaluation.name} both hold the image"
+                f" {os.fsdecode(training.names[row])}, and {len(rows):,} of {len(evaluation):,}"
+                f" names: what is evaluated on is trained on. Is one a link to the other?"
+            )
+
+
+def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
+    """The target's training images cut in two, class by class: to train on and to choose on.
+
+    What is held out is taken out of the source too, wherever it bears the same name, and so is
+    whatever is identical to it: `doubles` are groups of names of identical images.
+    """
     rows, leaf = sets.target.rows, sets.target.leaf
     groups = [rows[leaf == label] for label in np.unique(leaf)]
     held = np.concatenate([group[-max(1, round(HELD_OUT * len(group))) :] for group in groups])
-    target = Part(sets.target.images, np.setdiff1d(rows, held))
-    return replace(sets, target=target, evaluation=Part(sets.target.images, np.sort(held)))
+    evaluation = Part(sets.target.images, np.sort(held))
+    names = evaluation.names
+    known = set(names.tolist())
+    seen = np.concatenate(
+        [names, np.array([name for group in doubles if group & known for name in group], "S")]
+    )
+    return replace(
+        sets,
+        source=without(sets.source, seen, evaluation.images.classes),
+        target=without(Part(sets.target.images, np.setdiff1d(rows, held)), seen, sets.classes),
+        evaluation=evaluation,
+    )
+
+
+def without(part: Part, names: np.ndarray, classes: Sequence[str]) -> Part:
+    """A part less the images that bear one of `names`, `class/file`, of some `classes`."""
+    return Part(part.images, np.setdiff1d(part.rows, same(part.images, names, classes)))
+
+
+def same(images: data.ImageSet, names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Numbers of a set's images that bear one of `names`, `class/file`, of some `classes`.
+
+    Only images of these classes can, and that leaves few of 14 million names to compare.
+    """
+    rows = of_classes(whole(images), classes).rows
+    return rows[np.isin(images.names[rows], names)]
+
+
+def doubles_of(world: str) -> list[frozenset[bytes]]:
+    """Groups of names of a world's training images that are identical, where they are known."""
+    return splits.doubles(DUPLICATES) if world == "tiny-imagenet-200" else []
 
 
 def root_of(roots: Mapping[str, str], name: str) -> Path:
@@ -95,16 +225,28 @@ def root_of(roots: Mapping[str, str], name: str) -> Path:
 
 
 @cache
-def opened(root: str, part: str) -> data.ImageSet:
-    """A set, opened once in a process."""
-    return data.open_set(root, part)
+def opened(root: str, part: str, called: str = "", skip: Sequence[str] = ()) -> data.ImageSet:
+    """A set, opened once in a process.
+
+    `called` is what it is called everywhere, `imagenet21k`, whatever its folder is called here; of
+    such a set it is known what a class looks like. `skip` are kinds of what is left out, of `SKIP`.
+    Raises ValueError, with the nearest kind, for another.
+    """
+    for kind in skip:
+        if kind not in SKIP:
+            (near,) = difflib.get_close_matches(str(kind), SKIP, n=1, cutoff=0)
+            raise ValueError(f"skip has {kind!r}; of {', '.join(SKIP)} {near!r} is nearest")
+    what = KNOWN.get(called.rpartition("/")[2])
+    images = data.open_set(root, part, called=what, **{f"skip_{kind}": True for kind in skip})
+    return replace(images, name=f"{called}/{part}") if called else images
 
 
-def tiny_imagenet(roots: Mapping[str, str]) -> tuple[Part, data.ImageSet]:
+def tiny_imagenet(roots: Mapping[str, str], skip: Sequence[str] = ()) -> tuple[Part, data.ImageSet]:
     """Tiny-ImageNet's training images and its validation images.
 
     Training images that stand among the validation images too, under another label, are left out.
     """
-    root = str(root_of(roots, "tiny-imagenet-200"))
-    images = opened(root, "train")
-    return Part(images, splits.drop_twins(images, DUPLICATES)), opened(root, "val")
+    root, name = str(root_of(roots, "tiny-imagenet-200")), "tiny-imagenet-200"
+    images = opened(root, "train", name, skip)
+    evaluation = opened(root, "val", name, skip)
+    return Part(images, splits.drop_twins(images, DUPLICATES)), evaluation

@@ -48,14 +48,31 @@ def split(images: Named, per_class: Mapping[str, int]) -> dict[str, np.ndarray]:
 def twins(table: str | Path) -> list[tuple[str, str]]:
     """The identical images of Tiny-ImageNet of which one is in training and one in validation.
 
-    As pairs of names (training, validation), from a table with the columns `group` and `file`.
+    As pairs of names (training, validation), from a table as `groups` reads it.
     """
+    pairs = [dict(group) for group in groups(table)]
+    return [(pair["train"], pair["val"]) for pair in pairs if len(pair) == 2]
+
+
+def groups(table: str | Path) -> list[list[tuple[str, str]]]:
+    """Images of Tiny-ImageNet that are byte for byte the same: (part, name) of each, by group.
+
+    From a table with the columns `group` and `file`.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
     with Path(table).open(encoding="utf-8", newline="") as file:
-        rows = [(row["group"], row["file"].split("/")) for row in csv.DictReader(file)]
-    groups: dict[str, dict[str, str]] = {}
-    for group, (_, part, label, *_, name) in rows:
-        groups.setdefault(group, {})[part] = f"{label}/{name}"
-    return [(pair["train"], pair["val"]) for pair in groups.values() if len(pair) == 2]
+        for row in csv.DictReader(file):
+            _, part, label, *_, name = row["file"].split("/")
+            found.setdefault(row["group"], []).append((part, f"{label}/{name}"))
+    return list(found.values())
+
+
+def doubles(table: str | Path) -> list[frozenset[bytes]]:
+    """The names of identical training images, a set for each group of two or more."""
+    named = [
+        {os.fsencode(name) for part, name in group if part == "train"} for group in groups(table)
+    ]
+    return [frozenset(group) for group in named if len(group) > 1]
 
 
 def drop_twins(images: Named, table: str | Path) -> np.ndarray:

@@ -5,8 +5,9 @@ An arm's own module says which images and labels; here is how they are trained a
 
 import hashlib
 import itertools
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,9 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from granularity import data, engine, evaluation, loading, train
+from granularity import data, engine, evaluation, files, loading, train
+from granularity.digest import digest
 from granularity.recipe import Recipe, preset
 from granularity.sets import Part
+
+NOTE = "stage.json"  # beside a stage's checkpoint: what it was made of
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Machine:
     `stages` is the folder of trained networks, each below its fingerprint; `weights` a file with
     those of the embedding's network, where the hub cannot be reached. `workers` decode images,
     `at_once` images are handled by one process at once (0: its share of the batch), `save_every`
-    steps lie between two checkpoints (0: one at the end).
+    steps lie between two checkpoints (0: one at the end). With `train_missing` a finetuning whose
+    pretraining is not there makes it; it stops otherwise.
     """
 
     roots: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +41,7 @@ class Machine:
     workers: int = 0
     at_once: int = 0
     save_every: int = 0
+    train_missing: bool = False
 
 
 # ------------------------------------------------------------------------------------ settings
@@ -53,6 +59,19 @@ def combinations(arms: Sequence[Mapping[str, object]]) -> list[dict]:
         for arm in arms
         for chosen in itertools.product(*map(listed, arm.values()))
     ]
+
+
+def once(work: Callable[[Mapping], dict], names: Sequence[str]) -> Callable[[Mapping], dict]:
+    """`work` of a setting, done once for all that have the same arguments of these `names`."""
+    found: dict[str, dict] = {}
+
+    def of(setting: Mapping) -> dict:
+        key = digest({name: setting[name] for name in names if name in setting})
+        if key not in found:
+            found[key] = work(setting)
+        return found[key]
+
+    return of
 
 
 def recipe_of(given: Mapping) -> Recipe:
@@ -97,13 +116,16 @@ def trained(
     *,
     lookup: np.ndarray | None = None,
     start: Path | None = None,
+    wanted: bool = False,
 ) -> train.Trained:
     """One stage: trained now, taken up where it was stopped, or found done.
 
     `labels` (leaves, q) are class indices, padded with -1, of what `lookup` gives for an image.
     `start` is the folder of the stage that is finetuned. The stage's name is a fingerprint of
-    recipe, images, every image's labels, start, seed and code. Raises IndexError, naming the image,
-    where it has no label.
+    recipe, images, every image's labels, start, seed and code; `stage.json` in its folder says so
+    in words. A stage that is `wanted` must be done, unless the machine's `train_missing` lets it be
+    trained: raises FileNotFoundError, with what differs in the nearest one that is there. Raises
+    IndexError, naming the image, where it has no label.
     """
     num_classes = int(labels.max()) + 1
     numbers = (part.images.leaf if lookup is None else lookup)[part.rows]
@@ -121,7 +143,18 @@ def trained(
         start.name if start else None,
         seed,
     )
-    return train.stage(
+    made_of = {
+        "recipe": recipe.plain(),
+        "images": part.stated(),
+        "labels": told.hexdigest()[:16],
+        "classes": num_classes,
+        "start": start.name if start else None,
+        "seed": seed,
+        "code": train.key_of(),
+    }
+    if wanted and not machine.train_missing and not is_done(Path(machine.stages) / key):
+        raise FileNotFoundError(not_there(Path(machine.stages), key, made_of))
+    found = train.stage(
         recipe,
         loaded(part, recipe, lookup, machine.workers),
         torch.tensor(labels),  # a copy: the label function keeps its own read-only
@@ -134,6 +167,59 @@ def trained(
         at_once=machine.at_once,
         save_every=machine.save_every,
     )
+    if found.accelerator.is_main_process:
+        with files.alone(found.folder):
+            if note(found.folder / NOTE) != made_of:
+                files.write(found.folder / NOTE, json.dumps(made_of) + "\n")
+    return found
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the stage in a folder was trained to its end."""
+    return (folder / "done").exists()
+
+
+def not_there(stages: Path, key: str, made_of: Mapping) -> str:
+    """What to say of a stage that is wanted and not done: what differs in the nearest that is."""
+    folder, what = stages / key, made_of["images"]
+    begun = "is begun and not done" if folder.exists() else "is not there"
+    told = (
+        f"{folder}: the pretraining on {what['set']} ({what['images']:,} images,"
+        f" {what['fingerprint']}) {begun}, and nothing was trained. Run the pretraining with these"
+        f" arguments and data first, or ask for it here: train_missing"
+    )
+    others = {path.parent.name: note(path) for path in sorted(stages.glob(f"*/{NOTE}"))}
+    differ = {name: differences(found, made_of) for name, found in others.items() if found}
+    near = sorted((len(found), name) for name, found in differ.items() if is_done(stages / name))
+    if not near:
+        return f"{told}. No other stage is there that says what it was made of"
+    _, name = near[0]
+    return f"{told}. The nearest that is there, {name}, differs in " + "; ".join(differ[name])
+
+
+def note(path: Path) -> dict | None:
+    """What a stage was made of; None where its note is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _of_images(note: Mapping) -> dict:
+    return {f"{name} of the images": value for name, value in note.get("images", {}).items()}
+
+
+def differences(found: Mapping, wanted: Mapping) -> list[str]:
+    """Where two notes of stages differ, field by field: what is there, and what is wanted."""
+    first, second = (
+        {**note, **_of_images(note), **note.get("recipe", {})} for note in (found, wanted)
+    )
+    names = [name for name in second if name not in ("recipe", "images")]
+    pairs = [(name, first.get(name), second[name]) for name in names]
+    return [
+        f"{name} ({there!r}, wanted {asked!r})" for name, there, asked in pairs if there != asked
+    ]
 
 
 def evaluated(

@@ -1,0 +1,136 @@
+"""No image that a network is evaluated on was trained on, in any world, in any stage."""
+
+import hashlib
+from functools import cache
+
+import numpy as np
+import pytest
+from worlds import small_toy
+
+from granularity import imagenet, inaturalist, sets, splits, stages
+
+SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
+TINY = "tiny-imagenet-200"
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """The drawn worlds, in the layouts of the real ones."""
+    return small_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def tiny(real_data, tmp_path_factory):
+    """Tiny-ImageNet, listed beside the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield {TINY: str(real_data / TINY)}
+
+
+def contents(part):
+    """Digests of the bytes of a part's images, whatever they are called."""
+    return {_digest(part.images, int(row)) for row in part.rows}
+
+
+@cache
+def _digest(images, row):
+    return hashlib.sha256(images.content(row)).digest()
+
+
+def real_layout(roots):
+    """The drawn sets as the real ones lie."""
+    return {name: f"{roots['toy']}/{name}" for name in ("imagenet21k", "imagenet1k", "inaturalist")}
+
+
+def unseen(found):
+    assert len(found.source) and len(found.target) and len(found.evaluation)
+    assert not contents(found.evaluation) & (contents(found.source) | contents(found.target))
+
+
+@pytest.mark.fault(
+    "held-out images left in the source (overlap {overlap}, held out: {held_out}, {source_images}"
+    " and {target_images} images of a class, world {world})",
+    "no image that is evaluated on is in any training set",
+)
+@pytest.mark.parametrize("world", ["toy", "imagenet"])
+@pytest.mark.parametrize("overlap", ["contained", "disjoint"])
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize(("source_images", "target_images"), [(0, 0), (5, 0), (5, 6), (0, 3)])
+def test_no_image_that_is_evaluated_on_is_trained_on(
+    roots, world, overlap, held_out, source_images, target_images
+):
+    found = imagenet.open_sets(
+        world, roots | real_layout(roots), overlap=overlap, held_out=held_out,
+        source_images=source_images, target_images=target_images,
+    )  # fmt: skip
+    unseen(found)
+    inside = contents(found.target) <= contents(found.source)
+    assert inside == (overlap == "contained")
+
+
+@pytest.mark.parametrize("world", ["toy", "inaturalist"])
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize("images", [0, 3])
+def test_no_image_that_is_evaluated_on_is_trained_on_or_clustered(roots, world, held_out, images):
+    found = inaturalist.open_world(
+        world, roots | real_layout(roots), held_out=held_out, images=images
+    )
+    unseen(found.sets)
+    # Label functions, clusters and embeddings are made of the source's images alone.
+    assert len(inaturalist.labelled(found.sets.source, found.tree).names) == len(found.sets.source)
+
+
+@pytest.mark.parametrize("overlap", ["contained", "disjoint"])
+@pytest.mark.parametrize("held_out", [False, True])
+def test_the_same_in_tiny_imagenet(tiny, overlap, held_out):
+    for images in ({}, {"source_images": 100, "target_images": 50}):
+        unseen(imagenet.open_sets(TINY, tiny, overlap=overlap, held_out=held_out, **images))
+
+
+@pytest.mark.fault(
+    "a training image that is byte for byte a held-out one under another label",
+    "left out of the training images too",
+)
+@pytest.mark.parametrize("target", ["balanced", "depth5"])
+@pytest.mark.parametrize("images", [0, 100])
+def test_twins_of_held_out_images_are_not_trained_on(tiny, target, images):
+    found = inaturalist.open_world(TINY, tiny, target=target, held_out=True, images=images)
+    unseen(found.sets)
+    named = set().union(*splits.doubles(sets.DUPLICATES))
+    lost = inaturalist.open_world(TINY, tiny, target=target, images=images).sets.source
+    rows = np.union1d(found.sets.source.rows, found.sets.evaluation.rows)
+    dropped = set(lost.names.tolist()) - set(lost.images.names[rows].tolist())
+    assert dropped <= named and bool(dropped) == (images == 0)
+
+
+def test_the_table_of_twins_has_all_that_there_are(tiny):
+    images = sets.opened(tiny[TINY], "train")
+    groups = {}
+    for row, name in enumerate(images.names.tolist()):
+        groups.setdefault(_digest(images, row), set()).add(name)
+    found = {frozenset(names) for names in groups.values() if len(names) > 1}
+    assert found == set(splits.doubles(sets.DUPLICATES)) and len(found) == 20
+
+
+@pytest.mark.fault(
+    "a pretraining of the whole source taken for a finetuning with held-out images",
+    "another stage: its source lacks them, and it is the one that is finetuned",
+)
+def test_a_held_out_finetuning_has_a_pretraining_of_its_own(roots, tmp_path):
+    common = {"world": "toy", "level": 0, "pretraining": SHORT, "seed": 0}
+    places = {"roots": roots, "stages": str(tmp_path)}
+    whole = imagenet.pretrain(**common, **places)
+    assert imagenet.pretrain(**common, held_out=False, **places)["stage"] == whole["stage"]
+    part = imagenet.pretrain(**common, held_out=True, **places)
+    held = imagenet.open_sets("toy", roots, held_out=True).evaluation
+    assert whole["metrics"]["images"] - part["metrics"]["images"] == len(held)
+    imagenet.finetune(**common, held_out=True, finetuning=SHORT | {"loss": "softmax"}, **places)
+    started = {stages.note(path)["start"] for path in tmp_path.glob(f"*/{stages.NOTE}")}
+    assert started == {None, part["stage"]}
+
+
+def test_a_pretraining_says_that_it_holds_out_only_where_it_does():
+    common = {"level": [0, 4], "world": "toy", "seed": 0}
+    plain = imagenet.arms(**common)
+    assert imagenet.arms(**common, held_out=False) == plain
+    assert imagenet.arms(**common, held_out=True) == [arm | {"held_out": True} for arm in plain]
