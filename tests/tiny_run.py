@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from granularity import checkpoint, engine, evaluation, loading, network
+from granularity.processes import accelerator_of
 from granularity.recipe import Recipe
 
 CLASSES = 6
 TINY_VIT = {
     "model": "vit_tiny_patch16_224",
     "model_options": {"patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2},
+}
+RESNET = {  # with batch norm
+    "model": "resnet10t",
+    "model_options": {"channels": [8, 8, 8, 8], "stem_type": "", "stem_width": 8},
 }
 LABELS = torch.arange(CLASSES, dtype=torch.int32)[:, None]
 
@@ -43,7 +47,7 @@ def memory(wanted: Recipe, images: int = 61, seed: int = 0) -> loading.Memory:
 
 def start(folder: Path, wanted: Recipe, seed: int = 0, fingerprint: str = "one") -> engine.Run:
     """A network and its optimiser, ready for `fit`."""
-    accelerator = Accelerator(cpu=True)
+    accelerator = accelerator_of("cpu")
     model = network.build(wanted, CLASSES, seed)
     model, optimiser = accelerator.prepare(model, engine.optimiser_of(model, wanted))
     return engine.Run(Path(folder), fingerprint, model, optimiser, accelerator)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity import data, splits, train
+from granularity import data, network, splits, train
 from granularity.labels.levels import levels
 from granularity.sets import (
     Part,
@@ -265,12 +265,14 @@ def finetune(
         "source_images": source_images,
         "target_images": target_images,
     }
+    sets = open_sets(world, machine.roots, held_out=held_out, **chosen)
+    train.check(recipe, len(sets.target), machine.at_once)
     before = None
     if labels != "target":
+        network.check_both(recipe_of(pretraining), recipe)
         source = {"world": world, "labels": labels, "level": level, "pretraining": pretraining}
         before = pretrain(**source, **chosen, seed=seed, **places)
     start = Path(machine.stages) / before["stage"] if before else None
-    sets = open_sets(world, machine.roots, held_out=held_out, **chosen)
     of_target = target_labels(sets.target, sets.classes)
     done = trained(recipe, sets.target, of_target, machine, seed, start=start)
     of_evaluation = target_labels(sets.evaluation, sets.classes)

@@ -11,6 +11,7 @@ import difflib
 import importlib
 import inspect
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -86,6 +87,10 @@ def made_or_found(
     """The records of all runs in `folder`; those that it lacks are made now."""
     paths = [folder / key / "record.json" for key in keys]
     missing = [not path.exists() for path in paths]
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from granularity import processes  # torch takes its time to load
+
+        missing = processes.agreed(missing, places.get("device", "cpu"))
     bar = tqdm(
         total=len(paths),
         initial=len(paths) - sum(missing),
