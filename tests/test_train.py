@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate.state import AcceleratorState, GradientState
+from faults_seen import saw
 
 from granularity import checkpoint, evaluation, files, loading, recipe, train
 
@@ -200,7 +201,7 @@ def test_evaluation_takes_no_more_pixels_at_once_than_fit(tmp_path, monkeypatch)
 
     generator = torch.Generator().manual_seed(0)
     pixels = (torch.rand(32, 3, 16, 16, generator=generator) * 255).byte()
-    large = short(batch=32)
+    large = recipe.changed(short(), batch=32)
     images = Seen(pixels, torch.arange(32) % 4, large)
     monkeypatch.setattr(evaluation, "PIXELS", 3 * 16**2)
     again = evaluation.evaluate(done.model, images, LABELS, done.accelerator, large)
