@@ -1,6 +1,7 @@
 """Checkpoints: what is not whole, of this run and of tensors alone is refused."""
 
 import json
+import os
 import pickle
 import re
 import resource
@@ -36,6 +37,19 @@ def test_what_was_saved_is_loaded(saved):
     }
     assert set(checkpoint.weights(tensors)) == {"a", "step"}
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.mark.fault(
+    "a stage that another user of the machine has trained", "its checkpoints can be read by all"
+)
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_checkpoint_can_be_read_by_whom_other_files_can(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        checkpoint.save(tmp_path / "checkpoint-7.safetensors", TENSORS, FACTS)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "checkpoint-7.safetensors").stat().st_mode & 0o777 == mode
 
 
 def refused(path):
@@ -175,7 +189,8 @@ def test_a_broken_newest_checkpoint_stops_the_run_and_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=newest.name):
         runs.train(tmp_path, recipe)
     newest.unlink()  # the one before it is still good
-    assert runs.start(tmp_path, recipe).resume() == 16
+    step, pending = runs.start(tmp_path, recipe).resume()
+    assert (step, len(pending)) == (16, 16)  # no line of the log tells the losses of 16 steps
 
 
 @pytest.mark.fault(

@@ -291,3 +291,16 @@ def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
     broken = [settings[0] | {"world": "nowhere"}]
     with pytest.raises(RuntimeError, match="nowhere"):
         jobs.launch(tmp_path / "x", imagenet.finetune, broken, places=places, processes=2)
+
+
+@pytest.mark.fault(
+    "a finetuning of {what} after a pretraining of hours", "refused before the pretraining"
+)
+@pytest.mark.parametrize("what", ["no steps", "another network"])
+def test_a_finetuning_that_cannot_be_is_refused_before_the_pretraining(tmp_path, roots, what):
+    changes = {"no steps": {"steps": 0, "epochs": 0.001}, "another network": {"model": "resnet18"}}
+    finetuning = TUNED | changes[what] | {"model_options": {}}
+    given = {"pretraining": SHORT, "finetuning": finetuning, "roots": roots, "stages": tmp_path}
+    with pytest.raises(ValueError, match=r"no step at all|in one only"):
+        imagenet.finetune(level=4, **given)
+    assert not list(tmp_path.iterdir())

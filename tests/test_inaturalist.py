@@ -1,16 +1,22 @@
 """The iNaturalist arm: the images, the labels that training sees, what a run measures."""
 
+import hashlib
 import os
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from granularity import (
+    checkpoint,
+    embed,
     inaturalist,
     jobs,
     labels,
     loading,
+    network,
     records,
     stages,
     toy,
@@ -236,6 +242,108 @@ def test_the_single_pass_is_the_baseline_before_finetuning(study):
     baseline, _, _, once = (record["metrics"] for record in study[3])
     assert once["error"] == once["error_before"] == baseline["error_before"]
     assert once["classes"] == baseline["classes"] == 8
+
+
+def answered(stage, function, world, part):
+    """Wrong or right for each image of a part, by a plain loop over a stage's network."""
+    recipe = stage["recipe"]
+    model = network.build(recipe, function.num_classes, 0)
+    kept = train.finished(stage["folder"] / stage["key"])
+    model.load_state_dict(checkpoint.weights(checkpoint.load(kept)[0]))
+    every = np.arange(len(part))
+    shown = stages.loaded(part, recipe).batches(
+        iter([train.engine.Piece(0, every, every, (0, 0, 0))]), False, torch.device("cpu")
+    )
+    with torch.no_grad():
+        probabilities = model.eval()(next(shown)[0]).softmax(1).numpy()
+    scores = np.zeros((len(part), world.tree.target.num_classes))
+    np.add.at(scores.T, inaturalist.target_of_outputs(function, world), probabilities.T)
+    return scores.argmax(1) != world.rows_of(world.tree.target, part)[part.leaf, 0]
+
+
+@pytest.mark.fault(
+    "the errors before finetuning, taken from another evaluation",
+    "they are those of the pretrained network on the evaluation images, by a loop of its own",
+)
+def test_errors_before_finetuning_are_of_the_pretrained_network(
+    tmp_path, roots, world, monkeypatch
+):
+    """Trained for long enough that no two of the four evaluations agree."""
+    made, stage = [], train.stage
+
+    def watched(recipe, *given, **options):
+        made.append({"recipe": recipe, **options})
+        return stage(recipe, *given, **options)
+
+    monkeypatch.setattr(train, "stage", watched)
+    metrics = inaturalist.transfer(
+        labels="rank:class",
+        pretraining=SHORT | {"steps": 90},
+        finetuning=TUNED | {"steps": 60, "rate": 0.1},
+        run_folder=tmp_path,
+        roots=roots,
+        stages=tmp_path / "stages",
+    )["metrics"]
+    function = labels.load(tmp_path / "labels.npz")
+    wrong = answered(made[0], function, world, world.sets.evaluation)
+    learnt = answered(made[0], function, world, world.sets.source).mean()
+    hard = np.array([b"_hard" in name for name in world.sets.evaluation.names])
+    others = [metrics["error"], metrics["training_error"], learnt]
+    assert wrong.mean() not in others, "else another could be mistaken for it"
+    assert metrics["error_before"] == pytest.approx(wrong.mean())
+    assert metrics["hard_error_before"] == pytest.approx(wrong[hard].mean())
+    assert metrics["easy_error_before"] == pytest.approx(wrong[~hard].mean())
+
+
+@pytest.mark.fault(
+    "weights of an embedding from another file under the same name",
+    "an embedding of their own, in a folder of its own; the hub's keeps its name",
+)
+def test_an_embedding_is_named_after_its_weights(tmp_path, roots, world):
+    """A network of the wrong size would never be shown images: a small one is enough."""
+    found = {}
+    for seed in (0, 1):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            made = timm.create_model("test_vit")
+        path = tmp_path / f"{seed}.safetensors"
+        save_file(made.state_dict(), path)
+        machine = stages.Machine(roots=roots, stages=tmp_path, weights=path)
+        found[seed] = inaturalist.embedded(world, "test_vit", SHORT, machine, 0).copy()
+        assert inaturalist.weights_of("test_vit", machine) == [embed.weights_fingerprint(path)]
+        assert inaturalist.weights_of("instance", machine) == []
+    assert len(list((tmp_path / "embeddings").iterdir())) == 2
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    assert inaturalist.weights_of("test_vit", stages.Machine()) == []
+    path.write_bytes(b"other")
+    assert embed.weights_fingerprint(path) == hashlib.sha256(b"other").hexdigest()
+    with pytest.raises(FileNotFoundError, match="a file of weights: no such file"):
+        embed.weights_fingerprint(tmp_path / "none")
+
+
+WIDE = {"stem_type": "deep", "stem_width": 8}
+SECOND = {
+    "no steps": (TUNED | {"steps": 0, "epochs": 0.001}, "no step at all"),
+    "more images a batch than there are": (TUNED | {"batch": 5000}, "more than the 300 images"),
+    "another network": (TUNED | {"model": "resnet18", "model_options": {}}, "in one only"),
+    "a network of other shapes": (
+        TUNED
+        | {"model_options": {"channels": [16, 32, 64, 48], "stem_type": "deep", "stem_width": 8}},
+        "is \\(",
+    ),
+}
+
+
+@pytest.mark.fault(
+    "a finetuning that cannot follow its pretraining: {what}", "refused before the pretraining"
+)
+@pytest.mark.parametrize("what", SECOND)
+def test_a_second_stage_that_cannot_be_is_refused_before_the_first(tmp_path, roots, what):
+    finetuning, told = SECOND[what]
+    given = {"pretraining": SHORT, "finetuning": finetuning, "roots": roots, "stages": tmp_path}
+    with pytest.raises(ValueError, match=told):
+        inaturalist.transfer(labels="instance", **given)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_run_measures_and_keeps(study, world):

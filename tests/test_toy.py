@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -137,6 +138,53 @@ def test_a_world_of_older_code_without_an_inaturalist_is_drawn_anew(tmp_path, mo
     (world / toy.MARK).write_text(json.dumps({"seed": 0, "code": "0" * 16}))
     monkeypatch.setattr(toy, "PARTS", small)
     assert len(list((toy.draw(world) / "inaturalist").rglob("*.jpg"))) == 12
+
+
+def draw_at(out, parts, ready, told):
+    """Draws when all are there, in a process of its own; tells what it found."""
+    toy.PARTS = parts
+    ready.wait()
+    try:
+        toy.draw(out)
+        told.put(sorted(everything(out)))
+    except Exception as error:
+        told.put(repr(error))
+
+
+@pytest.mark.fault(
+    "{count} processes draw the toy worlds into one folder at once",
+    "all find them whole; they are drawn once",
+)
+@pytest.mark.parametrize("count", [2, 6])
+def test_processes_that_draw_at_once_all_find_the_worlds(tmp_path, count):
+    parts = [(part, classes[:3], first, 4) for part, classes, first, _ in toy.PARTS]
+    context = multiprocessing.get_context("fork")
+    for turn in range(3):
+        ready, told, out = context.Barrier(count), context.Queue(), tmp_path / f"world{turn}"
+        given = (out, parts, ready, told)
+        started = [context.Process(target=draw_at, args=given) for _ in range(count)]
+        for process in started:
+            process.start()
+        found = [told.get(timeout=60) for _ in started]
+        for process in started:
+            process.join(60)
+        assert [process.exitcode for process in started] == [0] * count
+        assert all(names == found[0] for names in found), found
+        assert len(found[0]) == 6 * 3 * 4 + 1
+        assert sorted(p.name for p in tmp_path.glob("*.part")) == []
+
+
+def test_worlds_that_are_there_are_found_in_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
+    world = toy.draw(tmp_path / "world")
+    monkeypatch.setattr(toy.files, "alone", lambda *_: 1 / 0)
+    assert toy.draw(world) == world
+
+
+def test_worlds_can_be_drawn_by_who_works_alone_in_the_folder_above(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
+    with toy.files.alone(tmp_path):
+        assert (toy.draw(tmp_path / "world") / toy.MARK).exists()
 
 
 @pytest.mark.fault("stopped while toy images are drawn", "nothing half drawn is taken for a world")

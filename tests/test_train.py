@@ -6,6 +6,8 @@ import time
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate.state import AcceleratorState, GradientState
+from faults_seen import saw
 
 from granularity import checkpoint, evaluation, files, loading, recipe, train
 
@@ -85,6 +87,134 @@ def test_outputs_of_one_target_class_are_pooled_by_their_probabilities(loss):
             wanted = sum(float(scores[image, k]) for k in range(6) if pool[k] == label)
             assert float(found[image, label]) == pytest.approx(wanted, rel=1e-5)
     assert (found[:, 3] < 1e-20).all()  # no output belongs to it
+
+
+def stages_of_all(folder, order, found):
+    """Log, weights and evaluation of a stage of each kind, one after another in this process."""
+    torch.set_num_threads(1)
+    for number, kind in enumerate(order):
+        made = recipe.preset(
+            "resnet_toy", **{"steps": 60, "epochs": 0, "batch": 8, "image_size": 32} | PRECISE[kind]
+        )
+        pixels = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255
+        images = loading.Memory(pixels.byte(), torch.arange(32) % 4, made)
+        place = folder / str(number)
+        done = train.stage(made, images, LABELS, 4, key="k", seed=0, folder=place)
+        answers = evaluation.evaluate(done.model, images, LABELS, done.accelerator, made)
+        weights = {name: value.numpy().tobytes() for name, value in kept(place).items()}
+        curves = {name: done.curves[name] for name in ("step", "loss", "rate")}
+        found.put((kind, weights, curves, {name: v.tobytes() for name, v in answers.items()}))
+
+
+TINY = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+VIT = {"model": "vit_tiny_patch16_224", "model_options": TINY, "channels_last": False}
+PRECISE = {
+    "ResNet, fp32": {"rate": 0.01},
+    "ResNet, bf16": {"rate": 0.01, "precision": "bf16"},
+    "ViT, fp32": VIT,
+    "ViT, bf16": VIT | {"precision": "bf16"},
+}
+
+
+def alone(folder, order):
+    """What stages give in a process of their own, which starts with nothing of this one."""
+    context = multiprocessing.get_context("spawn")
+    found = context.Queue()
+    process = context.Process(target=stages_of_all, args=(folder, order, found))
+    process.start()
+    made = [found.get(timeout=300) for _ in order]
+    process.join(60)
+    assert process.exitcode == 0
+    return made
+
+
+@pytest.mark.faults
+@pytest.mark.fault(
+    "stages in fp32, bf16 and fp32 again, of a {network}, in one process",
+    "each has the weights, losses and answers, to the bit, that it has in a process of its own",
+)
+@pytest.mark.parametrize("network", ["ResNet", "ViT"])
+def test_each_stage_has_a_precision_of_its_own(tmp_path, network):
+    single, half = f"{network}, fp32", f"{network}, bf16"
+    one, two, three = alone(tmp_path / "together", [single, half, single])
+    assert one == three
+    assert one[1:] != two[1:]
+    assert [one] == alone(tmp_path / "single", [single])
+    assert [two] == alone(tmp_path / "half", [half])
+    saw("weights, curves and answers are the same bytes; those of fp32 and bf16 differ")
+
+
+@pytest.mark.fault(
+    "accelerate's environment asks for bf16, 4 steps to be added up, or a compiled network",
+    "the numbers are those of the recipe",
+)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16"),
+        ("ACCELERATE_DYNAMO_BACKEND", "EAGER"),
+    ],
+)
+def test_accelerates_environment_changes_no_number(tmp_path, monkeypatch, name, value):
+    plain, found = stage(tmp_path / "a")
+    monkeypatch.setenv(name, value)
+    AcceleratorState._reset_state(reset_partial_state=True)  # as in a process of its own
+    GradientState._reset_state()
+    other, same = stage(tmp_path / "b")
+    assert other.curves["loss"] == plain.curves["loss"]
+    assert all((same[name] == found[name]).all() for name in found)
+    assert all(torch.equal(v, kept(tmp_path / "b")[k]) for k, v in kept(tmp_path / "a").items())
+
+
+NOTHING = {
+    "no step at all": ({"steps": 0, "epochs": 0.1}, {}, "0.1 epochs of 32 images in batches of 8"),
+    "pieces under batch norm": ({}, {"at_once": 4}, "batch norm .* 4 of 8 images at once"),
+    "a network that cannot be built": ({"model": "mixer_s32_224"}, {}, "mixer_s32_224 does not"),
+    "a network with weights": ({"model": "resnet18.a1_in1k"}, {}, "names pretrained weights"),
+}
+
+
+@pytest.mark.fault("a stage of {what}", "refused; there is no folder, and no mark that it is done")
+@pytest.mark.parametrize("what", NOTHING)
+def test_a_stage_that_cannot_be_trained_leaves_nothing(tmp_path, what):
+    changes, options, told = NOTHING[what]
+    made = recipe.changed(short(), **changes)
+    images = loading.Memory(torch.zeros(32, 3, 16, 16).byte(), torch.arange(32) % 4, made)
+    with pytest.raises(ValueError, match=told):
+        train.stage(made, images, LABELS, 4, key="k", seed=0, folder=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fault(
+    "an evaluation of batches that no memory holds", "pieces of bounded size; the same answers"
+)
+def test_evaluation_takes_no_more_pixels_at_once_than_fit(tmp_path, monkeypatch):
+    done, found = stage(tmp_path)
+    seen = []
+
+    class Seen(loading.Memory):
+        def batches(self, plan, train, device):
+            pieces = list(plan)
+            seen.extend(len(piece.samples) for piece in pieces)
+            return super().batches(iter(pieces), train, device)
+
+    generator = torch.Generator().manual_seed(0)
+    pixels = (torch.rand(32, 3, 16, 16, generator=generator) * 255).byte()
+    large = recipe.changed(short(), batch=32)
+    images = Seen(pixels, torch.arange(32) % 4, large)
+    monkeypatch.setattr(evaluation, "PIXELS", 3 * 16**2)
+    again = evaluation.evaluate(done.model, images, LABELS, done.accelerator, large)
+    assert max(seen) == 3 and sum(seen) == 32
+    assert (again["prediction"] == found["prediction"]).all()
+    assert again["loss"] == pytest.approx(found["loss"], rel=1e-4)
+
+
+def test_published_batches_are_evaluated_whole():
+    """At 32 and 64 pixels, and at 224 up to 1,504 images: so their numbers stay what they were."""
+    assert evaluation.PIXELS // 64**2 >= 4096
+    assert evaluation.PIXELS // 224**2 >= 1024
+    assert evaluation.PIXELS // 384**2 == 512
 
 
 def hold(folder, begun):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from granularity import checkpoint, engine, evaluation, loading, network
+from granularity.processes import accelerator_of
 from granularity.recipe import Recipe
 
 CLASSES = 6
@@ -17,6 +17,11 @@ TINY_VIT = {
     "model": "vit_tiny_patch16_224",
     "model_options": {"patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2},
 }
+RESNET = {  # with batch norm
+    "model": "resnet10t",
+    "model_options": {"channels": [8, 8, 8, 8], "stem_type": "", "stem_width": 8},
+}
+DROPOUT = {"model_options": TINY_VIT["model_options"] | {"proj_drop_rate": 0.1}}
 LABELS = torch.arange(CLASSES, dtype=torch.int32)[:, None]
 
 torch.set_num_threads(1)  # so small a network is slower on more, and on a busy machine much slower
@@ -43,7 +48,7 @@ def memory(wanted: Recipe, images: int = 61, seed: int = 0) -> loading.Memory:
 
 def start(folder: Path, wanted: Recipe, seed: int = 0, fingerprint: str = "one") -> engine.Run:
     """A network and its optimiser, ready for `fit`."""
-    accelerator = Accelerator(cpu=True)
+    accelerator = accelerator_of("cpu")
     model = network.build(wanted, CLASSES, seed)
     model, optimiser = accelerator.prepare(model, engine.optimiser_of(model, wanted))
     return engine.Run(Path(folder), fingerprint, model, optimiser, accelerator)
@@ -67,8 +72,8 @@ def child(folder: Path, values: dict, options: dict, place: dict) -> None:
         np.savez(folder / "evaluation.npz", **found)
 
 
-def begin(folder: Path, values: dict, world: int = 1, **options) -> list:
-    """Starts the processes of a run."""
+def begin(folder: Path, values: dict, world: int = 1, task=None, **options) -> list:
+    """Starts the processes of a run, or of another task: a function of folder and environment."""
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -77,9 +82,8 @@ def begin(folder: Path, values: dict, world: int = 1, **options) -> list:
     started = []
     for rank in range(world):
         place = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}
-        process = processes.Process(
-            target=child, args=(folder, values, options, place), daemon=True
-        )
+        given = (folder, place) if task else (folder, values, options, place)
+        process = processes.Process(target=task or child, args=given, daemon=True)
         process.start()
         started.append(process)
     return started
@@ -103,3 +107,44 @@ def result(folder: Path, steps: int) -> tuple[dict, list[dict]]:
     for line in lines:
         del line["images_per_second"]
     return tensors, lines
+
+
+class Unread:
+    """A set of images that nobody may read."""
+
+    def __len__(self):
+        """As many as `memory` gives."""
+        return 61
+
+    def batches(self, plan, train, device):
+        """Fails where a piece is asked for."""
+        for piece in plan:
+            raise AssertionError(f"step {piece.step} made again")
+        return iter(())
+
+
+def pieces_of(images, batch, seed, steps, *, at_once, world):
+    """All pieces of all processes, by step."""
+    found = {step: [] for step in steps}
+    for rank in range(world):
+        for piece in engine.plan(
+            images, batch, seed, steps, at_once=at_once, rank=rank, world=world
+        ):
+            assert 0 < len(piece.samples) <= at_once
+            found[piece.step].append(piece)
+    return found
+
+
+def batch_of(pieces):
+    """A step's images in the order of their places, each place once."""
+    places = np.concatenate([piece.places for piece in pieces])
+    samples = np.concatenate([piece.samples for piece in pieces])
+    assert sorted(places) == list(range(len(places)))
+    return samples[np.argsort(places)].tolist()
+
+
+def close(ours, theirs, **tolerance):
+    """Fails, naming the tensor, where two networks differ."""
+    assert set(ours) == set(theirs)
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], msg=name, **tolerance)

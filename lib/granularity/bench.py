@@ -19,7 +19,6 @@ import psutil
 import timm.data
 import timm.loss
 import torch
-from accelerate import Accelerator
 from PIL import Image
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from granularity import data, engine, loading, losses, network
+from granularity import data, engine, loading, losses, network, processes
 from granularity.recipe import Recipe, preset
 
 # ------------------------------------------------------------------------------------- the loss
@@ -220,7 +219,7 @@ class Ours:
     def __init__(self, recipe: Recipe, folder: Path, classes: int, workers: int, device, seed: int):
         """Opens the files, builds the network."""
         self.recipe, self.folder, self.seed, self.runs = recipe, folder, seed, 0
-        self.accelerator = accelerator_of(recipe, device)
+        self.accelerator = processes.accelerator_of(device)
         self.files = data.open_set(folder / "images", cache=folder / "cache")
         self.images = loading.Files(self.files, recipe, workers=workers)
         self.labels = torch.arange(classes, dtype=torch.int32)[:, None].to(device)
@@ -251,7 +250,7 @@ def step_seconds(
     seed: int,
 ) -> float:
     """Seconds of the steps of a whole run of the engine, by its log; the run lies in `folder`."""
-    accelerator = accelerator_of(recipe, labels.device.type)
+    accelerator = processes.accelerator_of(labels.device.type)
     parts = accelerator.prepare(model, engine.optimiser_of(model, recipe))
     run = engine.Run(folder, "bench", *parts, accelerator)
     log = engine.fit(run, recipe, images, labels, seed=seed)
@@ -335,12 +334,6 @@ class Timms:
             mean.update(loss.item(), len(x))
             schedule.step_update(step + 1, metric=mean.avg)
         return time.perf_counter() - begun
-
-
-def accelerator_of(recipe: Recipe, device: str) -> Accelerator:
-    """An accelerator for the recipe's precision."""
-    mixed = "bf16" if recipe.precision == "bf16" else "no"
-    return Accelerator(mixed_precision=mixed, cpu=device == "cpu")
 
 
 def draw_files(folder: Path, images: int, classes: int, pixels: int, seed: int) -> None:

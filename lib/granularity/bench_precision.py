@@ -42,9 +42,8 @@ def precision(
 ) -> dict:
     """Images a second of a training step with each of `SETTINGS`, and each over plain fp32.
 
-    The medians over `turns`, in each of which every setting has its turn, in a process of its own:
-    accelerate keeps one precision for the life of a process. Raises ValueError for a network that
-    is none of `NETWORKS`, and for a missing device.
+    The medians over `turns`, in each of which every setting has its turn, in a process of its own.
+    Raises ValueError for a network that is none of `NETWORKS`, and for a missing device.
     """
     if network_name not in NETWORKS:
         raise ValueError(f"network_name is {network_name!r}; there are {', '.join(NETWORKS)}")

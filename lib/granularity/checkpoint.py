@@ -23,10 +23,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object])
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with files.whole(path) as part:
+        part.touch()
+        mode = part.stat().st_mode  # as any other file's; safetensors' own is for one user alone
         try:
             save_file(tensors, part, metadata={"facts": json.dumps(facts)})
         except SafetensorError as error:  # its name for a full disk
             raise OSError(f"{path}: {error}") from error
+        part.chmod(mode)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -80,10 +80,10 @@ def _references(axis: Axes, study: Study) -> None:
         if not values.size:
             continue
         mean, deviation = analysis.spread(values)
-        around = np.nan_to_num(deviation)
         axis.axhline(mean, color=figures.COLOURS["baseline"], ls=style, lw=1.4, zorder=0)
         band = {"color": figures.COLOURS["baseline"], "alpha": 0.13, "lw": 0}
-        axis.axhspan(mean - around, mean + around, **band)
+        if deviation == deviation:  # one seed has none
+            axis.axhspan(mean - deviation, mean + deviation, **band)
         side = {"va": "bottom" if arm == upper else "top", "ha": "right", "fontsize": 11}
         axis.text(0.99, mean, name, transform=end, color="#444444", **side)
 

@@ -99,6 +99,19 @@ def pretrained(name: str, weights: str | Path | None = None) -> Pretrained:
     return Pretrained(model)
 
 
+def weights_fingerprint(weights: str | Path | None) -> str:
+    """The SHA-256 of a file of weights, which names them in keys and records; "" for the hub's own.
+
+    Raises FileNotFoundError for a file that is missing.
+    """
+    if not weights:
+        return ""
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"{weights}, a file of weights: no such file")
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def size_of(model: nn.Module) -> int:
     """The side, in pixels, of the images that a network's weights were trained with."""
     return int(model.pretrained_cfg["input_size"][-1])

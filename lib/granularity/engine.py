@@ -3,8 +3,8 @@
 Chance of a step is a function of (seed, step) and chance of an image of (seed, epoch, image):
 nothing depends on workers or on whether a run was stopped in between. So a resumed run makes the
 same numbers as one that was never stopped, bit for bit on a CPU. How many processes share a batch,
-and in pieces of what size, changes rounding alone, but for mixup (its pairs are of one piece) and
-dropout.
+and in pieces of what size, changes rounding alone: where it would change more, as with batch norm,
+dropout or mixup, it is refused, or is a part of the recipe.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +25,7 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from granularity import checkpoint, files, losses
+from granularity import checkpoint, files, losses, network, processes
 from granularity.checkpoint import CheckpointError
 from granularity.recipe import Recipe
 
@@ -55,6 +55,7 @@ class Piece:
     samples: np.ndarray  # (n,) indices of images
     places: np.ndarray  # (n,) their places in the step's batch
     seed: tuple[int, ...]  # (run's seed, epoch, step)
+    last: bool = True  # of its process in this step
 
 
 def order(images: int, seed: int, epoch: int) -> np.ndarray:
@@ -63,28 +64,47 @@ def order(images: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def plan(
-    images: int, batch: int, seed: int, steps: range, *, at_once: int, rank: int = 0, world: int = 1
+    images: int,
+    batch: int,
+    seed: int,
+    steps: range,
+    *,
+    at_once: int,
+    rank: int = 0,
+    world: int = 1,
+    piece: int = 0,
 ) -> Iterator[Piece]:
     """The pieces of one process. Raises ValueError for a batch that is too large or too small.
 
-    Each epoch drops its last, partial batch. Of a batch, process r of w takes places r, r + w, …,
-    at most `at_once` of them in a piece.
+    Each epoch drops its last, partial batch. See `places_of` for who takes which of a batch.
     """
     each = images // batch
     if not each:
         raise ValueError(f"a batch of {batch} is more than the {images} images there are")
     if batch < world:
         raise ValueError(f"a batch of {batch} for {world} processes leaves one without images")
+    mine = places_of(batch, at_once, rank, world, piece)
     current, permutation = -1, None
     for step in steps:
         epoch, index = divmod(step, each)
         if epoch != current:
             current, permutation = epoch, order(images, seed, epoch)
-        mine = np.arange(rank, batch, world)
-        for start in range(0, len(mine), at_once):
-            places = mine[start : start + at_once]
+        for places in mine:
             samples = permutation[index * batch + places]
-            yield Piece(step, samples, places, (seed, epoch, step))
+            yield Piece(step, samples, places, (seed, epoch, step), places is mine[-1])
+
+
+def places_of(batch: int, at_once: int, rank: int, world: int, piece: int) -> list[np.ndarray]:
+    """A process's places of a batch, by pieces.
+
+    Process r of w takes places r, r + w, …, at most `at_once` of them in a piece. Where the recipe
+    says what is a `piece`, they are the same for any number of processes: each takes every w-th.
+    """
+    if piece:
+        starts = range(rank * piece, batch, world * piece)
+        return [np.arange(start, min(start + piece, batch)) for start in starts]
+    mine = np.arange(rank, batch, world)
+    return [mine[start : start + at_once] for start in range(0, len(mine), at_once)]
 
 
 # ------------------------------------------------------------------------- optimiser, schedule
@@ -157,11 +177,15 @@ class Run:
         found = self.folder.glob("checkpoint-*.safetensors")
         return sorted(found, key=lambda path: int(path.stem.split("-")[1]), reverse=True)
 
-    def save(self, step: int) -> None:
-        """Keeps the state before `step`, and no more than one older one."""
+    def save(self, step: int, pending: Sequence[float] = ()) -> None:
+        """Keeps the state before `step`, and no more than one older one.
+
+        `pending` are the losses of the steps since the last line of the log.
+        """
         if self.accelerator.is_main_process:
             model = {f"model.{name}": value for name, value in self.bare.state_dict().items()}
             facts = {"fingerprint": self.fingerprint, "step": step}
+            facts |= {"pending": list(pending)} if pending else {}
             path = self.folder / f"checkpoint-{step}.safetensors"
             checkpoint.save(path, model | checkpoint.flat(self.optimiser), facts)
             for old in self.checkpoints()[2:]:
@@ -171,9 +195,10 @@ class Run:
             broadcast(value)
         self.accelerator.wait_for_everyone()
 
-    def resume(self) -> int:
-        """Takes up the newest checkpoint and returns its step; 0 where there is none.
+    def resume(self) -> tuple[int, list[float]]:
+        """Takes up the newest checkpoint; its step, and losses that no line of the log tells yet.
 
+        Where there is none, 0 and none. Checkpoints of earlier code had a line of the log each.
         Raises CheckpointError for one that is broken or of another run.
         """
         for path in self.checkpoints()[:1]:
@@ -185,8 +210,8 @@ class Run:
                 checkpoint.restore(self.optimiser, tensors)
             except (KeyError, RuntimeError, ValueError) as error:
                 raise CheckpointError(f"{path} is of another network: {error}") from error
-            return facts["step"]
-        return 0
+            return facts["step"], facts.get("pending", [])
+        return 0, []
 
 
 def fit(
@@ -202,9 +227,10 @@ def fit(
     """Trains to the recipe's end and returns the log: step, loss, rate, images_per_second.
 
     `labels` (leaves, q) are class indices padded with -1. `at_once`: images of a piece, 0 for all
-    of a process's share at once. `save_every`: steps between two checkpoints, 0 for one at the end.
-    Raises FloatingPointError, naming the step and the last good checkpoint, where a loss is not
-    finite, or the weights at a checkpoint.
+    of a process's share at once. `save_every`: steps between two checkpoints, 0 for one at the end;
+    neither changes the log. Raises ValueError, before any work, for a run of no steps and for
+    pieces that would change its numbers; FloatingPointError, naming the step and the last good
+    checkpoint, where a loss is not finite, or the weights at a checkpoint.
     """
     if recipe.loss == "softmax" and labels.shape[1] != 1:
         raise ValueError("softmax wants one label for each image; use the sigmoid loss for several")
@@ -212,7 +238,8 @@ def fit(
     rank, world = accelerator.process_index, accelerator.num_processes
     share = -(-recipe.batch // world)
     at_once = min(at_once or share, share)
-    first = run.resume()
+    network.check_pieces(run.bare, recipe, at_once, world)
+    first, pending = run.resume()
     log = Log(run.folder / "metrics.jsonl", first, steps, accelerator.is_main_process)
     loss_of = losses.LOSSES[recipe.loss]
     pieces = plan(
@@ -223,34 +250,40 @@ def fit(
         at_once=at_once,
         rank=rank,
         world=world,
+        piece=recipe.piece,
     )
     kept, told = [], []
     run.model.train()
     for piece, (x, leaf) in with_pieces(images, pieces, accelerator.device):
-        last = piece.places[-1] + world >= recipe.batch
         seed_dropout(piece, accelerator.device)
         with told_where(piece):
             x, targets, weights = mixed(recipe, x, labels[leaf], piece.seed)
             if recipe.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
-            with accelerator.autocast(), gradients_of(run.model, accelerator, synced=last):
-                loss = loss_of(run.model(x), targets, weights).sum() / recipe.batch
+            exact = processes.precise(recipe.precision, accelerator.device)
+            with exact, gradients_of(run.model, accelerator, synced=piece.last):
+                logits = run.model(x).float()
+                loss = loss_of(logits, targets, weights).sum() / recipe.batch
                 accelerator.backward(loss * world)  # accelerate averages over processes: we sum
         told.append(loss.detach())
-        if not last:
+        if not piece.last:
             continue
         step_optimiser(run, recipe, piece.step, steps)
         kept.append(torch.stack(told).sum())
         told = []
         done = piece.step + 1
-        if done % LOG_EVERY == 0 or done == steps or (save_every and done % save_every == 0):
+        told_now = done % LOG_EVERY == 0 or done == steps
+        saved_now = (save_every and done % save_every == 0) or done == steps
+        if told_now or saved_now:
             values = accelerator.reduce(torch.stack(kept), "sum").tolist()
             check_finite(values, done - len(values), run)
-            log.add(done, values, rate_at(recipe, piece.step, steps), recipe.batch)
-            kept = []
-        if (save_every and done % save_every == 0) or done == steps:
+            pending, kept = pending + values, []
+        if told_now:
+            log.add(done, pending, rate_at(recipe, piece.step, steps), recipe.batch)
+            pending = []
+        if saved_now:
             check_weights(done, run)
-            run.save(done)
+            run.save(done, pending)
     log.close()
     return log.read()
 

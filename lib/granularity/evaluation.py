@@ -8,9 +8,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from granularity import losses
+from granularity import losses, processes
 from granularity.engine import Images, Piece
 from granularity.recipe import Recipe
+
+PIXELS = 512 * 384**2  # at once: what fits on a GPU beside a ViT-B
 
 
 @torch.no_grad()
@@ -29,11 +31,13 @@ def evaluate(
     `rank` counts the classes that score above the best of the image's own. With `pool` (outputs,),
     the class of the target that each output of the network belongs to, a target class scores the
     sum of its outputs' probabilities. The result is the same for any number of processes and of
-    images `at_once` (0: a batch of the recipe), losses to rounding.
+    images `at_once` (0: a batch of the recipe, or fewer where it is of many pixels), losses to
+    rounding.
     """
     rank, world = accelerator.process_index, accelerator.num_processes
     mine = np.arange(rank, len(images), world)
-    at_once = min(at_once or recipe.batch, recipe.batch)
+    most = max(1, PIXELS // recipe.image_size**2)
+    at_once = min(at_once or recipe.batch, recipe.batch, most)
     pieces = [
         Piece(0, samples, samples, (0, 0, 0))
         for samples in np.array_split(mine, max(1, -(-len(mine) // at_once)))
@@ -45,8 +49,8 @@ def evaluate(
     for piece, (x, leaf) in zip(
         pieces, images.batches(iter(pieces), train=False, device=accelerator.device), strict=True
     ):
-        with accelerator.autocast():
-            logits = model(x)
+        with processes.precise(recipe.precision, accelerator.device):
+            logits = model(x).float()
         if pool is not None:
             logits = pooled(logits.float(), pool, int(labels.max()) + 1, recipe.loss)
         targets = labels[leaf]

@@ -96,7 +96,7 @@ def with_deviation(
     """
     array = np.asarray(values, dtype=float)
     mean, shown = float(array.mean()), look(kind)
-    deviation = float(array.std(ddof=1)) if array.size > 1 else 0.0
+    deviation = float(array.std(ddof=1)) if array.size > 1 else None  # one seed has none
     shift = (0, -aside / 72) if across else (aside / 72, 0)
     beside = axis.transData + ScaledTranslation(*shift, axis.figure.dpi_scale_trans)
     small = {"color": shown["color"], "alpha": 0.6, "s": 14, "linewidths": 0, "zorder": 2}

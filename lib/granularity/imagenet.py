@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity import data, splits, train
+from granularity import data, network, splits, train
 from granularity.labels.levels import levels
 from granularity.sets import (
     Part,
@@ -377,8 +377,10 @@ def finetune(
     machine, recipe = Machine(**places), recipe_of(finetuning)
     chosen = (overlap, source_images, target_images, held_out, skip)
     sets = open_sets(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    train.check(recipe, len(sets.target), machine.at_once)
     start, classes = None, len(sets.classes)
     if labels != "target":
+        network.check_both(recipe_of(pretraining), recipe)
         before, classes = pretrained(
             sets.source, labels, level, pretraining, machine, seed, wanted=True
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 
-from granularity import embed, files, taxonomy, toy_inaturalist, train
+from granularity import embed, files, network, taxonomy, toy_inaturalist, train
 from granularity.digest import digest
 from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, save
@@ -192,7 +192,8 @@ def embedded(
         model, name = embed.pretrained(embedding, machine.weights or None), embedding
         accelerator = Accelerator(cpu=machine.device == "cpu")
         recipe = recipe_of(pretraining | {"image_size": embed.size_of(model)})
-    key = digest([name, world.sets.source.fingerprint])
+    made_of = [name, world.sets.source.fingerprint, *weights_of(embedding, machine)]
+    key = digest(made_of)
     folder = Path(machine.stages) / "embeddings" / key
     with accelerator.main_process_first(), files.alone(folder):
         return embed.features(
@@ -202,6 +203,12 @@ def embedded(
             folder=folder,
             device=str(accelerator.device),
         )
+
+
+def weights_of(embedding: str, machine: Machine) -> list[str]:
+    """The fingerprint of the file that an embedding's weights are read from, where they are."""
+    read = machine.weights if embedding != SELF_SUPERVISED else ""
+    return [found] if (found := embed.weights_fingerprint(read)) else []
 
 
 def function_of(
@@ -333,6 +340,11 @@ def transfer(
     machine, recipe = Machine(**places), recipe_of(pretraining)
     chosen = (target, training, images, held_out, skip)
     here = open_world(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    images_there = len(here.sets.source)
+    train.check(recipe, images_there, machine.at_once)
+    if finetuning:
+        train.check(recipe_of(finetuning), images_there, machine.at_once)
+        network.check_both(recipe, recipe_of(finetuning))
     function = function_of(here, labels, embedding, pretraining, machine, seed)
     source, evaluation = here.sets.source, here.sets.evaluation
     lookup, table = lookup_of(function, here)

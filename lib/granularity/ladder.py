@@ -130,7 +130,8 @@ def draw_accuracy(axis: Axes, shown: Study) -> None:
         axis.annotate(text, (x, mean), textcoords="offset points", color=shade, **side)
     mean, low, high = shown.of("baseline")
     axis.axhline(mean, color=figures.COLOURS["baseline"], ls="--", lw=1.2)
-    axis.axhspan(low, high, color=figures.COLOURS["baseline"], alpha=0.12, lw=0)
+    if low == low:  # one seed has no interval
+        axis.axhspan(low, high, color=figures.COLOURS["baseline"], alpha=0.12, lw=0)
     end = axis.get_yaxis_transform()
     axis.text(0.99, mean, "baseline", transform=end, color="#666666", va="bottom", ha="right")
     ticks: list[int] = []  # as many as have room, the finest among them

@@ -51,7 +51,7 @@ def effects(gains: pd.DataFrame) -> list[dict]:
                 "with": reference,
                 "judged by": judge,
                 "effect, points": f"{mean:+.1f}",
-                "95% interval": f"{low:+.1f} to {high:+.1f}",
+                "95% interval": f"{low:+.1f} to {high:+.1f}" if low == low else "none: one seed",
                 "seeds": len(group),
             }
         )

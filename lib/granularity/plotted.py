@@ -170,23 +170,25 @@ def points(line: Line2D, axes: Axes) -> Rows:
 
 
 def intervals(container: ErrorbarContainer) -> Rows:
-    """The points of error bars with their ends."""
+    """The points of error bars with their ends, where they have any: one seed has no interval."""
     line, _, bars = container.lines
     there = {"x": container.has_xerr, "y": container.has_yerr}
     letters = [letter for letter in there if there[letter]]
+    # A bar that is not finite keeps its place among the paths; among the segments it would not.
     ends = {
-        letter: np.array(bar.get_segments())[:, :, "xy".index(letter)]
+        letter: np.reshape([path.vertices for path in bar.get_paths()], (-1, 2, 2))
         for letter, bar in zip(letters, bars, strict=True)
     }
     if line is not None:
-        middles = zip(line.get_xdata(False), line.get_ydata(False), strict=True)
+        middles = np.column_stack([line.get_xdata(False), line.get_ydata(False)])
     else:
-        middles = (np.asarray(segment).mean(axis=0) for segment in bars[0].get_segments())
+        middles = ends[letters[0]].mean(axis=1)
     rows = [{"x": float(x), "y": float(y)} for x, y in middles]
     for letter, pairs in ends.items():
-        for row, (low, high) in zip(rows, pairs, strict=True):
-            row |= {f"{letter}_low": low, f"{letter}_high": high}
-    return rows
+        for row, (low, high) in zip(rows, pairs[:, :, "xy".index(letter)], strict=True):
+            if np.isfinite([low, high]).all():
+                row |= {f"{letter}_low": low, f"{letter}_high": high}
+    return [row for row in rows if np.isfinite([row["x"], row["y"]]).all()]
 
 
 def lengths(container: BarContainer) -> Rows:

@@ -42,6 +42,7 @@ class Recipe:
     beta2: float = at_least(0.999)
     weight_decay: float = at_least(0.0)
     batch: int = at_least(256, 1)  # images of a step, over all processes
+    piece: int = at_least(0)  # of them share batch norm's statistics, dropout, mixup; 0: all
     epochs: float = at_least(0.0)
     steps: int = at_least(0)
     warmup: int = at_least(0)  # steps of linear warm-up
@@ -83,12 +84,25 @@ class Recipe:
             raise ValueError(f"one of epochs ({self.epochs}) and steps ({self.steps}) must be 0")
 
     def length(self, images: int) -> int:
-        """Gradient steps of the run on so many images; the last, partial batch is left out."""
-        return self.steps or round(self.epochs * (images // self.batch))
+        """Gradient steps of the run on so many images; the last, partial batch is left out.
+
+        Raises ValueError, with images, batch and epochs, where there would be none.
+        """
+        each = images // self.batch
+        if not each:
+            raise ValueError(f"a batch of {self.batch} is more than the {images} images there are")
+        found = self.steps or round(self.epochs * each)
+        if not found:
+            raise ValueError(
+                f"{self.epochs:g} epochs of {images} images in batches of {self.batch}, {each} an"
+                f" epoch, are no step at all: take epochs of at least {1 / each:.3g}, or steps"
+            )
+        return found
 
     def plain(self) -> dict:
-        """JSON-plain fields, for records and checkpoints."""
-        return asdict(self)
+        """JSON-plain fields, for records and checkpoints; `piece` only where it is said."""
+        found = asdict(self)
+        return found if self.piece else {name: v for name, v in found.items() if name != "piece"}
 
 
 def changed(recipe: Recipe, **overrides: object) -> Recipe:
@@ -123,6 +137,7 @@ VIT_B16_I21K = Recipe(
     rate=1e-3,
     weight_decay=0.03,
     batch=4096,
+    piece=128,  # share a draw of dropout: what a GPU holds at once (O)
     epochs=90,
     warmup=10_000,
     schedule="linear",

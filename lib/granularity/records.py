@@ -8,6 +8,7 @@ code, so an equal run is never made twice and a changed one never returns old nu
 import contextlib
 import inspect
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,13 +65,17 @@ def complete(
     Raises RecordError for two equal settings and for a broken record that stands in the way.
     """
     folder, started, state = Path(folder), time.time(), git_state()
-    settings = [dict(setting) for setting in settings]
+    settings, places = [dict(setting) for setting in settings], dict(places or {})
     read_by_each = data_of_each(data, len(settings))
-    runs = [
-        Run(entry, setting, of_data, dict(places or {}), state)
-        for setting, of_data in zip(settings, read_by_each, strict=True)
+    keys = [
+        fingerprint(entry, setting, read, device_of(setting, places))
+        for setting, read in zip(settings, read_by_each, strict=True)
     ]
-    keys = [run.key for run in runs]
+    code = ENTRIES[kind_of_function(entry)].code
+    runs = [
+        Run(entry, setting, read, places, key, code, state)
+        for setting, read, key in zip(settings, read_by_each, keys, strict=True)
+    ]
     if len(set(keys)) < len(keys):
         twice = next(s for key, s in zip(keys, settings, strict=True) if keys.count(key) > 1)
         raise RecordError(f"the setting {twice} is asked for twice")
@@ -94,28 +99,24 @@ def data_of_each(data: Data, runs: int) -> list[Mapping | None]:
 
 @dataclass(frozen=True)
 class Run:
-    """One call of an entry, and the state of the repository when the call was asked for."""
+    """One call of an entry, its code, and what the repository was, when all of it was asked for."""
 
     entry: Callable
     arguments: dict[str, Any]
     data: Mapping[str, Any] | None
     places: dict[str, Any]
+    key: str
+    code: str
     state: Mapping[str, Any]
 
     @property
     def device(self) -> str:
         """What the run computes on."""
-        return str((self.places | self.arguments).get("device", "cpu"))
-
-    @property
-    def key(self) -> str:
-        """The run's fingerprint."""
-        return fingerprint(self.entry, self.arguments, self.data, self.device)
+        return device_of(self.arguments, self.places)
 
     def make(self, path: Path) -> None:
         """Makes the run and writes its record."""
         started, kind = time.time(), kind_of_function(self.entry)
-        code = ENTRIES[kind].code
         takes = inspect.signature(self.entry).parameters
         told = {"run_folder": path.parent} if "run_folder" in takes else {}
         result = dict(self.entry(**self.arguments, **self.places, **told))
@@ -125,16 +126,21 @@ class Run:
             fingerprint=self.key,
             entry=kind,
             arguments=self.arguments,
-            code=code,
+            code=self.code,
             device=self.device,
             data=self.data,
             seed=self.arguments.get("seed"),
             metrics=result.pop("metrics"),
             curves=result.pop("curves", {}),
             started=started,
-            state=self.state | at_the_end(kind, code),
+            state=self.state | at_the_end(kind, self.code),
             **result,
         )
+
+
+def device_of(arguments: Mapping[str, Any], places: Mapping[str, Any]) -> str:
+    """What a run computes on: an argument of some entries, a place for others."""
+    return str({"device": "cpu", **places, **arguments}["device"])
 
 
 def at_the_end(kind: str, code: str) -> dict[str, bool]:
@@ -147,6 +153,10 @@ def made_or_found(folder: Path, runs: Sequence[Run], writes: bool) -> list[dict]
     """The records of all runs in `folder`; those that it lacks are made now."""
     paths = [folder / run.key / "record.json" for run in runs]
     missing = [not path.exists() for path in paths]
+    if runs and os.environ.get("WORLD_SIZE", "1") != "1":
+        from granularity import processes  # torch takes its time to load
+
+        missing = processes.agreed(missing, runs[0].device)
     bar = tqdm(
         total=len(paths),
         initial=len(paths) - sum(missing),

@@ -43,7 +43,8 @@ def responses(axis: Axes, runs: pd.DataFrame) -> None:
             colour = figures.COLOURS[labels]
             axis.bar(across, mean, width=0.36, color=colour)
             axis.errorbar(across, mean, [[mean - low], [high - mean]], color="black", capsize=3)
-            axis.text(across, high + 0.04, f"{labels}\nlabels", color=colour, ha="center")
+            top = high if high == high else mean  # one seed has no interval
+            axis.text(across, top + 0.04, f"{labels}\nlabels", color=colour, ha="center")
     axis.set_xticks(range(len(FEATURES)), FEATURES.values())
     axis.tick_params(axis="x", length=0)
     axis.set(xlim=(-0.6, 1.6), ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="response to it")

@@ -115,12 +115,25 @@ def draw(out: str | Path, seed: int = 0) -> Path:
     The files are `imagenet21k/train/<synset>/*.JPEG` and the same for `imagenet1k/train` and
     `imagenet1k/val`, and `<species>/*.jpg` in `inaturalist/2021_train`, `2021_train_mini` and
     `2021_valid`: the same bytes for a seed (and a version of Pillow). What was drawn with another
-    seed or by other code is drawn anew. Raises FileExistsError where `out` holds anything else.
+    seed or by other code is drawn anew, by one process at a time; another one waits, and finds it.
+    Raises FileExistsError where `out` holds anything else.
     """
     out, mark = Path(out), {"seed": seed, "code": source.fingerprint("granularity.toy")}
+    if not drawn_before(out, mark):  # asked before the lock, for a folder that cannot be written
+        with files.alone(out.with_name(f".{out.name}.drawing")):  # not in `out`, which is replaced
+            if not drawn_before(out, mark):
+                draw_anew(out, mark)
+    return out
+
+
+def drawn_before(out: Path, mark: dict) -> bool:
+    """Whether a folder holds the worlds that a mark stands for, in whole."""
+    return (out / MARK).exists() and json.loads((out / MARK).read_text("utf-8")) == mark
+
+
+def draw_anew(out: Path, mark: dict) -> None:
+    """Draws both worlds beside `out`, and puts them there when they are whole."""
     ours = {MARK, *(part.partition("/")[0] for part, *_ in PARTS)}
-    if (out / MARK).exists() and json.loads((out / MARK).read_text("utf-8")) == mark:
-        return out
     there = {entry.name for entry in out.iterdir()} if out.exists() else set()
     if there and (MARK not in there or there - ours):
         raise FileExistsError(
@@ -130,12 +143,11 @@ def draw(out: str | Path, seed: int = 0) -> Path:
     shutil.rmtree(drawn, ignore_errors=True)
     for part, classes, first, count in PARTS:
         for label in classes:
-            _save(drawn / part / label, label, range(first, first + count), seed)
+            _save(drawn / part / label, label, range(first, first + count), mark["seed"])
     files.write(drawn / MARK, json.dumps(mark) + "\n")
     if out.exists():
         shutil.rmtree(out)
     drawn.rename(out)
-    return out
 
 
 def _save(folder: Path, label: str, numbers: Sequence[int], seed: int) -> None:

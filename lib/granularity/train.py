@@ -7,6 +7,7 @@ From a shell it starts a job (see `granularity.jobs`), in one process or in seve
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from granularity import checkpoint, engine, equivalence, files, network, source
+from granularity import checkpoint, engine, equivalence, files, network, processes, source
 from granularity.digest import digest
 from granularity.recipe import Recipe
 
@@ -64,16 +65,15 @@ def stage(
     """Trains one stage in `folder/<key>`, or takes up where it was stopped, or finds it done.
 
     `labels` (leaves, q) are class indices, padded with -1. `start` is the folder of the stage
-    whose network is finetuned; its head is replaced. Raises FileNotFoundError where that stage is
-    not done, ValueError for a device that is not there, BlockingIOError where another run trains
-    this stage and several processes cannot wait for it.
+    whose network is finetuned; its head is replaced. Raises as `check` does; FileNotFoundError
+    where that stage is not done, ValueError for a device that is not there, BlockingIOError where
+    another run trains this stage and several processes cannot wait for it.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', and torch sees no GPU here; use 'cpu'")
     begun = time.monotonic()
-    accelerator = Accelerator(
-        mixed_precision="bf16" if recipe.precision == "bf16" else "no", cpu=device == "cpu"
-    )
+    check(recipe, len(images), at_once)
+    accelerator = processes.accelerator_of(device)
     model = network.build(recipe, num_classes, seed)
     if start is not None:
         network.transfer(model, checkpoint.weights(checkpoint.load(finished(start))[0]))
@@ -85,6 +85,7 @@ def stage(
     model, optimiser = accelerator.prepare(model, optimiser)
     run = engine.Run(folder / key, key, model, optimiser, accelerator)
     with alone(run):
+        accelerator.wait_for_everyone()  # nobody takes up a checkpoint before this folder is theirs
         curves = engine.fit(
             run,
             recipe,
@@ -98,6 +99,20 @@ def stage(
             files.write(run.folder / "done", key)
     accelerator.wait_for_everyone()  # the next stage may look for that mark
     return Trained(model, accelerator, key, run.folder, curves, time.monotonic() - begun)
+
+
+def check(recipe: Recipe, images: int, at_once: int = 0) -> None:
+    """Raises, before any work, where a stage of so many images cannot be trained.
+
+    ValueError for one of no steps, for a network that does not work at the recipe's size, and for
+    pieces of a batch, or processes, that would change its numbers; KeyError for a network that
+    timm lacks.
+    """
+    recipe.length(images)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    share = -(-recipe.batch // world)
+    made = network.check(recipe)
+    network.check_pieces(made, recipe, min(at_once or share, share), world)
 
 
 def alone(run: engine.Run) -> contextlib.AbstractContextManager:
