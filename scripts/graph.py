@@ -7,12 +7,10 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import yaml
-
-from granularity import notebook, source
+from granularity import notebook, plain_yaml, source
 
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
@@ -24,6 +22,15 @@ FORM = "{notebook: {setting: {parameter: value}}}"
 def use_this_environment() -> None:
     """Lets jobs find papermill and python beside the snakemake that was called."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def refuse_unlike_looks(files: Iterable[str | Path]) -> None:
+    """Raises YamlError, with file and line, for a YAML file that reads otherwise than it looks.
+
+    Snakemake and Jupyter Book have loaders of their own, which keep the last of two equal keys.
+    """
+    for path in files:
+        plain_yaml.load(Path(path))
 
 
 def size(config: dict) -> str:
@@ -60,7 +67,7 @@ def papermill(seconds: int) -> str:
 
 def write_if_changed(path: Path, values: dict) -> None:
     """Writes YAML, but leaves an equal file and its time alone: Snakemake looks at both."""
-    text = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
+    text = plain_yaml.dump(values)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -161,8 +168,8 @@ def contents() -> list[str]:
         return own + files(below)
 
     try:
-        found = files(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8")))
-    except Exception as error:  # PyYAML has more ways to fail than its own errors
+        found = files(plain_yaml.load(Path("_toc.yml")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"_toc.yml: no table of contents ({error})") from error
     if not found or not all(isinstance(file, str) for file in found):
         raise ValueError(f"_toc.yml: no table of contents, its files are {found!r:.80}")
@@ -247,7 +254,7 @@ def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[
 
 def machine_of(input) -> dict:
     """What a job's parameters say of the machine that it wants; the notebook's defaults else."""
-    given = yaml.safe_load(Path(input.parameters).read_text(encoding="utf-8"))
+    given = plain_yaml.load(Path(input.parameters))
     return {"device": "cpu", "processes": 1, "workers": 0} | given
 
 

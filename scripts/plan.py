@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-import yaml
 
 import graph
-from granularity import claims, notebook, planning, records, speeds
+from granularity import claims, notebook, plain_yaml, planning, records, speeds
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path("book/results")
@@ -138,7 +137,7 @@ def main() -> None:
     path = given.configfile.resolve()
     os.chdir(ROOT)
     try:
-        found = outlook(yaml.safe_load(path.read_text(encoding="utf-8")), given.gpu)
+        found = outlook(plain_yaml.load(path), given.gpu)
     except (OSError, KeyError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     if given.json:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from granularity import plain_yaml
 
 MARKS = {
     "P": "the paper's main text says so",
@@ -172,9 +172,9 @@ FREE = {"direction", "family", "gate", "why"}  # any rule may state these
 def read(text: str) -> Book:
     """The claims file from its YAML text. Raises ClaimsError for anything that does not fit."""
     try:
-        data = yaml.safe_load(text)
-    except Exception as error:  # PyYAML has more ways to fail than its own errors
-        raise ClaimsError(f"the file is no YAML ({error})") from error
+        data = plain_yaml.read(text, "book/claims.yml", dates=True)
+    except plain_yaml.YamlError as error:
+        raise ClaimsError(str(error)) from error
     check_names(data, {"claims", "tables"}, {"shared"}, "the file")  # shared: YAML anchors
     for part in ("claims", "tables"):
         for name, given in mapping(data[part], part).items():

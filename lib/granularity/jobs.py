@@ -16,9 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from granularity import files, records
+from granularity import files, plain_yaml, records
 
 FIELDS = {"entry": str, "settings": list, "places": Mapping, "folder": str}
 # Set where standard input is a pipe that `launch` holds: it ends when that process does.
@@ -50,11 +48,9 @@ def end_with_launcher() -> None:
 def read(path: Path) -> dict[str, Any]:
     """A job file, checked. Raises JobError, naming the file, for one that is none."""
     try:
-        job = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise
-    except Exception as error:  # PyYAML has more ways to fail than its own errors
-        raise JobError(f"{path}: no YAML file ({error})") from error
+        job = plain_yaml.load(path)
+    except plain_yaml.YamlError as error:
+        raise JobError(str(error)) from error
     try:
         check(job)
     except JobError as error:
@@ -117,7 +113,7 @@ def launch(
         "places": dict(places),
         "folder": str(folder),
     }
-    files.write(folder / "job.yaml", yaml.safe_dump(job, allow_unicode=True))
+    files.write(folder / "job.yaml", plain_yaml.dump(job))
     call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
     # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
     call += ["--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]
