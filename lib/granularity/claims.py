@@ -78,6 +78,17 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """What runs must be to be judged: those with the values `of` must have the values `are`.
+
+    A recipe stands here with the fields that it must have; its run's own has its preset filled in.
+    """
+
+    are: Mapping[str, Any]
+    of: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Rule:
     """How runs decide a claim, written before the runs that it judges.
 
@@ -108,7 +119,10 @@ class Rule:
     settings: Sequence[Mapping[str, Any]] = ()
     conditions: Sequence[Condition] = ()
     parts: Mapping[str, "Rule"] = field(default_factory=dict)
+    fixed: Sequence[Fixed] = ()  # runs that are otherwise are not judged
     why: str = ""  # what a new version changed, and for which reason
+    # What makes a run one of a size, whatever the rule: no part of it, and the file's `scales`.
+    scales: Mapping[str, Sequence[Fixed]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -127,9 +141,10 @@ class Claim:
     note: str = ""
 
     def rule(self, size: str) -> Rule:
-        """The newest rule for a size, or the newest of all where none may judge that size."""
+        """The newest rule for a size; for one that none may judge, that of the small scale."""
         fitting = [rule for rule in self.rules if size in rule.sizes]
-        return (fitting or list(self.rules))[-1]
+        small = [rule for rule in self.rules if "tiny" in rule.sizes]
+        return (fitting or small or list(self.rules))[-1]
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,8 @@ class Book:
 
     claims: Mapping[str, Claim]
     tables: Mapping[str, Table]
+    # By size: what its runs must be, whatever the rule.
+    scales: Mapping[str, Sequence[Fixed]] = field(default_factory=dict)
 
 
 # Which fields a kind of rule needs beside those of every rule, and which it may have.
@@ -166,7 +183,7 @@ KINDS = {
     "parts": ({"parts"}, {f.name for f in fields(Rule)}),
 }
 ALWAYS = {f.name for f in fields(Rule) if f.default is MISSING and f.default_factory is MISSING}
-FREE = {"direction", "family", "gate", "why"}  # any rule may state these
+FREE = {"direction", "family", "gate", "why", "fixed"}  # any rule may state these
 
 
 def read(text: str) -> Book:
@@ -175,14 +192,32 @@ def read(text: str) -> Book:
         data = plain_yaml.read(text, "book/claims.yml", dates=True)
     except plain_yaml.YamlError as error:
         raise ClaimsError(str(error)) from error
-    check_names(data, {"claims", "tables"}, {"shared"}, "the file")  # shared: YAML anchors
+    check_names(data, {"claims", "tables"}, {"shared", "scales"}, "the file")  # shared: anchors
     for part in ("claims", "tables"):
         for name, given in mapping(data[part], part).items():
             mapping(given, f"{part}, {name}")
+    scales = {
+        choose(size, SIZES, "scales", ""): fixed(given, f"scales, {size}")
+        for size, given in mapping(data.get("scales", {}), "scales").items()
+    }
+    made = {name: claim(name, given) for name, given in data["claims"].items()}
     return Book(
-        claims={name: claim(name, given) for name, given in data["claims"].items()},
+        claims={name: scaled(claim, scales) for name, claim in made.items()},
         tables={name: table(name, given) for name, given in data["tables"].items()},
+        scales=scales,
     )
+
+
+def scaled(claim: Claim, scales: Mapping[str, Sequence[Fixed]]) -> Claim:
+    """The claim, whose rules know what the runs of a size must be."""
+    return replace(claim, rules=tuple(replace(rule, scales=scales) for rule in claim.rules))
+
+
+def fixed(given: Any, place: str) -> tuple[Fixed, ...]:
+    """Demands on runs."""
+    if not isinstance(given, (list, tuple)):
+        raise ClaimsError(f"{place}: {given!r:.80} is no list of demands")
+    return tuple(build(Fixed, entry, place) for entry in given)
 
 
 def claim(name: str, given: Mapping[str, Any]) -> Claim:
@@ -230,20 +265,24 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
         if gate.arm is not None and kind != "parts":
             choose(gate.arm, made.arms, f"{place}, gate", "arm")
     conditions = tuple(condition(entry, f"{place}, conditions") for entry in made.conditions)
-    return replace(made, gate=gates, conditions=conditions, parts=parts(given, place))
+    demands = fixed(made.fixed, f"{place}, fixed")
+    return replace(
+        made, gate=gates, conditions=conditions, fixed=demands, parts=parts(given, place)
+    )
 
 
 def parts(given: Mapping[str, Any], place: str) -> dict[str, Rule]:
     """The parts of a rule, each with the fields of the whole that it does not state itself."""
-    inherited = {name: value for name, value in given.items() if name not in ("parts", "kind")}
+    own = {"parts", "kind", "fixed"}  # runs that the whole does not judge do not reach its parts
+    inherited = {name: value for name, value in given.items() if name not in own}
     made = {}
-    for name, own in mapping(given.get("parts", {}), f"{place}, parts").items():
+    for name, part in mapping(given.get("parts", {}), f"{place}, parts").items():
         here = f"{place}, part '{name}'"
-        mapping(own, here)
-        kind = choose(own.get("kind"), KINDS, here, "kind")
+        mapping(part, here)
+        kind = choose(part.get("kind"), KINDS, here, "kind")
         known = ALWAYS | KINDS[kind][0] | KINDS[kind][1] | FREE
         wider = {field: value for field, value in inherited.items() if field in known}
-        made[name] = rule(wider | own, here)
+        made[name] = rule(wider | part, here)
     return made
 
 
