@@ -1,0 +1,10 @@
+"""What somebody who wrote an unknown name may have meant."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(value: object, known: Iterable[object], cutoff: float = 0.5) -> str:
+    """The known name most like `value`; "" where none is at least `cutoff` like it (0: any is)."""
+    names = [str(name) for name in known]
+    return next(iter(difflib.get_close_matches(str(value), names, n=1, cutoff=cutoff)), "")
