@@ -11,11 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from granularity import notebook, plain_yaml, source
+from granularity.digest import digest
+from granularity.nearest import nearest
 
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
 SIZES = ("smoke", "tiny", "paper")
 HOUR = 3600  # seconds
+LONGEST = 120  # bytes of a folder's name; file systems end at 255
+LOWEST = dict.fromkeys(("level", "placebo", "seed", "workers", "at_once", "save_every"), 0)
+LOWEST |= {"images": 0, "source_images": 0, "target_images": 0, "processes": 1}
+DEVICES = ("cpu", "cuda")
 FORM = "{notebook: {setting: {parameter: value}}}"
 
 
@@ -77,7 +83,8 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
     """The jobs of a setting: one, or under `each` one for every combination of the lists there.
 
     `levels: {each: {level: [0, 4], seed: [0]}, world: imagenet}` gives `levels-level0-seed0` and
-    `levels-level4-seed0`: jobs for as many GPUs. A list outside `each` goes to one notebook.
+    `levels-level4-seed0`: jobs for as many GPUs. A combination that is too long for a folder's name
+    is called by its digest. A list outside `each` goes to one notebook.
     """
     each = values.get("each")
     if each is None:
@@ -89,7 +96,10 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
     for combination in itertools.product(*each.values()):
         chosen = dict(zip(each, combination, strict=True))
         words = [re.sub(r"[^\w.]", "_", f"{key}{value}") for key, value in chosen.items()]
-        name = "-".join([setting, *words])  # names a folder: no colon, no space
+        combination = "-".join(words)  # names a folder: no colon, no space
+        if len(combination.encode()) > LONGEST:  # a whole recipe, say
+            combination = digest(str(chosen))
+        name = f"{setting}-{combination}"
         if name in found:
             raise ValueError(f"{setting}: each makes two jobs called {name}")
         found[name] = common | chosen
@@ -107,8 +117,9 @@ def checked(config: dict) -> dict[str, dict[str, dict]]:
         if not isinstance(settings, dict):
             raise ValueError(f"{place}, {name}: {settings!r:.80}, {{setting: …}} wanted")
         for setting, given in settings.items():
-            if not re.fullmatch(r"\w[\w.-]*", str(setting)):  # it names a folder
-                raise ValueError(f"{place}, {name}: a setting cannot be called {setting!r}")
+            long = len(str(setting).encode()) > LONGEST
+            if long or not re.fullmatch(r"\w[\w.-]*", str(setting)):  # it names a folder
+                raise ValueError(f"{place}, {name}: a setting cannot be called {setting!r:.160}")
             if not isinstance(given, dict | None):
                 raise ValueError(f"{place}, {name}, {setting}: {given!r:.80}, values wanted")
     return {
@@ -130,9 +141,24 @@ def checked_jobs(config: dict) -> Iterator[tuple[str, str, Path, dict]]:
             for job, values in jobs_of(setting, given).items():
                 place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
                 notebook.check(values, allowed, place)
+                refuse_out_of_range(values, place)
                 folder = Path("runs", config["size"], name, job)
                 values = sized(allowed, config["size"]) | values | {"folder": folder.as_posix()}
                 yield name, setting, folder, values
+
+
+def refuse_out_of_range(values: dict, place: str) -> None:
+    """Raises ParameterError for a number below its lowest, and for a device that there is not."""
+    for name, low in LOWEST.items():
+        given = values.get(name, low)
+        for value in given if isinstance(given, list) else [given]:
+            if value < low:
+                told = f"'{name}' is {value}, at least {low} wanted"
+                raise notebook.ParameterError(f"{place}: parameter {told}")
+    if values.get("device", "cpu") not in DEVICES:
+        near = nearest(values["device"], DEVICES, cutoff=0)
+        told = f"'device' is {values['device']!r}, one of {', '.join(DEVICES)} wanted"
+        raise notebook.ParameterError(f"{place}: parameter {told}; did you mean '{near}'?")
 
 
 def prepare_runs(config: dict) -> dict[str, list[str]]:
