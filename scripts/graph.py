@@ -8,9 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from granularity import notebook, plain_yaml, source
+from pydantic import Field
+
+from granularity import notebook, plain_yaml, source, strict
 from granularity.digest import digest
 from granularity.nearest import nearest
 
@@ -39,17 +43,34 @@ def refuse_unlike_looks(files: Iterable[str | Path]) -> None:
         plain_yaml.load(Path(path))
 
 
+@dataclass(frozen=True)
+class SizeFile:
+    """The fields of a size file; names of notebooks and settings are looked at by `checked`."""
+
+    size: Literal["smoke", "tiny", "paper"]
+    limit: Annotated[int, Field(ge=0)] = 0  # seconds
+    runs: dict[str, dict[str, dict[str, Any] | None]] | None = None
+
+
 def size(config: dict) -> str:
-    """The size that a size file names. Raises ValueError where none was given."""
-    if config.get("size") not in SIZES:
-        raise ValueError(
-            f"size is {config.get('size')!r}, one of {', '.join(SIZES)} wanted: "
-            "call snakemake with --configfile notebooks/params/smoke.yaml"
-        )
-    unknown = set(config) - {"size", "limit", "runs"}
-    if unknown:
-        named = sorted(map(str, unknown))
-        raise ValueError(f"size file: unknown {named}; it has 'size', 'limit' and 'runs'")
+    """The size that a size file names. Raises ValueError for a file of another form."""
+    place = f"notebooks/params/{config.get('size')}.yaml"
+    try:
+        strict.checked(SizeFile, {str(name): value for name, value in config.items()})
+    except strict.Misfit as fault:
+        if fault.field == "size":
+            raise ValueError(
+                f"size is {config.get('size')!r}, one of {', '.join(SIZES)} wanted: "
+                "call snakemake with --configfile notebooks/params/smoke.yaml"
+            ) from None
+        if fault.kind == "unknown":
+            near = nearest(fault.field, fault.wanted, cutoff=0.3)
+            hint = f"did you mean '{near}'?" if near else f"it has {', '.join(fault.wanted)}"
+            raise ValueError(f"{place}: unknown field '{fault.field}'; {hint}") from None
+        where = ", ".join(map(str, [fault.field, *fault.inside]))
+        form = f"; {FORM} is the form of runs" if fault.field == "runs" else ""
+        told = f"{fault.value!r:.80}, {fault.wanted[0]} wanted{form}"
+        raise ValueError(f"{place}, {where}: {told}") from None
     return config["size"]
 
 
@@ -57,12 +78,9 @@ def limit(config: dict) -> int:
     """The seconds that a cell of a run may take; 0 for as long as it wants.
 
     An hour at the smoke size, where the size file says nothing. A cell of the others may train for
-    days, and a cluster has limits of its own. Raises ValueError for what is no number of seconds.
+    days, and a cluster has limits of its own.
     """
-    found = config.get("limit", HOUR if config["size"] == "smoke" else 0)
-    if type(found) is not int or found < 0:
-        raise ValueError(f"size file: limit is {found!r}, a whole number of seconds wanted")
-    return found
+    return config.get("limit", HOUR if config["size"] == "smoke" else 0)
 
 
 def papermill(seconds: int) -> str:
@@ -108,22 +126,17 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
 
 def checked(config: dict) -> dict[str, dict[str, dict]]:
     """The settings of a size file, by run notebook. Raises ValueError where it has another form."""
-    place, runs = f"notebooks/params/{config['size']}.yaml", config.get("runs") or {}
-    if not isinstance(runs, dict):
-        raise ValueError(f"{place}: runs is {runs!r:.80}, {FORM} wanted")
+    place = f"notebooks/params/{size(config)}.yaml"
+    runs = config.get("runs") or {}
     for name, settings in runs.items():
-        if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", str(name)):
+        if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", name):
             raise ValueError(f"{place}: {name!r} names no notebook; {FORM} wanted")
-        if not isinstance(settings, dict):
-            raise ValueError(f"{place}, {name}: {settings!r:.80}, {{setting: …}} wanted")
-        for setting, given in settings.items():
-            long = len(str(setting).encode()) > LONGEST
-            if long or not re.fullmatch(r"\w[\w.-]*", str(setting)):  # it names a folder
+        for setting in settings:
+            long = len(setting.encode()) > LONGEST
+            if long or not re.fullmatch(r"\w[\w.-]*", setting):  # it names a folder
                 raise ValueError(f"{place}, {name}: a setting cannot be called {setting!r:.160}")
-            if not isinstance(given, dict | None):
-                raise ValueError(f"{place}, {name}, {setting}: {given!r:.80}, values wanted")
     return {
-        str(name): {str(setting): given or {} for setting, given in settings.items()}
+        name: {setting: given or {} for setting, given in settings.items()}
         for name, settings in runs.items()
     }
 

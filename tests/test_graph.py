@@ -101,7 +101,13 @@ def test_a_run_that_takes_up_another_waits_for_it(setting, waits_for):
     [
         ({}, "size is None"),
         ({"size": "huge"}, "'huge'"),
-        ({"size": "smoke", "run": {}}, "unknown \\['run'\\]"),
+        ({"size": "smoke", "run": {}}, "smoke.yaml: unknown field 'run'; did you mean 'runs'"),
+        ({"size": "smoke", "limit": "1 h"}, "smoke.yaml, limit: '1 h', an int wanted"),
+        ({"size": "smoke", "limit": -1}, "smoke.yaml, limit: -1, at least 0 wanted"),
+        ({"size": "smoke", "limit": True}, "smoke.yaml, limit: True, an int wanted"),
+        ({"size": "smoke", "runs": []}, "smoke.yaml, runs: .*, a mapping wanted; {notebook:"),
+        ({"size": "smoke", "runs": {"a/b": [1]}}, "smoke.yaml, runs, a/b: .*, a mapping wanted"),
+        ({"size": "smoke", "runs": {"a/b": {"c": 3}}}, "smoke.yaml, runs, a/b, c.*: 3, a mapping"),
     ],
 )
 def test_a_size_file_that_is_none_is_refused(config, told):

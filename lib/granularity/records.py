@@ -7,7 +7,6 @@ code, so an equal run is never made twice and a changed one never returns old nu
 
 import argparse
 import contextlib
-import difflib
 import importlib
 import inspect
 import json
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from granularity import files, source
 from granularity.digest import digest
+from granularity.nearest import nearest
 from granularity.record import RecordError, parse, read, text_of, write
 
 # ---------------------------------------------------------------------------- runs in a folder
@@ -151,8 +151,8 @@ def entry_of(name: str) -> Callable:
         raise RecordError(f"there is no {name} any more: {error}") from error
     entry = found.get(function)
     if not inspect.isfunction(entry) or entry.__module__.partition(".")[0] != "granularity":
-        near = difflib.get_close_matches(function, [n for n in found if callable(found[n])], n=1)
-        hint = f"; the nearest one is {near[0]}" if near else ""
+        near = nearest(function, [name for name in found if callable(found[name])])
+        hint = f"; the nearest one is {near}" if near else ""
         raise RecordError(f"there is no {name} any more{hint}")
     return entry
 
