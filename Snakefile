@@ -7,6 +7,7 @@ sys.path.insert(0, workflow.basedir + "/scripts")
 import graph
 
 graph.use_this_environment()
+graph.refuse_unlike_looks([*workflow.configfiles, "_config.yml"])
 SIZE = graph.size(config)
 LIMIT = graph.limit(config)
 RECORDS = graph.prepare_runs(config)

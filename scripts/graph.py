@@ -7,17 +7,25 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import Field
 
-from granularity import notebook, source
+from granularity import notebook, plain_yaml, source, strict
+from granularity.digest import digest
+from granularity.nearest import nearest
 
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
 SIZES = ("smoke", "tiny", "paper")
 HOUR = 3600  # seconds
+LONGEST = 120  # bytes of a folder's name; file systems end at 255
+LOWEST = dict.fromkeys(("level", "placebo", "seed", "workers", "at_once", "save_every"), 0)
+LOWEST |= {"images": 0, "source_images": 0, "target_images": 0, "processes": 1}
+DEVICES = ("cpu", "cuda")
 FORM = "{notebook: {setting: {parameter: value}}}"
 
 
@@ -26,17 +34,43 @@ def use_this_environment() -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
+def refuse_unlike_looks(files: Iterable[str | Path]) -> None:
+    """Raises YamlError, with file and line, for a YAML file that reads otherwise than it looks.
+
+    Snakemake and Jupyter Book have loaders of their own, which keep the last of two equal keys.
+    """
+    for path in files:
+        plain_yaml.load(Path(path))
+
+
+@dataclass(frozen=True)
+class SizeFile:
+    """The fields of a size file; names of notebooks and settings are looked at by `checked`."""
+
+    size: Literal["smoke", "tiny", "paper"]
+    limit: Annotated[int, Field(ge=0)] = 0  # seconds
+    runs: dict[str, dict[str, dict[str, Any] | None]] | None = None
+
+
 def size(config: dict) -> str:
-    """The size that a size file names. Raises ValueError where none was given."""
-    if config.get("size") not in SIZES:
-        raise ValueError(
-            f"size is {config.get('size')!r}, one of {', '.join(SIZES)} wanted: "
-            "call snakemake with --configfile notebooks/params/smoke.yaml"
-        )
-    unknown = set(config) - {"size", "limit", "runs"}
-    if unknown:
-        named = sorted(map(str, unknown))
-        raise ValueError(f"size file: unknown {named}; it has 'size', 'limit' and 'runs'")
+    """The size that a size file names. Raises ValueError for a file of another form."""
+    place = f"notebooks/params/{config.get('size')}.yaml"
+    try:
+        strict.checked(SizeFile, {str(name): value for name, value in config.items()})
+    except strict.Misfit as fault:
+        if fault.field == "size":
+            raise ValueError(
+                f"size is {config.get('size')!r}, one of {', '.join(SIZES)} wanted: "
+                "call snakemake with --configfile notebooks/params/smoke.yaml"
+            ) from None
+        if fault.kind == "unknown":
+            near = nearest(fault.field, fault.wanted, cutoff=0.3)
+            hint = f"did you mean '{near}'?" if near else f"it has {', '.join(fault.wanted)}"
+            raise ValueError(f"{place}: unknown field '{fault.field}'; {hint}") from None
+        where = ", ".join(map(str, [fault.field, *fault.inside]))
+        form = f"; {FORM} is the form of runs" if fault.field == "runs" else ""
+        told = f"{fault.value!r:.80}, {fault.wanted[0]} wanted{form}"
+        raise ValueError(f"{place}, {where}: {told}") from None
     return config["size"]
 
 
@@ -44,12 +78,9 @@ def limit(config: dict) -> int:
     """The seconds that a cell of a run may take; 0 for as long as it wants.
 
     An hour at the smoke size, where the size file says nothing. A cell of the others may train for
-    days, and a cluster has limits of its own. Raises ValueError for what is no number of seconds.
+    days, and a cluster has limits of its own.
     """
-    found = config.get("limit", HOUR if config["size"] == "smoke" else 0)
-    if type(found) is not int or found < 0:
-        raise ValueError(f"size file: limit is {found!r}, a whole number of seconds wanted")
-    return found
+    return config.get("limit", HOUR if config["size"] == "smoke" else 0)
 
 
 def papermill(seconds: int) -> str:
@@ -60,7 +91,7 @@ def papermill(seconds: int) -> str:
 
 def write_if_changed(path: Path, values: dict) -> None:
     """Writes YAML, but leaves an equal file and its time alone: Snakemake looks at both."""
-    text = yaml.safe_dump(values, sort_keys=True, allow_unicode=True)
+    text = plain_yaml.dump(values)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -70,7 +101,8 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
     """The jobs of a setting: one, or under `each` one for every combination of the lists there.
 
     `levels: {each: {level: [0, 4], seed: [0]}, world: imagenet}` gives `levels-level0-seed0` and
-    `levels-level4-seed0`: jobs for as many GPUs. A list outside `each` goes to one notebook.
+    `levels-level4-seed0`: jobs for as many GPUs. A combination that is too long for a folder's name
+    is called by its digest. A list outside `each` goes to one notebook.
     """
     each = values.get("each")
     if each is None:
@@ -82,7 +114,10 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
     for combination in itertools.product(*each.values()):
         chosen = dict(zip(each, combination, strict=True))
         words = [re.sub(r"[^\w.]", "_", f"{key}{value}") for key, value in chosen.items()]
-        name = "-".join([setting, *words])  # names a folder: no colon, no space
+        combination = "-".join(words)  # names a folder: no colon, no space
+        if len(combination.encode()) > LONGEST:  # a whole recipe, say
+            combination = digest(str(chosen))
+        name = f"{setting}-{combination}"
         if name in found:
             raise ValueError(f"{setting}: each makes two jobs called {name}")
         found[name] = common | chosen
@@ -91,21 +126,17 @@ def jobs_of(setting: str, values: dict) -> dict[str, dict]:
 
 def checked(config: dict) -> dict[str, dict[str, dict]]:
     """The settings of a size file, by run notebook. Raises ValueError where it has another form."""
-    place, runs = f"notebooks/params/{config['size']}.yaml", config.get("runs") or {}
-    if not isinstance(runs, dict):
-        raise ValueError(f"{place}: runs is {runs!r:.80}, {FORM} wanted")
+    place = f"notebooks/params/{size(config)}.yaml"
+    runs = config.get("runs") or {}
     for name, settings in runs.items():
-        if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", str(name)):
+        if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", name):
             raise ValueError(f"{place}: {name!r} names no notebook; {FORM} wanted")
-        if not isinstance(settings, dict):
-            raise ValueError(f"{place}, {name}: {settings!r:.80}, {{setting: …}} wanted")
-        for setting, given in settings.items():
-            if not re.fullmatch(r"\w[\w.-]*", str(setting)):  # it names a folder
-                raise ValueError(f"{place}, {name}: a setting cannot be called {setting!r}")
-            if not isinstance(given, dict | None):
-                raise ValueError(f"{place}, {name}, {setting}: {given!r:.80}, values wanted")
+        for setting in settings:
+            long = len(setting.encode()) > LONGEST
+            if long or not re.fullmatch(r"\w[\w.-]*", setting):  # it names a folder
+                raise ValueError(f"{place}, {name}: a setting cannot be called {setting!r:.160}")
     return {
-        str(name): {str(setting): given or {} for setting, given in settings.items()}
+        name: {setting: given or {} for setting, given in settings.items()}
         for name, settings in runs.items()
     }
 
@@ -123,9 +154,24 @@ def checked_jobs(config: dict) -> Iterator[tuple[str, str, Path, dict]]:
             for job, values in jobs_of(setting, given).items():
                 place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
                 notebook.check(values, allowed, place)
+                refuse_out_of_range(values, place)
                 folder = Path("runs", config["size"], name, job)
                 values = sized(allowed, config["size"]) | values | {"folder": folder.as_posix()}
                 yield name, setting, folder, values
+
+
+def refuse_out_of_range(values: dict, place: str) -> None:
+    """Raises ParameterError for a number below its lowest, and for a device that there is not."""
+    for name, low in LOWEST.items():
+        given = values.get(name, low)
+        for value in given if isinstance(given, list) else [given]:
+            if value < low:
+                told = f"'{name}' is {value}, at least {low} wanted"
+                raise notebook.ParameterError(f"{place}: parameter {told}")
+    if values.get("device", "cpu") not in DEVICES:
+        near = nearest(values["device"], DEVICES, cutoff=0)
+        told = f"'device' is {values['device']!r}, one of {', '.join(DEVICES)} wanted"
+        raise notebook.ParameterError(f"{place}: parameter {told}; did you mean '{near}'?")
 
 
 def prepare_runs(config: dict) -> dict[str, list[str]]:
@@ -161,8 +207,8 @@ def contents() -> list[str]:
         return own + files(below)
 
     try:
-        found = files(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8")))
-    except Exception as error:  # PyYAML has more ways to fail than its own errors
+        found = files(plain_yaml.load(Path("_toc.yml")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"_toc.yml: no table of contents ({error})") from error
     if not found or not all(isinstance(file, str) for file in found):
         raise ValueError(f"_toc.yml: no table of contents, its files are {found!r:.80}")
@@ -247,7 +293,7 @@ def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[
 
 def machine_of(input) -> dict:
     """What a job's parameters say of the machine that it wants; the notebook's defaults else."""
-    given = yaml.safe_load(Path(input.parameters).read_text(encoding="utf-8"))
+    given = plain_yaml.load(Path(input.parameters))
     return {"device": "cpu", "processes": 1, "workers": 0} | given
 
 

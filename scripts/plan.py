@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-import yaml
 
 import graph
-from granularity import claims, notebook, planning, records, speeds
+from granularity import asked, claims, notebook, plain_yaml, planning, records, speeds
+from granularity.nearest import nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path("book/results")
@@ -26,15 +26,11 @@ TRAINING, THEORY = RESULTS / "bench/training.jsonl", RESULTS / "theory/simulate.
 
 def jobs_of(config: dict) -> list[planning.Job]:
     """The jobs of a size, with all their parameters, checked as the graph checks them."""
-    return [
-        planning.Job(
-            run,
-            setting,
-            notebook.declared(graph.NOTEBOOKS / f"{run}.ipynb") | values,
-            (folder / "record.json").exists(),
-        )
-        for run, setting, folder, values in graph.checked_jobs(config)
-    ]
+    found = []
+    for run, setting, folder, given in graph.checked_jobs(config):
+        values = notebook.declared(graph.NOTEBOOKS / f"{run}.ipynb") | given
+        found.append(planning.Job(run, setting, values, asked.made(folder, run, values)))
+    return found
 
 
 def known_speeds() -> list[speeds.Speed]:
@@ -48,7 +44,9 @@ def known_speeds() -> list[speeds.Speed]:
 
 def outlook(config: dict, gpu: str) -> dict:
     """All that the plan knows, JSON-plain; hours that nobody can tell are None."""
-    size, jobs, known = graph.size(config), jobs_of(config), known_speeds()
+    size, known = graph.size(config), known_speeds()
+    refuse_unknown(gpu, known)
+    jobs = jobs_of(config)
     seconds = records.table(THEORY)["seconds"].median() if THEORY.exists() else math.nan
     table = planning.plan(jobs, known, seconds, gpu)
     machines = dict.fromkeys(speed.machine for speed in known if speed.device == "cuda")
@@ -68,6 +66,15 @@ def outlook(config: dict, gpu: str) -> dict:
         "free": shutil.disk_usage(ROOT).free / 1e9,
         "missing": planning.missing(jobs, ROOT, torch.cuda.device_count()),
     }
+
+
+def refuse_unknown(gpu: str, known: list[speeds.Speed]) -> None:
+    """Raises ValueError, with those that are known, for a GPU whose speed nobody has stated."""
+    if gpu and speeds.speed_for("cuda", known, gpu) is None:
+        there = list(dict.fromkeys(s.machine for s in known if s.device == "cuda"))
+        near = nearest(gpu, there, cutoff=0.3)
+        hint = f"; did you mean '{near}'?" if near else ""
+        raise ValueError(f"no speed of a GPU '{gpu}' is known, but of {', '.join(there)}{hint}")
 
 
 def total(table: pd.DataFrame, device: str) -> float | None:
@@ -138,7 +145,7 @@ def main() -> None:
     path = given.configfile.resolve()
     os.chdir(ROOT)
     try:
-        found = outlook(yaml.safe_load(path.read_text(encoding="utf-8")), given.gpu)
+        found = outlook(plain_yaml.load(path), given.gpu)
     except (OSError, KeyError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     if given.json:

@@ -4,6 +4,7 @@ import math
 import os
 import random
 import time
+import typing
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_the_rate_of_each_step(schedule):
 
 
 def test_every_schedule_of_a_recipe_is_known():
-    choices = Recipe.__dataclass_fields__["schedule"].metadata["choices"]
+    choices = typing.get_args(typing.get_type_hints(Recipe)["schedule"])
     assert set(choices) == set(RATES)
 
 

@@ -20,6 +20,55 @@ def test_each_makes_a_job_for_every_combination():
     assert jobs["levels-level4-seed1"] == {"world": "imagenet", "level": 4, "seed": 1}
 
 
+@pytest.mark.fault("`each` over whole recipes, too long for a folder's name", "named by a digest")
+def test_a_combination_that_is_too_long_is_called_by_its_digest(tmp_path):
+    recipes = [
+        {"preset": "resnet_small", "model": f"m{'x' * 200}", "rate": rate} for rate in (0.1, 0.2)
+    ]
+    given = {"each": {"pretraining": recipes, "seed": [0]}, "world": "toy"}
+    jobs = graph.jobs_of("pair", given)
+    assert [values["pretraining"] for values in jobs.values()] == recipes
+    for name in jobs:
+        (tmp_path / name).mkdir()  # the file system's own word
+    one = [name.partition("-")[2] for name in jobs]
+    assert one == [name.partition("-")[2] for name in graph.jobs_of("other", given)]
+
+
+@pytest.mark.fault("a setting with a name of {length} letters", "refused, or a folder's name")
+@pytest.mark.parametrize("length", [100, 300])
+def test_a_setting_s_name_is_a_folder_s_name(tmp_path, length):
+    config = {"size": "smoke", "runs": {"theory/simulate": {"s" * length: {}}}}
+    if length > 200:
+        with pytest.raises(ValueError, match="a setting cannot be called 'sss"):
+            graph.checked(config)
+    else:
+        (tmp_path / next(iter(graph.checked(config)["theory/simulate"]))).mkdir()
+
+
+@pytest.mark.fault("a size file with {values}", "refused before any work, with the lowest value")
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"level": -1}, "'level' is -1, at least 0 wanted"),
+        ({"level": [0, -4]}, "'level' is -4, at least 0 wanted"),
+        ({"placebo": [-1]}, "'placebo' is -1"),
+        ({"seed": -3}, "'seed' is -3, at least 0 wanted"),
+        ({"each": {"seed": [0, -3]}}, "'seed' is -3"),
+        ({"workers": -1}, "'workers' is -1, at least 0 wanted"),
+        ({"processes": 0}, "'processes' is 0, at least 1 wanted"),
+        ({"at_once": -1}, "'at_once' is -1"),
+        ({"save_every": -1}, "'save_every' is -1"),
+        ({"source_images": -1}, "'source_images' is -1"),
+        ({"device": "gpu"}, "'device' is 'gpu', one of cpu, cuda wanted"),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused(monkeypatch, values, told):
+    monkeypatch.chdir(ROOT)
+    config = {"size": "smoke", "runs": {"imagenet/pretrain": {"arms": values}}}
+    with pytest.raises(ValueError, match=f"imagenet/pretrain, arms.*: parameter {told}"):
+        list(graph.checked_jobs(config))
+
+
 def test_folders_of_smoke_runs_become_those_of_another_size():
     assert graph.of_size("runs/smoke/theory/simulate", "tiny") == "runs/tiny/theory/simulate"
     assert graph.of_size("runs/smoke", "paper") == "runs/paper"
@@ -52,7 +101,13 @@ def test_a_run_that_takes_up_another_waits_for_it(setting, waits_for):
     [
         ({}, "size is None"),
         ({"size": "huge"}, "'huge'"),
-        ({"size": "smoke", "run": {}}, "unknown \\['run'\\]"),
+        ({"size": "smoke", "run": {}}, "smoke.yaml: unknown field 'run'; did you mean 'runs'"),
+        ({"size": "smoke", "limit": "1 h"}, "smoke.yaml, limit: '1 h', an int wanted"),
+        ({"size": "smoke", "limit": -1}, "smoke.yaml, limit: -1, at least 0 wanted"),
+        ({"size": "smoke", "limit": True}, "smoke.yaml, limit: True, an int wanted"),
+        ({"size": "smoke", "runs": []}, "smoke.yaml, runs: .*, a mapping wanted; {notebook:"),
+        ({"size": "smoke", "runs": {"a/b": [1]}}, "smoke.yaml, runs, a/b: .*, a mapping wanted"),
+        ({"size": "smoke", "runs": {"a/b": {"c": 3}}}, "smoke.yaml, runs, a/b, c.*: 3, a mapping"),
     ],
 )
 def test_a_size_file_that_is_none_is_refused(config, told):

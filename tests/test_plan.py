@@ -267,3 +267,12 @@ def test_each_job_has_its_setting_and_all_its_parameters(monkeypatch):
     assert {found.setting for found in jobs} == {"levels", "rates"}
     assert [found.values["level"] for found in jobs] == [0, 1, 2, 4, 6, 9, 0, 4]
     assert all(found.values["target_images"] == 0 for found in jobs)
+
+
+@pytest.mark.fault("the plan is asked for a GPU that nobody knows", "refused, with the known ones")
+def test_an_unknown_gpu_is_said():
+    ended = called("--configfile", "notebooks/params/paper.yaml", "--gpu", "A1000")
+    assert ended.returncode == 1
+    assert "no speed of a GPU 'A1000' is known, but of " in ended.stderr
+    assert "did you mean 'A100 SXM4 80 GB'?" in ended.stderr
+    assert "nan" not in ended.stdout

@@ -70,8 +70,13 @@ def test_without_runs_every_card_says_so():
 
 
 def instance_runs(gain, size="tiny", seeds=8) -> pd.DataFrame:
-    """Made-up runs of the arms that the rule for a size reads."""
-    arms = BOOK.claims["C8"].rule(size).arms
+    """Made-up runs of the arms that the rule for a size reads, and as it fixes them."""
+    rule = BOOK.claims["C8"].rule(size)
+    fixed = {} if size != "paper" else {"stages": 2}
+    for demand in rule.fixed:
+        fixed |= demand.are if demand.of in ({}, {"stages": 2}) else {}
+    classes = {demand.of["labels"]: demand.are for demand in rule.fixed if "labels" in demand.of}
+    arms = {a: fixed | where | classes.get(where["labels"], {}) for a, where in rule.arms.items()}
     rows = [
         {**arms[arm], "seed": s, "error": 0.2 + extra + s / 1e4 * extra, "training_error": 0.01}
         for arm, extra in (("baseline", 0), ("instance", gain))

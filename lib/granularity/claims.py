@@ -5,13 +5,25 @@ nobody applies. Nothing here knows runs; `verdicts` applies the rules.
 """
 
 import datetime
-import difflib
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import Field
+
+from granularity import plain_yaml
+from granularity.claims_checks import (
+    ClaimsError,
+    check_names,
+    choose,
+    columns_of,
+    mapping,
+    refuse_arms_of_bound,
+    refuse_cells,
+    refuse_columns,
+)
+from granularity.strict import Misfit, checked
 
 MARKS = {
     "P": "the paper's main text says so",
@@ -22,11 +34,12 @@ MARKS = {
 }
 # "published" are the full theory runs of this book; "paper" is an experiment at the paper's scale.
 SIZES = ("smoke", "tiny", "published", "paper")
-TRENDS = ("not rising", "not falling")
 
-
-class ClaimsError(ValueError):
-    """A mistake in the claims file: the message names the claim, the field and the nearest one."""
+Mark = Literal["P", "P1", "L", "R", "O"]
+Scalar = str | bool | int | float
+Where = Mapping[str, Scalar | Mapping[str, Any]]  # columns and their values; a mapping is a recipe
+Share = Annotated[float, Field(gt=0, lt=1)]
+AtLeastNone = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class Value:
 
     what: str
     value: float | str
-    mark: str
+    mark: Mark
     unit: str = ""
 
 
@@ -45,7 +58,7 @@ class Shown:
 
     what: str
     records: str
-    where: Mapping[str, Any]
+    where: Where
     metric: str
 
 
@@ -60,6 +73,15 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Until:
+    """How far a condition follows a curve, see `Condition`."""
+
+    curve: str
+    at_most: float
+    times: Annotated[float, Field(ge=1)]
+
+
+@dataclass(frozen=True)
 class Condition:
     """One demand on a metric: a limit for its interval, or a trend over the settings.
 
@@ -71,10 +93,21 @@ class Condition:
     metric: str
     at_most: float | None = None
     at_least: float | None = None
-    trend: str | None = None
-    tolerance: float | None = None
-    at: str = "every"
+    trend: Literal["not rising", "not falling"] | None = None
+    tolerance: AtLeastNone | None = None
+    at: Literal["every", "last"] = "every"
     until: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What runs must be to be judged: those with the values `of` must have the values `are`.
+
+    A recipe stands here with the fields that it must have; its run's own has its preset filled in.
+    """
+
+    are: Where
+    of: Where = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,24 +124,27 @@ class Rule:
     kind: str
     text: str
     refuted_by: str
-    sizes: Sequence[str]
+    sizes: Sequence[Literal["tiny", "published", "paper"]]
     records: str
-    seeds: int
-    interval: float
+    seeds: Annotated[int, Field(ge=2)]  # below two there is no interval
+    interval: Share
     metric: str = ""
-    direction: str = "above"
-    smallest_effect: float = 0.0
-    family: str = "exploratory"
+    direction: Literal["above", "below"] = "above"
+    smallest_effect: AtLeastNone = 0.0
+    family: Literal["primary", "exploratory"] = "exploratory"
     gate: Sequence[Gate] = ()
-    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    arms: Mapping[str, Where] = field(default_factory=dict)
     effect: Mapping[str, float] = field(default_factory=dict)
     along: str = ""
     overall: str = ""
-    cells: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    settings: Sequence[Mapping[str, Any]] = ()
+    cells: Mapping[str, Sequence[Scalar]] = field(default_factory=dict)
+    settings: Sequence[Mapping[str, int | float]] = ()
     conditions: Sequence[Condition] = ()
     parts: Mapping[str, "Rule"] = field(default_factory=dict)
+    fixed: Sequence[Fixed] = ()  # runs that are otherwise are not judged
     why: str = ""  # what a new version changed, and for which reason
+    # What makes a run one of a size, whatever the rule: no part of it, and the file's `scales`.
+    scales: Mapping[str, Sequence[Fixed]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -119,7 +155,7 @@ class Claim:
     title: str
     statement: str
     where: str
-    mark: str
+    mark: Mark
     paper: Sequence[Value]
     rules: Sequence[Rule]
     shows: Sequence[Shown] = ()
@@ -127,9 +163,10 @@ class Claim:
     note: str = ""
 
     def rule(self, size: str) -> Rule:
-        """The newest rule for a size, or the newest of all where none may judge that size."""
+        """The newest rule for a size; for one that none may judge, that of the small scale."""
         fitting = [rule for rule in self.rules if size in rule.sizes]
-        return (fitting or list(self.rules))[-1]
+        small = [rule for rule in self.rules if "tiny" in rule.sizes]
+        return (fitting or small or list(self.rules))[-1]
 
 
 @dataclass(frozen=True)
@@ -138,7 +175,7 @@ class Table:
 
     title: str
     where: str
-    mark: str
+    mark: Mark
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
@@ -149,6 +186,8 @@ class Book:
 
     claims: Mapping[str, Claim]
     tables: Mapping[str, Table]
+    # By size: what its runs must be, whatever the rule.
+    scales: Mapping[str, Sequence[Fixed]] = field(default_factory=dict)
 
 
 # Which fields a kind of rule needs beside those of every rule, and which it may have.
@@ -166,23 +205,41 @@ KINDS = {
     "parts": ({"parts"}, {f.name for f in fields(Rule)}),
 }
 ALWAYS = {f.name for f in fields(Rule) if f.default is MISSING and f.default_factory is MISSING}
-FREE = {"direction", "family", "gate", "why"}  # any rule may state these
+FREE = {"direction", "family", "gate", "why", "fixed"}  # any rule may state these
 
 
 def read(text: str) -> Book:
     """The claims file from its YAML text. Raises ClaimsError for anything that does not fit."""
     try:
-        data = yaml.safe_load(text)
-    except Exception as error:  # PyYAML has more ways to fail than its own errors
-        raise ClaimsError(f"the file is no YAML ({error})") from error
-    check_names(data, {"claims", "tables"}, {"shared"}, "the file")  # shared: YAML anchors
+        data = plain_yaml.read(text, "book/claims.yml", dates=True)
+    except plain_yaml.YamlError as error:
+        raise ClaimsError(str(error)) from error
+    check_names(data, {"claims", "tables"}, {"shared", "scales"}, "the file")  # shared: anchors
     for part in ("claims", "tables"):
         for name, given in mapping(data[part], part).items():
             mapping(given, f"{part}, {name}")
+    scales = {
+        choose(size, SIZES, "scales", ""): fixed(given, f"scales, {size}")
+        for size, given in mapping(data.get("scales", {}), "scales").items()
+    }
+    made = {name: claim(name, given) for name, given in data["claims"].items()}
     return Book(
-        claims={name: claim(name, given) for name, given in data["claims"].items()},
+        claims={name: scaled(claim, scales) for name, claim in made.items()},
         tables={name: table(name, given) for name, given in data["tables"].items()},
+        scales=scales,
     )
+
+
+def scaled(claim: Claim, scales: Mapping[str, Sequence[Fixed]]) -> Claim:
+    """The claim, whose rules know what the runs of a size must be."""
+    return replace(claim, rules=tuple(replace(rule, scales=scales) for rule in claim.rules))
+
+
+def fixed(given: Any, place: str) -> tuple[Fixed, ...]:
+    """Demands on runs."""
+    if not isinstance(given, (list, tuple)):
+        raise ClaimsError(f"{place}: {given!r:.80} is no list of demands")
+    return tuple(build(Fixed, entry, place) for entry in given)
 
 
 def claim(name: str, given: Mapping[str, Any]) -> Claim:
@@ -197,9 +254,18 @@ def claim(name: str, given: Mapping[str, Any]) -> Claim:
     return replace(
         made,
         paper=tuple(build(Value, entry, f"{place}, paper") for entry in made.paper),
-        shows=tuple(build(Shown, entry, f"{place}, shows") for entry in made.shows),
+        shows=tuple(shown(entry, f"{place}, shows") for entry in made.shows),
         rules=rules,
     )
+
+
+def shown(given: Mapping[str, Any], place: str) -> Shown:
+    """A shown quantity, of columns that its records have."""
+    made = build(Shown, given, place)
+    known = columns_of(made.records, place)
+    for name in (*made.where, made.metric) if known else ():
+        choose(name, sorted(known), place, "", "column")
+    return made
 
 
 def rule(given: Mapping[str, Any], place: str) -> Rule:
@@ -212,17 +278,23 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
     for name in ("sizes", *sorted(needed & {"arms", "effect", "settings", "conditions", "parts"})):
         if not getattr(made, name):
             raise ClaimsError(f"{place}, field '{name}': it is empty")
-    if not 0 < made.interval < 1:
-        raise ClaimsError(f"{place}, field 'interval': {made.interval:g} is not between 0 and 1")
-    for name, values in made.cells.items():
-        if not values:
-            raise ClaimsError(f"{place}, cells, field '{name}': it is empty")
-    for size in made.sizes:
-        choose(size, [s for s in SIZES if s != "smoke"], place, "sizes")
-    choose(made.direction, ("above", "below"), place, "direction")
-    choose(made.family, ("primary", "exploratory"), place, "family")
-    for name in made.effect:
+    for name in sorted(needed & {"metric", "along"}):
+        if not getattr(made, name):
+            raise ClaimsError(f"{place}, field '{name}': it is empty")
+    refuse_cells(made, place)
+    for name, weight in made.effect.items():
         choose(name, made.arms, place, "effect")
+        if not weight:
+            raise ClaimsError(f"{place}, field 'effect': the weight of '{name}' is 0")
+    if made.effect and abs(sum(made.effect.values())) > 1e-9:
+        told = "its weights do not add up to 0, so it compares nothing"
+        raise ClaimsError(f"{place}, field 'effect': {told}")
+    if kind == "bound":
+        refuse_arms_of_bound(made, place)
+    if kind == "slope" and not set(made.arms) - {
+        entry.get("arm") for entry in given.get("gate", ())
+    }:
+        raise ClaimsError(f"{place}, field 'arms': none is on the line, all are a gate's")
     if kind == "placebo":
         check_names(made.arms, {"effect", "placebo", "null"}, (), f"{place}, arms")
     gates = tuple(build(Gate, entry, f"{place}, gate") for entry in made.gate)
@@ -230,20 +302,24 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
         if gate.arm is not None and kind != "parts":
             choose(gate.arm, made.arms, f"{place}, gate", "arm")
     conditions = tuple(condition(entry, f"{place}, conditions") for entry in made.conditions)
-    return replace(made, gate=gates, conditions=conditions, parts=parts(given, place))
+    demands = fixed(made.fixed, f"{place}, fixed")
+    made = replace(made, gate=gates, conditions=conditions, fixed=demands)
+    refuse_columns(made, place)
+    return replace(made, parts=parts(given, place))
 
 
 def parts(given: Mapping[str, Any], place: str) -> dict[str, Rule]:
     """The parts of a rule, each with the fields of the whole that it does not state itself."""
-    inherited = {name: value for name, value in given.items() if name not in ("parts", "kind")}
+    own = {"parts", "kind", "fixed"}  # runs that the whole does not judge do not reach its parts
+    inherited = {name: value for name, value in given.items() if name not in own}
     made = {}
-    for name, own in mapping(given.get("parts", {}), f"{place}, parts").items():
+    for name, part in mapping(given.get("parts", {}), f"{place}, parts").items():
         here = f"{place}, part '{name}'"
-        mapping(own, here)
-        kind = choose(own.get("kind"), KINDS, here, "kind")
+        mapping(part, here)
+        kind = choose(part.get("kind"), KINDS, here, "kind")
         known = ALWAYS | KINDS[kind][0] | KINDS[kind][1] | FREE
         wider = {field: value for field, value in inherited.items() if field in known}
-        made[name] = rule(wider | own, here)
+        made[name] = rule(wider | part, here)
     return made
 
 
@@ -252,13 +328,10 @@ def condition(given: Mapping[str, Any], place: str) -> Condition:
     made = build(Condition, given, place)
     if sum(x is not None for x in (made.at_most, made.at_least, made.trend)) != 1:
         raise ClaimsError(f"{place}, '{made.metric}': one of at_most, at_least, trend is wanted")
-    choose(made.at, ("every", "last"), place, "at")
-    if made.trend is not None:
-        choose(made.trend, TRENDS, place, "trend")
-        if made.tolerance is None:
-            raise ClaimsError(f"{place}, '{made.metric}': field 'tolerance' is missing for a trend")
+    if made.trend is not None and made.tolerance is None:
+        raise ClaimsError(f"{place}, '{made.metric}': field 'tolerance' is missing for a trend")
     if made.until is not None:
-        check_names(made.until, {"curve", "at_most", "times"}, (), f"{place}, until")
+        build(Until, made.until, f"{place}, until")
     return made
 
 
@@ -271,60 +344,24 @@ def table(name: str, given: Mapping[str, Any]) -> Table:
     return made
 
 
+UNION = re.compile(r"^(int|float|str|bool)$|\]$")  # pydantic's names for members of a union
+
+
 def build(shape: type, given: Any, place: str) -> Any:
-    """`shape(**given)`, with the names, the types and the mark checked."""
-    named = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(shape)}
-    check_names(given, {n for n, needed in named.items() if needed}, named, place)
-    if "mark" in given:
-        choose(given["mark"], MARKS, place, "mark")
-    wanted = get_type_hints(shape)
-    for name, value in given.items():
-        if not fits(value, wanted[name]):
-            kind = getattr(wanted[name], "__name__", wanted[name])
-            raise ClaimsError(f"{place}, field '{name}': {value!r:.80} is no {kind}")
+    """`shape(**given)`, with every name and value checked; what is built later is still fields."""
+    try:
+        checked(shape, mapping(given, place))
+    except Misfit as fault:
+        if fault.kind == "unknown":
+            choose(fault.field, fault.wanted, place, "", "field")
+        if fault.kind == "missing":
+            raise ClaimsError(f"{place}: field '{fault.field}' is missing") from None
+        steps = [step for step in map(str, fault.inside) if not UNION.search(step)]
+        where = "', '".join([fault.field, *steps])
+        if fault.kind == "choice":
+            choose(fault.value, fault.wanted, place, where)
+        wanted = " or ".join(fault.wanted)
+        raise ClaimsError(
+            f"{place}, field '{where}': {fault.value!r:.80} is not {wanted}"
+        ) from None
     return shape(**given)
-
-
-def fits(value: Any, wanted: Any) -> bool:
-    """Whether a value of the file has a field's type; what is built later is still fields."""
-    origin, inner = get_origin(wanted), get_args(wanted)
-    if wanted is Any:
-        return True
-    if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is Sequence:
-        return isinstance(value, (list, tuple)) and all(fits(item, inner[0]) for item in value)
-    if origin is Mapping:
-        pairs = value.items() if isinstance(value, Mapping) else [(None, None)]
-        return all(fits(key, inner[0]) and fits(item, inner[1]) for key, item in pairs)
-    if is_dataclass(wanted):
-        return isinstance(value, (Mapping, wanted))
-    if wanted in (int, float):
-        return isinstance(value, (int, wanted)) and not isinstance(value, bool)
-    return isinstance(value, wanted)
-
-
-def mapping(given: Any, place: str) -> Mapping:
-    """`given` where it is a mapping; ClaimsError where it is something else."""
-    if not isinstance(given, Mapping):
-        raise ClaimsError(f"{place}: {given!r:.80} should be fields with values")
-    return given
-
-
-def check_names(given: Any, needed: Collection[str], allowed: Collection[str], place: str) -> None:
-    """Raises ClaimsError for an unknown field, with the nearest one, and for a missing field."""
-    for name in mapping(given, place):
-        choose(name, sorted({*needed, *allowed}), place, "", "field")
-    missing = sorted(set(needed) - set(given))
-    if missing:
-        raise ClaimsError(f"{place}: field '{missing[0]}' is missing")
-
-
-def choose(value: Any, known: Collection[Any], place: str, name: str, what: str = "value") -> Any:
-    """`value` where it is one of `known`; ClaimsError with the nearest one otherwise."""
-    if isinstance(value, Hashable) and value in known:
-        return value
-    near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(map(str, known))}"
-    where = f"{place}, field '{name}'" if name else place
-    raise ClaimsError(f"{where}: unknown {what} '{value}'; {hint}")

@@ -6,7 +6,6 @@ are looked up later, so one copy of the images serves every label function. From
 """
 
 import argparse
-import difflib
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from granularity import hub, known, layouts, listing, wordnet
 from granularity.images import ImageError, rgb, square
 from granularity.layouts import DataError
 from granularity.listing import Listing
+from granularity.nearest import nearest
 from granularity.splits import drop_twins, split, twins
 
 __all__ = [
@@ -235,8 +235,8 @@ def _looked_over(
 def _told(kind: str, names: Sequence[tuple[str, str]], valid: Collection[str]) -> str:
     """A kind of problem in a sentence: how many, the first, and what it may be meant for."""
     name, reason = names[0]
-    near = [other for other in difflib.get_close_matches(name, valid, n=2) if other != name]
-    meant = f" (nearest: {near[0]})" if near else ""
+    near = nearest(name, [other for other in valid if other != name], cutoff=0.6)
+    meant = f" (nearest: {near})" if near else ""
     more = f", and {len(names) - 1:,} more" if len(names) > 1 else ""
     return f"{name!r}: {reason}{meant}{more}; skip_{kind}=True leaves such out"
 

@@ -4,7 +4,6 @@ They are kept as a memory-mapped array beside a note of what made it, so that la
 cluster them again and again. The paper's are CLIP ViT-L/14's, from timm; any network will do.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from granularity import files, source
 from granularity.digest import digest
 from granularity.engine import Images, Piece
+from granularity.nearest import nearest
 
 CODE = ("granularity.embed", "granularity.loading", "granularity.images")  # and how one is shown
 ARRAY, NOTE = "features.npy", "features.json"
@@ -81,7 +81,7 @@ def pretrained(name: str, weights: str | Path | None = None) -> Pretrained:
             raise ValueError(f"{weights}: weights are read from .safetensors files only")
     if name not in known:
         alike = sorted(other for other in known if ("." in other) == ("." in name))
-        near = difflib.get_close_matches(name, alike, n=1, cutoff=0)[0]
+        near = nearest(name, alike, cutoff=0)
         raise KeyError(f"timm has no weights of a network {name!r}; the nearest one is {near!r}")
     file = {} if weights is None else {"pretrained_cfg_overlay": {"file": str(weights)}}
     try:  # with the last layer, since without it timm lets tensors be missing

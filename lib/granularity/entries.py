@@ -5,12 +5,12 @@ what stands here can be called, whatever a record says. A function that moves ke
 that gets a new name keeps the old ones, since records of years ago hold them.
 """
 
-import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from granularity import source
+from granularity.nearest import nearest
 from granularity.record import RecordError
 
 
@@ -60,8 +60,8 @@ def kind_of(name: str) -> str:
     known = {old: kind for kind, entry in ENTRIES.items() for old in (kind, *entry.names)}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"the nearest one is {near[0]}" if near else f"there are {', '.join(ENTRIES)}"
+    near = nearest(name, known)
+    hint = f"the nearest one is {near}" if near else f"there are {', '.join(ENTRIES)}"
     raise RecordError(f"no runs are made by {name!r}; {hint}")
 
 

@@ -33,6 +33,8 @@ SAME = {
     SOURCE: ("world", "overlap", "source_images", "target_images", "held_out"),
     comparison.KIND: (*comparison.SHARED, "finetuning"),
 }
+# What a row says of the compared run alone.
+OWN = ("training_error", "target_classes", "training_images", *RECIPES)
 LEAVES = ("rank:leaf", "rank:species")  # label functions of one class for each leaf
 
 Runs = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]  # arm → seed → arrays
@@ -253,9 +255,9 @@ def table(*paths: Path | str, **where: object) -> pd.DataFrame:
     """All splits that the runs of folders or published files allow; it may be empty.
 
     One row a seed and contrast, with the columns of `split`, those that the compared runs share,
-    `training_error` of the compared run, `study` (the kind of the runs) and `kind`
-    "hardness.split", as the rule of claim C9 reads them. `where` are values of columns that the
-    runs must have. Raises Unfit, naming the arm, where an arm still has a seed twice.
+    those of `OWN`, `study` (the kind of the runs) and `kind` "hardness.split", as the rule of claim
+    C9 reads them. `where` are values of columns that the runs must have. Raises Unfit, naming the
+    arm, where an arm still has a seed twice.
     """
     return splits(select(once(records.table(*paths)), where), paths)
 
@@ -311,13 +313,14 @@ def of_cell(
 ) -> Iterator[pd.DataFrame]:
     """The splits of runs that may be compared, a table for each contrast."""
     runs = by_arm(cell, arrays)
-    errors = dict(
-        zip(zip(arms(cell), cell["seed"], strict=True), cell["training_error"], strict=True)
+    own = [name for name in OWN if name in cell]
+    of_run = dict(
+        zip(zip(arms(cell), cell["seed"], strict=True), cell[own].to_dict("records"), strict=True)
     )
     for compared, reference, judges in contrasts(runs):
         try:
             rows = split(runs, compared, reference, judges)
         except Unfit:
             continue  # too few seeds yet: the rule then says "not run"
-        rows["training_error"] = [errors[compared, seed] for seed in rows["seed"]]
-        yield rows
+        told = [of_run[compared, seed] for seed in rows["seed"]]
+        yield rows.assign(**{name: [run[name] for run in told] for name in own})

@@ -5,7 +5,6 @@ arguments), `places` (arguments that say where things lie on this machine) and `
 """
 
 import argparse
-import difflib
 import os
 import signal
 import subprocess
@@ -13,14 +12,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
+from granularity import files, plain_yaml, records
+from granularity.entries import kind_of_function
+from granularity.nearest import nearest
+from granularity.strict import Misfit, checked
 
-from granularity import files, records
 
-FIELDS = {"entry": str, "settings": list, "places": Mapping, "folder": str}
+@dataclass(frozen=True)
+class Job:
+    """The fields of a job file."""
+
+    entry: str
+    settings: list[dict[str, Any]]
+    places: dict[str, Any]
+    folder: str
+    data: dict[str, Any] | list[dict[str, Any] | None] | None = None
+
+
+FIELDS = [field.name for field in fields(Job) if field.name != "data"]
 # Set where standard input is a pipe that `launch` holds: it ends when that process does.
 LAUNCHED = "GRANULARITY_LAUNCHED"
 
@@ -50,11 +63,9 @@ def end_with_launcher() -> None:
 def read(path: Path) -> dict[str, Any]:
     """A job file, checked. Raises JobError, naming the file, for one that is none."""
     try:
-        job = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise
-    except Exception as error:  # PyYAML has more ways to fail than its own errors
-        raise JobError(f"{path}: no YAML file ({error})") from error
+        job = plain_yaml.load(path)
+    except plain_yaml.YamlError as error:
+        raise JobError(str(error)) from error
     try:
         check(job)
     except JobError as error:
@@ -66,17 +77,18 @@ def check(job: Any) -> None:
     """Raises JobError for a field too many, too few, or of another type."""
     if not isinstance(job, Mapping):
         raise JobError(f"a job has the fields {', '.join(FIELDS)}, this is {job!r:.60}")
-    for name in job:
-        if name not in FIELDS and name != "data":
-            near = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.3)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise JobError(f"a job has {', '.join(FIELDS)} and maybe data, not {name!r}{hint}")
-    for name, kind in FIELDS.items():
-        if not isinstance(job.get(name), kind):
-            raise JobError(f"field '{name}' is {job.get(name)!r:.60}, a {kind.__name__} is wanted")
-    for setting in job["settings"]:
-        if not isinstance(setting, Mapping) or not all(isinstance(name, str) for name in setting):
-            raise JobError(f"field 'settings' has {setting!r:.60}, arguments by name are wanted")
+    try:
+        checked(Job, {str(name): value for name, value in job.items()})
+    except Misfit as fault:
+        if fault.kind == "unknown":
+            near = nearest(fault.field, fault.wanted, cutoff=0.3)
+            hint = f"; did you mean '{near}'?" if near else ""
+            told = f"a job has {', '.join(FIELDS)} and maybe data, not {fault.field!r}{hint}"
+        elif fault.kind == "missing":
+            told = f"field '{fault.field}' is missing"
+        else:
+            told = f"field '{fault.field}' has {fault.value!r:.60}, {fault.wanted[0]} is wanted"
+        raise JobError(told) from None
 
 
 def run_job(job: Mapping[str, Any], writes: bool = True) -> None:
@@ -113,13 +125,13 @@ def launch(
         return
     folder = Path(folder)
     job = {
-        "entry": records.name_of(entry),
+        "entry": kind_of_function(entry),
         "settings": [dict(setting) for setting in settings],
         "places": dict(places),
         "folder": str(folder),
     }
     job |= {} if data is None else {"data": [dict(told) for told in data]}
-    files.write(folder / "job.yaml", yaml.safe_dump(job, allow_unicode=True))
+    files.write(folder / "job.yaml", plain_yaml.dump(job))
     call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
     # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
     call += ["--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]

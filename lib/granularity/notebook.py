@@ -5,13 +5,14 @@ Jupyter and papermill start kernels in different folders. Nothing here knows wha
 """
 
 import ast
-import difflib
 import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from granularity.nearest import nearest
 
 MARKER = "_toc.yml"
 INJECTED = "# Parameters"  # the first line of the cell that papermill puts in
@@ -98,8 +99,8 @@ def check(given: Mapping[str, Any], allowed: Mapping[str, Any], place: str) -> N
     """Raises ParameterError, naming `place` and the nearest name, for what a notebook lacks."""
     for name, value in given.items():
         if name not in allowed:
-            near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.3)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(allowed)}"
+            near = nearest(name, allowed, cutoff=0.3)
+            hint = f"did you mean '{near}'?" if near else f"it has {', '.join(allowed)}"
             raise ParameterError(f"{place}: no parameter '{name}'; {hint}")
         if not fits(value, allowed[name]):
             kind = type(allowed[name]).__name__

@@ -5,21 +5,18 @@ recipe for ResNets), O ours. The paper calls its ImageNet pretraining "almost id
 paper's (P); the numbers behind these words are that paper's (L).
 """
 
-import difflib
-import math
-import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 
-def choice(default: str, *others: str):
-    """A field that takes one of some words."""
-    return field(default=default, metadata={"choices": (default, *others)})
+from granularity.nearest import nearest
+from granularity.strict import Misfit, checked
 
-
-def at_least(default: float, low: float = 0):
-    """A field that takes a finite number of at least `low`."""
-    return field(default=default, metadata={"low": low})
+Number = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -31,55 +28,45 @@ class Recipe:
     """
 
     model: str = "resnet18"  # any name that timm knows
-    model_options: Mapping[str, float | int | str | bool | list] = field(default_factory=dict)
-    image_size: int = at_least(224, 1)  # pixels, square
-    head: str = choice("linear", "tanh")  # tanh: a hidden layer of the features' width before it
-    head_start: str = choice("zero", "prior")  # prior: bias -ln K, so that every class is unlikely
-    loss: str = choice("sigmoid", "softmax")
-    optimiser: str = choice("sgd", "adam", "adamw")  # sgd: with momentum; adamw: decoupled decay
-    rate: float = at_least(0.1)  # peak learning rate
-    momentum: float = at_least(0.9)
-    beta2: float = at_least(0.999)
-    weight_decay: float = at_least(0.0)
-    batch: int = at_least(256, 1)  # images of a step, over all processes
-    piece: int = at_least(0)  # of them share batch norm's statistics, dropout, mixup; 0: all
-    epochs: float = at_least(0.0)
-    steps: int = at_least(0)
-    warmup: int = at_least(0)  # steps of linear warm-up
-    schedule: str = choice(
-        "cosine", "linear", "constant", "thirds"
-    )  # thirds: ×0.1 at 1/3, 2/3, 8/9
-    clip: float = at_least(0.0)  # largest global norm of the gradient; 0: no clipping
-    augmentation: str = choice(
-        "crop", "pad", "none"
-    )  # crop: Inception's; pad: shift by 1/8; + flip
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    image_size: Positive = 224  # pixels, square
+    head: Literal["linear", "tanh"] = "linear"  # tanh: with a hidden layer as wide as the features
+    head_start: Literal["zero", "prior"] = "zero"  # prior: bias -ln K, so every class is unlikely
+    loss: Literal["sigmoid", "softmax"] = "sigmoid"
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"  # sgd: with momentum; adamw: decoupled decay
+    rate: Number = 0.1  # peak learning rate
+    momentum: Number = 0.9
+    beta2: Number = 0.999
+    weight_decay: Number = 0.0
+    batch: Positive = 256  # images of a step, over all processes
+    piece: Count = 0  # of them share batch norm's statistics, dropout, mixup; 0: all
+    epochs: Number = 0.0
+    steps: Count = 0
+    warmup: Count = 0  # steps of linear warm-up
+    # thirds: ×0.1 at 1/3, 2/3 and 8/9
+    schedule: Literal["cosine", "linear", "constant", "thirds"] = "cosine"
+    clip: Number = 0.0  # largest global norm of the gradient; 0: no clipping
+    # crop: Inception's; pad: a shift by 1/8; either with a flip
+    augmentation: Literal["crop", "pad", "none"] = "crop"
     randaugment: str = ""  # as timm spells it, "rand-m9-n2"; an option only, not in the lineage
-    mixup: float = at_least(0.0)  # α of the Beta distribution; an option only
-    precision: str = choice("fp32", "bf16")
+    mixup: Number = 0.0  # α of the Beta distribution; an option only
+    precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
         """Checks every field; an int given for a float becomes one."""
-        hints = typing.get_type_hints(type(self))
-        for item in fields(self):
-            value, wanted = getattr(self, item.name), hints[item.name]
-            if item.name == "model_options":
-                if not isinstance(value, Mapping):
-                    raise TypeError(f"{item.name} must be a mapping, not {value!r}")
-                object.__setattr__(self, item.name, dict(value))
-                continue
-            if wanted is float and type(value) is int:
-                value = float(value)
-                object.__setattr__(self, item.name, value)
-            if type(value) is not wanted:
-                raise TypeError(f"{item.name} must be a {wanted.__name__}, not {value!r}")
-            choices, low = item.metadata.get("choices"), item.metadata.get("low")
-            if choices and value not in choices:
-                near = difflib.get_close_matches(value, choices, n=1, cutoff=0) or choices
-                raise ValueError(f"{item.name} is {value!r}; of {choices} {near[0]!r} is nearest")
-            if low is not None and not (low <= value < math.inf):
-                raise ValueError(f"{item.name} must be at least {low}, not {value!r}")
+        try:
+            found = checked(type(self), vars(self))
+        except Misfit as fault:
+            name, value, wanted = fault.field, fault.value, " or ".join(fault.wanted)
+            if fault.kind == "choice":
+                near = nearest(value, fault.wanted, cutoff=0) or fault.wanted[0]
+                raise ValueError(f"{name} is {value!r}; of {wanted} {near!r} is nearest") from None
+            error = ValueError if fault.kind == "range" else TypeError
+            raise error(f"{name} must be {wanted}, not {value!r}") from None
+        for name, value in found.items():
+            object.__setattr__(self, name, dict(value) if isinstance(value, Mapping) else value)
         if bool(self.epochs) == bool(self.steps):
             raise ValueError(f"one of epochs ({self.epochs}) and steps ({self.steps}) must be 0")
 
@@ -110,7 +97,7 @@ def changed(recipe: Recipe, **overrides: object) -> Recipe:
     known = [item.name for item in fields(Recipe)]
     for name in overrides:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            near = nearest(name, known, cutoff=0)
             raise TypeError(f"a recipe has no field {name!r}; the nearest one is {near!r}")
     return replace(recipe, **overrides)
 
@@ -118,7 +105,7 @@ def changed(recipe: Recipe, **overrides: object) -> Recipe:
 def preset(name: str, **overrides: object) -> Recipe:
     """A recipe by its name in `PRESETS`, with some values changed. KeyError names the nearest."""
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0)[0]
+        near = nearest(name, PRESETS, cutoff=0)
         raise KeyError(f"no recipe is called {name!r}; the nearest one is {near!r}")
     return changed(PRESETS[name], **overrides)
 

@@ -4,16 +4,17 @@ A folder of the dataset is `NNNNN_Kingdom_Phylum_Class_Order_Family_Genus_epithe
 species. The names of all 10,000 stand in a table inside this package, so nothing here needs images.
 """
 
-import difflib
 import gzip
 import hashlib
 import re
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+
+from granularity.nearest import hint, nearest
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 KINGDOMS = ("Animalia", "Fungi", "Plantae")
@@ -82,7 +83,7 @@ class Taxonomy:
         if rank == "supercategory":
             return tuple(supercategory(names) for names in self.names)
         if rank not in RANKS:
-            raise ValueError(f"no rank named {rank!r}{_nearest(rank, (*RANKS, 'supercategory'))}")
+            raise ValueError(f"no rank named {rank!r}{hint(rank, (*RANKS, 'supercategory'))}")
         depth = RANKS.index(rank) + 1
         if not by_name:
             return tuple("/".join(names[:depth]) for names in self.names)
@@ -133,7 +134,7 @@ def read(folders: Iterable[str]) -> Taxonomy:
     first: dict[tuple[str, ...], str] = {}
     for folder, names in zip(folders, parsed, strict=True):
         if names[0] not in KINGDOMS:
-            near = _nearest(names[0], KINGDOMS)
+            near = hint(names[0], KINGDOMS)
             raise ValueError(
                 f"folder {folder!r}: iNaturalist 2021 has no kingdom {names[0]!r}{near}"
             )
@@ -167,13 +168,8 @@ def _not_parsed(faulty: Sequence[str], shown: int = 5) -> str:
 
 
 def _near_folder(folder: str) -> str:
-    near = difflib.get_close_matches(folder, shipped().folders, n=1, cutoff=0.8)
-    return f"; nearest: {near[0]}" if near else ""
-
-
-def _nearest(word: str, valid: Collection[str]) -> str:
-    found = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f"; nearest: {found[0]}" if found else f"; valid: {', '.join(valid)}"
+    near = nearest(folder, shipped().folders, cutoff=0.8)
+    return f"; nearest: {near}" if near else ""
 
 
 # --- What names hide ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from granularity import fixed
 from granularity.analysis import (
     Unfit,
     by_seed,
@@ -43,11 +44,16 @@ class Verdict:
 def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
     """What the runs of one size say about a claim, by its rule.
 
-    A size that the rule does not name has numbers and no verdict: "machinery only".
+    A size that the rule does not name has numbers and no verdict: "machinery only". Runs that are
+    not what the rule is about, or any rule at this size, are left out, and the reason says why.
     """
     runs = runs[runs["kind"] == rule.records] if "kind" in runs else runs
     if rule.kind == "parts":
-        made = {name: verdict(part, runs, size) for name, part in rule.parts.items()}
+        demands = {name: (*rule.fixed, *part.fixed) for name, part in rule.parts.items()}
+        made = {
+            name: verdict(replace(part, fixed=demands[name], scales=rule.scales), runs, size)
+            for name, part in rule.parts.items()
+        }
         return combine(made)
     if rule.cells:
         made = {}
@@ -58,7 +64,11 @@ def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
                 replace(rule, cells={}), select(runs, cell), size
             )
         return combine(made)
+    scale = rule.scales.get(size, ())
+    runs, left_out = fixed.parted(runs, rule.arms.values() or [{}], rule.fixed, scale)
     judged = APPLY[rule.kind](rule, runs)
+    if left_out:
+        judged = replace(judged, reason=f"{judged.reason}; {left_out}")
     if judged.word == NOT_RUN or size in rule.sizes:
         return judged
     allowed = listed(rule.sizes)

@@ -5,19 +5,20 @@ From the shell, `python -m granularity.wordnet imagenet21k` counts the classes o
 """
 
 import argparse
-import difflib
 import gzip
 import hashlib
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
+
+from granularity.nearest import hint
 
 Hypernyms = Mapping[str, tuple[str, ...]]
 
@@ -165,7 +166,7 @@ def levels(
 def _upwards(reading: str, table: Nouns) -> Hypernyms:
     """For each synset those one step up; a synset that stays where it is points to itself."""
     if reading not in READINGS:
-        raise ValueError(f"no reading named {reading!r}{_nearest(reading, READINGS)}")
+        raise ValueError(f"no reading named {reading!r}{hint(reading, READINGS)}")
     if reading == "ended":
         return table.hypernyms
     if reading == "instances":
@@ -260,8 +261,9 @@ def _locate(source: str | Path) -> tuple[Path, int | None]:
         file, length = LISTS[source]
         return Path(spec.submodule_search_locations[0]) / "data" / "_info" / file, length
     if not Path(source).is_file():
-        nearest = _nearest(str(source), LISTS)
-        raise FileNotFoundError(f"{source}: neither a file nor a list's name{nearest}")
+        raise FileNotFoundError(
+            f"{source}: neither a file nor a list's name{hint(source, LISTS, shown=6)}"
+        )
     return Path(source), None
 
 
@@ -271,16 +273,11 @@ def _check(synsets: Sequence[str], table: Nouns, places: Sequence[str] = ()) -> 
     for i, synset in enumerate(synsets):
         place = places[i] if places else ""
         if synset not in table.names:
-            nearest = _nearest(synset, table.names)
-            raise ValueError(f"{place}{synset!r} is no noun synset of WordNet 3.0{nearest}")
+            near = hint(synset, table.names, shown=6)
+            raise ValueError(f"{place}{synset!r} is no noun synset of WordNet 3.0{near}")
         if synset in seen:
             raise ValueError(f"{place}{synset} stands in the list twice")
         seen.add(synset)
-
-
-def _nearest(word: str, valid: Collection[str]) -> str:
-    found = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f"; nearest: {found[0]}" if found else f"; valid: {', '.join(list(valid)[:6])} …"
 
 
 # --- Command line ---------------------------------------------------------------------------------

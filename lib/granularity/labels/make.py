@@ -1,6 +1,5 @@
 """Label functions by their specification, as parameters of runs write it."""
 
-import difflib
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from granularity.labels.function import LabelFunction
 from granularity.labels.regrouped import cross, misaligned, mixed
 from granularity.labels.samples import Images
 from granularity.labels.tree import Tree
+from granularity.nearest import nearest
 
 # What each specification looks like, by its kind.
 KINDS = {
@@ -82,8 +82,8 @@ def parse(spec: str) -> tuple[str, list[str]]:
     """
     kind, *values = spec.split(":")
     if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5)
-        hint = f"nearest: {KINDS[near[0]]}" if near else f"valid: {', '.join(KINDS.values())}"
+        near = nearest(kind, KINDS)
+        hint = f"nearest: {KINDS[near]}" if near else f"valid: {', '.join(KINDS.values())}"
         raise ValueError(f"no label function named {spec!r}; {hint}")
     form = KINDS[kind].split(":")[1:]
     fits = len(values) == len(form) and all(values)

@@ -1,6 +1,5 @@
 """A tree of label functions over leaves: a target, and ranks from coarse to fine."""
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from granularity import cuts
 from granularity.labels.function import LabelFunction, from_sets
+from granularity.nearest import nearest
 from granularity.taxonomy import RANKS, Taxonomy
 
 LEAF = "leaf"  # the last rank of WordNet's trees
@@ -48,8 +48,8 @@ class Tree:
     def rank(self, name: str) -> LabelFunction:
         """The rank of that name; ValueError, with the nearest one, where there is none."""
         if name not in self.ranks:
-            near = difflib.get_close_matches(name, self.ranks, n=1, cutoff=0.5)
-            hint = f"nearest: {near[0]}" if near else f"valid: {', '.join(self.ranks)}"
+            near = nearest(name, self.ranks)
+            hint = f"nearest: {near}" if near else f"valid: {', '.join(self.ranks)}"
             raise ValueError(f"no rank named {name!r}; {hint}")
         return self.ranks[name]
 
@@ -105,8 +105,8 @@ def tree_of_cuts(synsets: Sequence[str], target: str = "depth5") -> Tree:
     for another target, and for what `granularity.cuts` refuses.
     """
     if target not in TARGETS:
-        near = difflib.get_close_matches(target, TARGETS, n=1, cutoff=0.3)
-        hint = f"nearest: {near[0]}" if near else f"valid: {', '.join(TARGETS)}"
+        near = nearest(target, TARGETS, cutoff=0.3)
+        hint = f"nearest: {near}" if near else f"valid: {', '.join(TARGETS)}"
         raise ValueError(f"no target named {target!r}; {hint}")
     if target == "depth5":
         leaves = tuple(synsets)

@@ -3,13 +3,14 @@
 Marks of every choice: P (the paper's text), L (lineage: works that it builds on), O (ours).
 """
 
-import difflib
 import itertools
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 import torch
+
+from granularity.nearest import nearest
 
 
 def _between(default: float, low: float, high: float = math.inf) -> float:
@@ -139,7 +140,7 @@ def _checked(item: object, value: object) -> object:
     words = item.metadata.get("words")
     if words:
         if value not in words:
-            near = difflib.get_close_matches(value, words, n=1, cutoff=0)[0]
+            near = nearest(value, words, cutoff=0)
             raise ValueError(
                 f"{item.name} must be one of {', '.join(words)}, not {value!r}; "
                 f"the nearest one is {near!r}"
@@ -163,7 +164,7 @@ def grid(**values: object) -> list[dict]:
     known = [item.name for item in fields(Setting)] + ["seed", "device"]
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            near = nearest(name, known, cutoff=0)
             raise TypeError(f"no parameter is named {name!r}; the nearest one is {near!r}")
     lists = [value if isinstance(value, (list, tuple)) else [value] for value in values.values()]
     settings = []

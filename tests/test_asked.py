@@ -1,0 +1,115 @@
+"""A job is done only where the runs that its parameters ask for have their records."""
+
+import json
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from granularity import asked, imagenet, jobs, notebook, records, theory, toy
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import plan as script
+
+import graph
+
+TINY = {
+    "labels": "coarse",
+    "steps": 3,
+    "batch": 8,
+    "test_samples": 8,
+    "logged": 2,
+    "width": 2,
+    "k": 1,
+}
+CONFIG = {"size": "smoke", "runs": {"theory/simulate": {"grid": {**TINY, "seed": [0, 1]}}}}
+
+
+class Asked(Exception):
+    """Ends a notebook where it would start its runs."""
+
+
+@pytest.mark.parametrize("size", graph.SIZES)
+def test_what_a_job_asks_for_is_what_its_notebook_asks_for(monkeypatch, size):
+    """The notebook's own cells, up to the call that makes the runs."""
+    seen = {}
+
+    def complete(folder, entry, settings, **_):
+        seen.update(entry=entry, settings=settings)
+        raise Asked
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(records, "complete", complete)
+    monkeypatch.setattr(jobs, "launch", lambda *_, **__: None)
+    monkeypatch.setattr(toy, "draw", lambda *_: None)
+    for module in (imagenet, asked.inaturalist):
+        monkeypatch.setattr(module, "looked_over", lambda *_: [])
+    config = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text(encoding="utf-8"))
+    once = {run: dict(list(settings.items())[-2:]) for run, settings in config["runs"].items()}
+    for run, _, _, given in graph.checked_jobs({"size": size, "runs": once}):
+        path = ROOT / "notebooks" / f"{run}.ipynb"
+        values = notebook.declared(path) | given
+        monkeypatch.setattr(notebook, "parameters", lambda _, values=values: values)
+        names = {"In": [], **values}
+        with pytest.raises(Asked):
+            for cell in notebook.code_cells(path):
+                if "parameters" not in cell["tags"]:
+                    exec(cell["source"], names)
+        assert asked.runs_of(run, values) == (seen["entry"], list(seen["settings"]))
+
+
+@pytest.fixture
+def done(tmp_path, monkeypatch):
+    """A folder in which the plan's one job was made."""
+    for name in ("notebooks", "book", "_toc.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    ((_, _, folder, given),) = graph.checked_jobs(CONFIG)
+    values = notebook.declared("notebooks/theory/simulate.ipynb") | given
+    entry, settings = asked.runs_of("theory/simulate", values)
+    records.complete(folder, entry, settings)
+    return folder
+
+
+def planned(**changes) -> bool:
+    """Whether the plan calls the job done, with some parameters changed."""
+    grid = CONFIG["runs"]["theory/simulate"]["grid"] | changes
+    (job,) = script.jobs_of({"size": "smoke", "runs": {"theory/simulate": {"grid": grid}}})
+    return job.done
+
+
+def test_a_job_whose_runs_are_there_is_done(done):
+    assert planned()
+    assert planned(seed=[1]), "a part of them"
+
+
+@pytest.mark.fault("the plan finds records of runs with other {changes}", "the job is left to do")
+@pytest.mark.parametrize("changes", [{"seed": [0, 1, 2]}, {"rate": 0.3}, {"steps": 4}])
+def test_records_of_other_runs_are_not_counted(done, changes):
+    assert not planned(**changes)
+
+
+@pytest.mark.fault("the plan finds a table of contents, and {broken}", "the job is left to do")
+@pytest.mark.parametrize("broken", ["no records", "a record cut off", "records of older code"])
+def test_a_table_of_contents_alone_is_not_counted(done, broken):
+    one, two = sorted(done.glob("*/record.json"))
+    if broken == "no records":
+        for path in (one, two):
+            path.unlink()
+    elif broken == "a record cut off":
+        one.write_text(one.read_text()[:-40])
+    else:
+        old = json.loads(one.read_text()) | {"code": "0" * 16}
+        del old["checksum"]
+        old["checksum"] = records.digest(old)
+        one.write_text(json.dumps(old))
+    assert not planned()
+
+
+def test_a_record_is_of_its_entry_its_arguments_and_its_code(done):
+    record = records.read(next(done.glob("*/record.json")))
+    assert asked.is_of(record, theory.simulate, record["arguments"])
+    assert not asked.is_of(record, imagenet.pretrain, record["arguments"])
+    assert not asked.is_of(record, theory.simulate, record["arguments"] | {"rate": 0.3})
+    assert not asked.is_of(record | {"code": "0" * 16}, theory.simulate, record["arguments"])
