@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from granularity import notebook, source
+from granularity import notebook, source, surroundings
 
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
@@ -22,8 +22,15 @@ FORM = "{notebook: {setting: {parameter: value}}}"
 
 
 def use_this_environment() -> None:
-    """Lets jobs find papermill and python beside the snakemake that was called."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Lets jobs find papermill and python beside the snakemake that was called, and no more.
+
+    Of this machine's settings they see what `surroundings` leaves, however Snakemake was called.
+    """
+    surroundings.refuse_another_library(Path.cwd())
+    wanted = surroundings.neutral(os.environ, Path.cwd())
+    wanted["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{wanted['PATH']}"
+    os.environ.clear()
+    os.environ.update(wanted)
 
 
 def size(config: dict) -> str:

@@ -28,7 +28,7 @@ def built_once(tmp_path_factory):
 @pytest.fixture
 def built(built_once, tmp_path):
     """The built book in a folder of its own, with the times of its files."""
-    shutil.copytree(built_once.folder, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(built_once.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
     house = object.__new__(House)
     house.folder = tmp_path
     return house

@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_the_old_book(built_once, tmp_path):  # noqa: F811
     if subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here: that needs root")
     try:
-        shutil.copytree(built_once.folder, disk, dirs_exist_ok=True)
+        shutil.copytree(built_once.folder, disk, symlinks=True, dirs_exist_ok=True)
         house = object.__new__(House)
         house.folder = disk
         old = house.page().read_text()
