@@ -5,8 +5,8 @@
 papermill marks the cells of a dead kernel as completed and ends with status 0 on `sys.exit(0)`; an
 incremental Jupyter Book reports success with a page missing and leaves the old one. So every code
 cell must have run and left its record, and the book is built into an empty folder and swapped in
-when all of its pages are there. A machine's own settings must not reach a page: a figure's cell must
-show an image, a table all of its rows, and no cell a warning.
+when all of its pages are there. A machine's own settings must not reach a page: a figure's cell has
+to show an image, a table all of its rows, and no cell a warning.
 """
 
 import json
