@@ -66,10 +66,9 @@ def lacks(cell: dict) -> str | None:
     if "figure" in metadata.get("mystnb", {}) and not any(map(holds_image, data)):
         return "has a figure's caption and shows no image"
     for output in outputs:
-        text = "".join(output.get("text", ""))
-        if output.get("name") == "stderr" and text.strip() and "remove-stderr" not in tags:
-            return f"shows a warning: {text.strip().splitlines()[0]:.120}"
-        if "remove-stdout" not in tags and (warned := WARNING.search(text)):
+        name, text = output.get("name"), "".join(output.get("text", "")).strip()
+        warned = re.search(".*", text) if name == "stderr" else WARNING.search(text)
+        if text and warned and f"remove-{name}" not in tags:
             return f"shows a warning: {warned.group():.120}"
     for shown in data:
         if "text/html" in shown:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from granularity import surroundings
 
 # Variables that libraries and programs below the book read, from their own documentation.
-CHANGING = """ACCELERATE_GRADIENT_ACCUMULATION_STEPS ACCELERATE_MIXED_PRECISION ACCELERATE_USE_FSDP
+CHANGING = re.findall(
+    r"\w+",
+    """ACCELERATE_GRADIENT_ACCUMULATION_STEPS ACCELERATE_MIXED_PRECISION ACCELERATE_USE_FSDP
 ACCELERATE_DYNAMO_BACKEND FSDP_OFFLOAD_PARAMS MPLBACKEND MPLCONFIGDIR MATPLOTLIBRC IPYTHONDIR
 JUPYTER_CONFIG_DIR JUPYTER_CONFIG_PATH JUPYTER_PATH JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR PYTHONPATH
 PYTHONHASHSEED PYTHONOPTIMIZE PYTHONSTARTUP PYTHONWARNINGS PYTHONINSPECT PYTHONHOME PYTHONUSERBASE
@@ -26,13 +29,17 @@ WORLD_SIZE RANK LOCAL_RANK LOCAL_WORLD_SIZE NODE_RANK MASTER_ADDR MASTER_PORT TO
 OMPI_COMM_WORLD_SIZE PMI_SIZE PMI_RANK MV2_COMM_WORLD_SIZE MPI_LOCALNRANKS OMP_NUM_THREADS
 MKL_NUM_THREADS MKL_CBWR KMP_AFFINITY OPENBLAS_NUM_THREADS ATEN_CPU_CAPABILITY NVIDIA_TF32_OVERRIDE
 TORCH_ALLOW_TF32_CUBLAS_OVERRIDE CUBLAS_WORKSPACE_CONFIG TIMM_FUSED_ATTN ONEDNN_MAX_CPU_ISA
-TORCHDYNAMO_DISABLE PANDAS_FUTURE_INFER_STRING NPY_DISABLE_CPU_FEATURES""".split()
+TORCHDYNAMO_DISABLE PANDAS_FUTURE_INFER_STRING NPY_DISABLE_CPU_FEATURES""",
+)
 # Places, devices and ways to the network: the machine's own.
-KEPT = """PATH HOME USER SHELL TERM TMPDIR XDG_CACHE_HOME XDG_CONFIG_HOME HF_HOME HF_HUB_OFFLINE
+KEPT = re.findall(
+    r"\w+",
+    """PATH HOME USER SHELL TERM TMPDIR XDG_CACHE_HOME XDG_CONFIG_HOME HF_HOME HF_HUB_OFFLINE
 TORCH_HOME CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES NCCL_SOCKET_IFNAME TORCH_NCCL_BLOCKING_WAIT
 PYTORCH_CUDA_ALLOC_CONF LD_LIBRARY_PATH SSL_CERT_FILE https_proxy SLURM_JOB_ID SLURM_CONF
 OPENBLAS_CORETYPE GRANULARITY_REPOSITORY GRANULARITY_DATA NLTK_DATA NAME GIT_SSL_CAINFO
-GIT_CONFIG_GLOBAL VIRTUAL_ENV CONDA_PREFIX TZ""".split()
+GIT_CONFIG_GLOBAL VIRTUAL_ENV CONDA_PREFIX TZ""",
+)
 values = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 environments = st.dictionaries(st.sampled_from(CHANGING + KEPT), values)
 
@@ -66,8 +73,15 @@ def test_a_long_temporary_folder_is_not_used(tmp_path):
 )
 @pytest.mark.parametrize(
     "name",
-    ["MKL_CBWR", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE", "TIMM_FUSED_ATTN"]
-    + ["ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "PANDAS_FUTURE_INFER_STRING"],
+    [
+        "MKL_CBWR",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "NVIDIA_TF32_OVERRIDE",
+        "TIMM_FUSED_ATTN",
+        "ATEN_CPU_CAPABILITY",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "PANDAS_FUTURE_INFER_STRING",
+    ],
 )
 def test_what_was_read_already_is_refused_by_name(name, monkeypatch):
     monkeypatch.setenv(name, "1")
@@ -141,7 +155,8 @@ weights = [float(w.double().sum()) for w in done.model.state_dict().values()]
 figure = plt.figure(); plt.text(0, 0, "a"); figure.canvas.draw()
 told = {"loss": done.curves["loss"], "weights": weights, "backend": matplotlib.get_backend(),
         "table": pd.DataFrame({"a": np.arange(29) / 7})._repr_html_(), "array": str(np.ones(2) / 3),
-        "errors": np.geterr(), "text": plt.rcParams["text.color"], "font": plt.rcParams["font.family"],
+        "errors": np.geterr(), "text": plt.rcParams["text.color"],
+        "font": plt.rcParams["font.family"],
         "filters": [str(f) for f in warnings.filters if f[2] is Warning],
         "precision": torch.get_float32_matmul_precision(), "dtype": str(torch.get_default_dtype())}
 print(json.dumps(told))
