@@ -139,6 +139,7 @@ matplotlib.rcParams.update({"text.color": "white", "font.family": "No Such Font"
 """
 KERNEL = """
 import json, os, sys
+from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 exec(os.environ.pop("STARTED", ""))
@@ -150,7 +151,7 @@ made = recipe.preset("resnet_toy", steps=4, epochs=0, batch=8, image_size=16, wa
 pixels = (torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 255).byte()
 images = loading.Memory(pixels, torch.arange(32) % 4, made)
 done = train.stage(made, images, torch.arange(4)[:, None].int(), 4, key="k", seed=0,
-                   folder=sys.argv[1], device="cpu")
+                   folder=Path(sys.argv[1]), device="cpu")
 weights = [float(w.double().sum()) for w in done.model.state_dict().values()]
 figure = plt.figure(); plt.text(0, 0, "a"); figure.canvas.draw()
 told = {"loss": done.curves["loss"], "weights": weights, "backend": matplotlib.get_backend(),
