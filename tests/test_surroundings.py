@@ -174,6 +174,7 @@ def in_a_kernel(folder: Path, extra: dict[str, str], started: str = "") -> dict 
         [sys.executable, "-c", KERNEL, str(folder)],
         cwd=ROOT,
         env=environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=240,
@@ -236,22 +237,25 @@ def test_a_start_up_file_changes_nothing(plain, tmp_path):
     assert in_a_kernel(tmp_path / "stage", {}, STARTED) == plain
 
 
+# A number is no value of these; cores stay a running kernel's own.
+NO_NUMBER = re.compile("DIR$|PATH$|RC$|HOME$|BASE$|STARTUP|INSPECT|BACKEND$|GIT_|BASH_|_THREADS$")
+
+
 @pytest.mark.faults
 @pytest.mark.fault(
     "variables that libraries read, drawn with values, in a notebook by hand (fuzz)",
     "the same to the bit, or refused by name",
 )
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(
     st.dictionaries(
-        st.sampled_from([name for name in CHANGING if not name.endswith("_NUM_THREADS")]),
-        st.sampled_from(["1", "2", "4"]),
+        st.sampled_from([name for name in CHANGING if not NO_NUMBER.search(name)]),
+        st.sampled_from(["1", "2"]),
         min_size=3,
         max_size=8,
     )
 )
 def test_drawn_variables_change_nothing_or_are_refused(plain, tmp_path_factory, drawn):
-    drawn.pop("PYTHONHOME", None)  # no Python starts with it
     found = in_a_kernel(tmp_path_factory.mktemp("drawn") / "stage", drawn)
     if isinstance(found, str):
         assert "SurroundingsError" in found
@@ -290,10 +294,10 @@ def shows(house) -> None:
 
 
 def shown(house) -> list:
-    """What the cells of the published chapter show."""
+    """What the cells of the published chapter show, but for the last: the record has the time."""
     text = (house.folder / "book/chapters/theory/chapter.ipynb").read_text(encoding="utf-8")
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-    return [[o.get("data", o.get("text")) for o in cell["outputs"]] for cell in cells]
+    return [[o.get("data", o.get("text")) for o in cell["outputs"]] for cell in cells[:-1]]
 
 
 @pytest.fixture(scope="module")
