@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: book test test-faults test-browser pdf bench lab lock clean setup
 
 book: setup
-	@$(BIN)/python scripts/build.py $(SIZE)
+	@$(BIN)/python -I scripts/build.py $(SIZE)
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 -m "not faults and not browser"
@@ -25,7 +25,8 @@ pdf:
 
 bench: setup
 	@mkdir -p runs/hand/bench
-	@for name in $(BENCH); do $(BIN)/papermill --no-progress-bar notebooks/bench/$$name.ipynb \
+	@for name in $(BENCH); do $(BIN)/python -I -m granularity.surroundings \
+		$(BIN)/papermill --no-progress-bar notebooks/bench/$$name.ipynb \
 		runs/hand/bench/$$name.ipynb || exit 1; done; echo "Records: runs/hand/bench"
 
 lab: setup
@@ -40,4 +41,4 @@ clean:
 
 setup:
 	@command -v python3 >/dev/null || { echo "error: no python3 found; install Python 3.11, 3.12 or 3.13" >&2; exit 1; }
-	@python3 scripts/setup.py
+	@python3 -I scripts/setup.py

@@ -5,7 +5,8 @@
 Snakemake cannot tell the lock of a killed call from a live one, and a killed Snakemake leaves
 papermill running. So the build holds a lock of its own, which the system frees when it dies, and
 everything that it starts carries a mark in its environment: what an earlier build left running is
-found by the mark and ended before anything starts.
+found by the mark and ended before anything starts. The machine's own settings change nothing: this
+program and all that it starts run in the project's own environment (`granularity.surroundings`).
 """
 
 import argparse
@@ -20,9 +21,60 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "lib"))  # this folder's, wherever the environment's points
+from granularity import surroundings  # noqa: E402
+
 MARK = "GRANULARITY_BUILD"
+AGAIN = "GRANULARITY_STARTED_AGAIN"
 LOCK = Path(".snakemake/build.lock")
 LONG_AGO = 1.0  # s since 1970
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# Draws matplotlib's list of fonts where there is none yet: in a chapter that would be a warning.
+FIRST = "import granularity, matplotlib.font_manager; print(granularity.__file__)"
+
+
+class Stopped(BaseException):
+    """A signal told the build to stop; holds the status that a shell expects then."""
+
+
+def stop(number, frame):
+    """Raises Stopped at the first signal; further ones are ignored before anything else is done."""
+    ignore_stops()
+    raise Stopped(128 + number)
+
+
+def ignore_stops() -> None:
+    """Nothing interrupts what comes now: the end of what the build started."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def heed_stops() -> None:
+    """Signals end the build from here on, also where a background shell has them ignored."""
+    for number in STOPS:
+        # A hang-up that is ignored was to be: that is what nohup does.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def use_own_environment() -> None:
+    """Starts this program again in the neutral environment, once.
+
+    Ends the program where something would change pages and cannot be put aside, and where the
+    environment's Python finds another folder's library.
+    """
+    here = {AGAIN: str(os.getpid())}  # it stays the same process
+    if os.environ.get(AGAIN) != here[AGAIN]:
+        wanted = surroundings.neutral(os.environ, ROOT) | here
+        os.execve(sys.executable, [sys.executable, __file__, *sys.argv[1:]], wanted)
+    told = subprocess.run([sys.executable, "-c", FIRST], stdout=subprocess.PIPE, text=True)
+    if told.returncode:
+        sys.exit(f"error: {sys.executable} has not what the book needs; run `make setup`")
+    try:
+        surroundings.refuse_another_library(ROOT, Path(told.stdout.strip()).parent)
+        surroundings.refuse_system_files(ROOT)
+    except surroundings.SurroundingsError as error:
+        sys.exit(f"error: {error}")
 
 
 def hold_lock():
@@ -76,7 +128,8 @@ def refuse_beside_snakemake() -> None:
 
 def snakemake(*words: str) -> int:
     """Runs Snakemake, marked, to its end and returns its status."""
-    command = [sys.executable, "-m", "snakemake", *words]
+    command = [sys.executable, "-m", "snakemake", "--profile", "none", "--workflow-profile", "none"]
+    command += words
     environment = os.environ | {MARK: str(ROOT)}
     # In a session of its own, so that Ctrl-C reaches this program alone, which then ends them all.
     return subprocess.run(command, env=environment, start_new_session=True, check=False).returncode
@@ -134,25 +187,48 @@ def build(size: str) -> int:
     return snakemake("--configfile", size_file, "--cores", "all", *limit, *options)
 
 
+def written(size: str) -> list[tuple]:
+    """Which files the stamp and the first page of the book are; another list once they are new."""
+    found = []
+    for path in (Path("_build", f"{size}.json"), Path("_build/html/index.html")):
+        if path.is_file():
+            state = path.stat()
+            found.append((state.st_ino, state.st_mtime_ns, state.st_size))
+    return found
+
+
+def report(size: str, before: list[tuple]) -> None:
+    """Says where the book is, and whether this call made it; ends the program where it is not."""
+    now = written(size)
+    if len(now) < 2:
+        sys.exit(f"error: Snakemake ended well and there is no {size} book; see what it printed")
+    made = not set(now) & set(before)
+    told = "The book" if made else "Nothing new; the book as it was"
+    print(f"{told}: {ROOT / '_build/html/index.html'}")
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="One build of the book at a time")
     parser.add_argument("size", help="smoke, tiny or paper")
     size = parser.parse_args().size
     os.chdir(ROOT)
+    use_own_environment()
     lock = hold_lock()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
+    before = written(size)
+    heed_stops()
     try:
         status = build(size)
-    except KeyboardInterrupt:
-        status = 130
+        ignore_stops()
+    except Stopped as stopped:
+        status = stopped.args[0]
     finally:
+        ignore_stops()  # another exception than a signal's came here without
         end(marked())
         lock.close()
     if status:
         sys.exit(f"error: the {size} book is not complete (status {status}); an older one stays")
-    print(f"The book: {ROOT / '_build/html/index.html'}")
+    report(size, before)
 
 
 if __name__ == "__main__":

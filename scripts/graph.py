@@ -4,6 +4,7 @@ Everything that a size file says is checked here, before any job starts.
 """
 
 import itertools
+import json
 import os
 import re
 import sys
@@ -14,9 +15,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from granularity import notebook, plain_yaml, source, strict
+from granularity import files, notebook, plain_yaml, source, strict, surroundings
 from granularity.digest import digest
 from granularity.nearest import nearest
+from granularity.record import ASKED
 
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
@@ -30,8 +32,15 @@ FORM = "{notebook: {setting: {parameter: value}}}"
 
 
 def use_this_environment() -> None:
-    """Lets jobs find papermill and python beside the snakemake that was called."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Lets jobs find papermill and python beside the snakemake that was called, and no more.
+
+    Of this machine's settings they see what `surroundings` leaves, however Snakemake was called.
+    """
+    surroundings.refuse_another_library(Path.cwd())
+    wanted = surroundings.neutral(os.environ, Path.cwd())
+    wanted["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{wanted['PATH']}"
+    os.environ.clear()
+    os.environ.update(wanted)
 
 
 def refuse_unlike_looks(files: Iterable[str | Path]) -> None:
@@ -175,11 +184,19 @@ def refuse_out_of_range(values: dict, place: str) -> None:
 
 
 def prepare_runs(config: dict) -> dict[str, list[str]]:
-    """Writes the parameters of all jobs, checked; returns run notebook → its records."""
+    """Writes the parameters of all jobs, checked; returns run notebook → its records.
+
+    The list of all jobs' folders goes beside them: what lies there of settings that the size file
+    had once is not read any more.
+    """
     prepared: dict[str, list[str]] = {}
     for name, _, folder, values in checked_jobs(config):
         write_if_changed(folder / "parameters.yaml", values)
         prepared.setdefault(name, []).append((folder / "record.json").as_posix())
+    runs = Path("runs", config["size"])
+    folders = [Path(path).parent for group in prepared.values() for path in group]
+    asked = [folder.relative_to(runs).as_posix() for folder in folders]
+    files.write(runs / ASKED, json.dumps(asked) + "\n")
     return prepared
 
 

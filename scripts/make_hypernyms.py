@@ -61,7 +61,7 @@ def write(nouns: Path, table: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("nouns", type=Path, help="WordNet 3.0's data.noun")
     parser.add_argument("--table", type=Path, default=TABLE, help="default: the package's")
     arguments = parser.parse_args()

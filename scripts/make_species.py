@@ -75,7 +75,7 @@ def write(path: Path, table: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("list", type=Path, help="the list of species, a CSV file")
     parser.add_argument("--table", type=Path, default=TABLE, help="default: the package's")
     arguments = parser.parse_args()

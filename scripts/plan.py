@@ -134,7 +134,7 @@ def show(found: dict, price: float) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--configfile", type=Path, required=True, help="a size file")
     parser.add_argument(
         "--gpu", default="", help="part of a GPU's name; the fastest known one else"

@@ -50,6 +50,7 @@ class House:
         for name in ("Snakefile", "Makefile", "_config.yml"):
             shutil.copy(ROOT / name, folder)
         shutil.copytree(ROOT / "scripts", folder / "scripts")
+        (folder / "lib").symlink_to(ROOT / "lib")
         (folder / "notebooks" / "params").mkdir(parents=True)
         (folder / "book").mkdir()
         (folder / "book" / "references.bib").touch()

@@ -13,6 +13,9 @@ import pytest
 from conftest import CHAPTER, END, ROOT, RUN, House
 from faults_seen import saw, saw_end
 
+sys.path.insert(0, str(ROOT / "scripts"))
+import build
+
 PARAMETERS = "runs = 'runs/smoke/theory/simulate'\nfolder = 'runs/hand/chapter'"
 
 
@@ -28,7 +31,7 @@ def built_once(tmp_path_factory):
 @pytest.fixture
 def built(built_once, tmp_path):
     """The built book in a folder of its own, with the times of its files."""
-    shutil.copytree(built_once.folder, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(built_once.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
     house = object.__new__(House)
     house.folder = tmp_path
     return house
@@ -305,3 +308,69 @@ def test_a_notebook_called_by_hand_refuses_a_wrong_parameter(house, parameter):
 def test_the_tree_is_not_touched_by_a_build_of_another_folder(built):
     assert not (ROOT / "book/chapters/theory/chapter.ipynb").exists()
     assert built.folder != ROOT
+
+
+STOPPED_TWICE = """
+import os, signal, sys
+sys.path.insert(0, "scripts")
+sys.argv = ["scripts/build.py", "smoke"]
+import build
+build.use_own_environment = lambda: None
+marked = build.marked
+def and_again():
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    return marked()
+build.marked = and_again
+real = build.build
+def told_to_stop(size):
+    build.marked = marked
+    try:
+        return real(size)
+    finally:
+        build.marked = and_again
+build.build = told_to_stop
+build.main()
+"""
+
+
+@pytest.mark.fault(
+    "further stop signals between the first one and the end of what the build started ({sign})",
+    "ignored: status not zero; nothing that it started goes on",
+)
+@pytest.mark.faults
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_further_signals_do_not_keep_the_build_from_ending_what_it_started(house, sign):
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", SLEEP, RUN)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED_TWICE],
+        cwd=house.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(house.folder / "asleep", process)
+    process.send_signal(sign)
+    printed, _ = process.communicate(timeout=300)
+    saw_end(process.returncode, printed)
+    assert process.returncode == 1
+    assert f"(status {128 + sign})" in printed
+    assert not left_running(house)
+
+
+@pytest.mark.fault(
+    "Snakemake ends with status 0 and has made no book", "an error; no page is promised"
+)
+def test_no_book_is_promised_that_is_not_there(house, monkeypatch):
+    monkeypatch.chdir(house.folder)
+    with pytest.raises(SystemExit, match="there is no smoke book"):
+        build.report("smoke", [])
+
+
+def test_a_book_that_was_there_before_is_not_said_to_be_made(built):
+    status, printed = built.build()
+    assert status == 0
+    assert "Nothing new; the book as it was: " in printed
+    assert "The book: " not in printed

@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_the_old_book(built_once, tmp_path):  # noqa: F811
     if subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here: that needs root")
     try:
-        shutil.copytree(built_once.folder, disk, dirs_exist_ok=True)
+        shutil.copytree(built_once.folder, disk, symlinks=True, dirs_exist_ok=True)
         house = object.__new__(House)
         house.folder = disk
         old = house.page().read_text()
@@ -236,7 +236,7 @@ def test_a_build_in_an_odd_folder(tmp_path):
     saw(f"the book is built in '{folder.name}', and a second call has nothing to do")
 
 
-@pytest.mark.fault("a build under a German locale", "works")
+@pytest.mark.fault("a build under a German locale", "works: the page has no decimal comma")
 def test_a_build_under_another_locale(house, tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("locales")
     command = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(folder / "de_DE.UTF-8")]
@@ -253,8 +253,8 @@ def test_a_build_under_another_locale(house, tmp_path_factory, monkeypatch):
     chapter(house, told, END)
     status, printed = house.build()
     assert status == 0, printed
-    assert "by the locale 0,5 and by us 0.5" in house.page().read_text()
-    saw("by the locale 0,5 and by us 0.5, in the page")
+    assert "by the locale 0.5 and by us 0.5" in house.page().read_text()
+    saw("by the locale 0.5 and by us 0.5, in the page")
 
 
 @pytest.mark.fault("a build without any locale (POSIX)", "works: text is UTF-8 all the same")

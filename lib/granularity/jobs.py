@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from granularity import files, plain_yaml, records
+from granularity import files, plain_yaml, records, surroundings
 from granularity.entries import kind_of_function
 from granularity.nearest import nearest
 from granularity.strict import Misfit, checked
@@ -36,6 +36,14 @@ class Job:
 FIELDS = [field.name for field in fields(Job) if field.name != "data"]
 # Set where standard input is a pipe that `launch` holds: it ends when that process does.
 LAUNCHED = "GRANULARITY_LAUNCHED"
+# Instead of the user's own file of defaults, which could choose another precision or optimiser.
+ACCELERATE = {
+    "compute_environment": "LOCAL_MACHINE",
+    "distributed_type": "MULTI_GPU",
+    "debug": False,
+    "mixed_precision": "no",
+    "use_cpu": False,
+}
 
 
 class JobError(ValueError):
@@ -47,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m granularity.train", description=__doc__)
     parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
     job = read(parser.parse_args().job)
+    surroundings.forget()
     if os.environ.get(LAUNCHED):
         threading.Thread(target=end_with_launcher, daemon=True).start()
     run_job(job, writes=os.environ.get("RANK", "0") == "0")  # accelerate numbers its processes so
@@ -132,7 +141,9 @@ def launch(
     }
     job |= {} if data is None else {"data": [dict(told) for told in data]}
     files.write(folder / "job.yaml", plain_yaml.dump(job))
+    files.write(folder / "accelerate.yaml", plain_yaml.dump(ACCELERATE))
     call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+    call += ["--config_file", str(folder / "accelerate.yaml")]
     # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
     call += ["--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]
     call += ["--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -145,7 +156,7 @@ def launch(
             stdout=told,
             stderr=told,
             start_new_session=True,
-            env=os.environ | {LAUNCHED: "1"},
+            env=surroundings.cleaned(os.environ) | {LAUNCHED: "1"},
         )
         try:
             follow(child, log)

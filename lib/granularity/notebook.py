@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from granularity import surroundings
 from granularity.nearest import nearest
 
 MARKER = "_toc.yml"
@@ -114,8 +115,11 @@ def parameters(history: Sequence[str]) -> dict[str, Any]:
     """All parameters of the running notebook, injected ones checked; pass it IPython's `In`.
 
     The cell that calls this must stand right after the tagged one (papermill puts its own cell
-    between the two). Raises ParameterError.
+    between the two). In a kernel it also takes away what the machine's settings would change; see
+    `surroundings`. Raises ParameterError, and SurroundingsError for what cannot be taken away.
     """
+    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+        surroundings.settle(root())
     before = list(history[:-1])
     injected = before.pop() if before and before[-1].startswith(INJECTED) else ""
     values = assignments(before[-1] if before else "")

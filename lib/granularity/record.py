@@ -17,6 +17,7 @@ from granularity.digest import canonical, digest
 from granularity.machine import device, versions
 
 SCHEMA = 1
+ASKED = "asked.json"  # at the top of a size's runs: the folders of runs that its size file asks for
 CODE = (":/lib", ":/notebooks")  # what a run may be made of
 REQUIRED = {"schema", "kind", "fingerprint", "metrics", "started", "seconds", "made_by", "checksum"}
 SHAPES = {"kind": str, "fingerprint": str, "metrics": dict, "made_by": dict, "runs": list}

@@ -23,10 +23,9 @@ from tqdm import tqdm
 from granularity import equivalence, files, source
 from granularity.digest import digest
 from granularity.entries import ENTRIES, kind_of, kind_of_function, named
-from granularity.record import RecordError, git_state, parse, read, text_of, write
+from granularity.record import ASKED, RecordError, git_state, parse, read, text_of, write
 
 RUN_FOLDER = re.compile("[0-9a-f]{16}")  # named by the run's fingerprint
-ASKED = "asked.json"  # at the top of a size's runs: the folders of runs that its size file asks for
 
 # ---------------------------------------------------------------------------- runs in a folder
 
