@@ -284,6 +284,8 @@ RESIZED += ["eva02_tiny_patch14_224", "swin_tiny_patch4_window7_224", "vit_tiny_
 @pytest.mark.parametrize("model", RESIZED)
 def test_weights_are_taken_to_another_image_size(model):
     small, large = moved(model, (56, 112), NETWORKS[model])
+    of_size = Recipe(model=model, model_options=NETWORKS[model], image_size=56, steps=1)
+    network.check_both(of_size, replace(of_size, image_size=112))  # known before any work
     given = small.state_dict()
     network.transfer(large, given)
     heads = network.classifiers_of(large)
