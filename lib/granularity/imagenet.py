@@ -104,10 +104,7 @@ def two_sets(
     target_images: int,
     skip: tuple[str, ...],
 ) -> Sets:
-    """Source and target in folders of their own, with `train`, and `val` in the target's.
-
-    `of` has each one's root, and what it is called everywhere.
-    """
+    """Source and target with `train` (and `val`), `of` each its root and what it is called."""
     root, called = of["imagenet21k"]
     source = opened(root, "train", called, skip)
     root, called = of["imagenet1k"]
