@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from conftest import ROOT
 
-from granularity import changes, entries, equal, equivalence, files, record
+from granularity import canary_runs, changes, entries, equal, equivalence, files, record
 from granularity.canaries import Canary
 
 KIND = "study.run"
@@ -62,10 +62,9 @@ def judge(tmp_path, monkeypatch):
         every = [Canary(f"study {n}", KIND, given) for n, given in enumerate(arguments)]
         sides, here = [], tmp_path / str(len(list(tmp_path.iterdir())))
         for name, texts in (("old", old), ("new", new)):
-            place = library(here / name, texts)
-            out = here / f"{name}-out"
-            equal.ended(equal.start(place, every, len(every), out), out)
-            sides.append(equal.Side(place, name, equal.read(out, len(every))))
+            place = library(here / f"{name}-code", texts)
+            found = canary_runs.short({name: place}, every, here)
+            sides.append(equal.Side(place, name, found[name]))
         for canary, before, now in zip(every, sides[0].found, sides[1].found, strict=True):
             equal.compare(canary.name, before, now)
         equal.hold_changes(KIND, *sides, range(len(every)))
@@ -115,7 +114,7 @@ def test_code_that_makes_the_same_numbers_is_equal(judge, new):
     ids=["a constant", "a default", "a lost flip", "two draws in another order"],
 )
 def test_code_that_makes_other_numbers_is_not(judge, old, new):
-    with pytest.raises(equal.NotEqual, match=r"study \d: metrics\.error was .* and is"):
+    with pytest.raises(canary_runs.NotEqual, match=r"study \d: metrics\.error was .* and is"):
         judge(with_study(old, new))
 
 
@@ -131,7 +130,7 @@ def test_code_that_makes_other_numbers_is_not(judge, old, new):
 )
 def test_a_changed_line_must_have_run(judge, old, new):
     with pytest.raises(
-        equal.NotEqual, match=r"changed lines were not executed:\n  study\.py:\d+ in run"
+        canary_runs.NotEqual, match=r"changed lines were not executed:\n  study\.py:\d+ in run"
     ):
         judge(with_study(old, new))
 
@@ -141,7 +140,7 @@ def test_a_new_function_must_run_through_or_not_at_all(judge):
     entered = with_study("def run(", f"{helper}def run(")
     judge(entered)  # nobody calls it
     called = entered["study"].replace("second = rng.random()", "second = half(rng.random())")
-    with pytest.raises(equal.NotEqual, match="in half"):
+    with pytest.raises(canary_runs.NotEqual, match="in half"):
         judge(WHOLE | {"study": called})
 
 
@@ -152,12 +151,12 @@ def test_what_refuses_and_what_is_for_another_device_need_not_run(judge):
 
 
 def test_a_missing_number_is_a_difference(judge):
-    with pytest.raises(equal.NotEqual, match=r"metrics\.more was nothing and is 1"):
+    with pytest.raises(canary_runs.NotEqual, match=r"metrics\.more was nothing and is 1"):
         judge(with_study('"metrics": {', '"metrics": {"more": 1, '))
 
 
 def test_a_run_that_fails_is_told(judge):
-    with pytest.raises(equal.NotEqual, match="ZeroDivisionError"):
+    with pytest.raises(canary_runs.NotEqual, match="ZeroDivisionError"):
         judge(with_study("second = rng.random()", "second = 1 / 0"))
 
 

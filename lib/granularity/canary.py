@@ -6,7 +6,8 @@ imports nothing of the library but the function that a run is named by, which ev
     PYTHONPATH=CHECKOUT/lib python -P canary.py JOB.json
 
 A job holds `canaries`, each with `name`, `entry` (names of one function, the newest first),
-`arguments`, `places` and `measure`, whether to note executed lines; and `out`, an empty folder.
+`arguments`, `places` and, if wanted, `measure` to note executed lines, a `folder` of its own, and
+`clean` to keep its numbers alone; and `out`, an empty folder.
 With `plant` the runs go on from checkpoints that another version wrote: `old` and `new` are the
 folders of stages that each version makes of the canary, and `step` is the one to go on from.
 """
@@ -16,6 +17,7 @@ import importlib
 import inspect
 import json
 import multiprocessing
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-SPEEDS = {"images_per_second", "seconds"}  # what no two runs share
-NAMES = {"stage"}  # and what names the code, not its numbers
+COMPARED = ("metrics", "curves")  # of what an entry returns; the rest are names and speeds
+SPEEDS = {"images_per_second"}  # what no two runs share
 
 
 def main(path: Path) -> None:
@@ -35,7 +37,8 @@ def main(path: Path) -> None:
     for entry in {name for canary in job["canaries"] for name in canary["entry"]}:
         found_entry([entry], missing_ok=True)
     for number, canary in enumerate(job["canaries"]):
-        folder = out / str(number)
+        folder = Path(canary.get("folder", out / str(number)))
+        shutil.rmtree(folder, ignore_errors=True)  # what a run that was stopped left
         folder.mkdir(parents=True)
         if "plant" in job:
             plant(folder / "stages", **job["plant"])
@@ -56,14 +59,18 @@ def kept(canary: Mapping, folder: Path, measure: bool) -> None:
         with measured(measure) as lines:
             result = run(canary, folder)
         found = {
-            "values": dict(values_of(result)),
+            "values": dict(values_of({part: result.get(part, {}) for part in COMPARED})),
             "tensors": dict(tensors_of(folder)),
             "lines": lines(),
         }
     except BaseException:
         (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         raise
-    (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
+    if canary.get("clean"):
+        for made in ("stages", "run"):
+            shutil.rmtree(folder / made, ignore_errors=True)
+    (folder / "found.part").write_text(json.dumps(found), encoding="utf-8")
+    (folder / "found.part").rename(folder / "found.json")
 
 
 def found_entry(names: list[str], missing_ok: bool = False) -> Callable | None:
@@ -131,7 +138,7 @@ def values_of(result: object, name: str = "") -> Iterator[tuple[str, str]]:
     """Every number of a result by its place, as text that tells all bits; speeds are left out."""
     if isinstance(result, Mapping):
         for key, value in result.items():
-            if key not in SPEEDS | NAMES:
+            if key not in SPEEDS:
                 yield from values_of(value, f"{name}.{key}" if name else str(key))
     elif isinstance(result, (list, tuple)):
         for place, value in enumerate(result):

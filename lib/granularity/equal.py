@@ -7,27 +7,32 @@ that the sample never ran, so each statement that differs must have been execute
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from granularity import canaries, changes, entries, equivalence, files, record, source, train
+from granularity import (
+    canaries,
+    canary_runs,
+    changes,
+    entries,
+    equivalence,
+    files,
+    record,
+    source,
+    train,
+)
 from granularity.canaries import Canary
+from granularity.canary_runs import NotEqual, clean_environment, ended, read, start
 from granularity.digest import digest
 
 REPOSITORY = source.LIBRARY.parent.parent
-RUNNER = source.LIBRARY / "canary.py"
 PROVABLE = ("theory.simulate", "imagenet.finetune", "inaturalist.transfer")  # published, no timings
-
-
-class NotEqual(ValueError):
-    """Two codes that differ in a number, or a changed line that no canary ran."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,21 @@ def prove(
     started = time.time()
     drawn = canaries.draw(folder / "images")
     chosen = [r for r in published if entries.kind_of(r["entry"]) in kinds]
-    every = canaries.of_records(chosen, drawn)
-    short = len(every)
-    every += canaries.on_photographs(chosen, roots) if roots else []
+    few = canaries.of_records(chosen, drawn)
+    real = canaries.on_photographs(chosen, roots) if roots else []
+    every = [*few, *real]
     with checkout(commit, folder / "old") as library:
-        say(f"{short} canaries and {len(every) - short} published runs, by both codes")
-        old, new = both(library, commit, every, short, folder)
+        say(f"{len(few)} canaries and {len(real)} published runs, by both codes")
+        sides = {"before": library, "now": source.LIBRARY}
+        codes = {
+            "before": {kind: code_in(library, kind, folder) for kind in kinds},
+            "now": {kind: entries.named(kind).code for kind in kinds},
+        }
+        found = canary_runs.short(sides, few, folder)
+        for name, more in canary_runs.published(sides, codes, real, folder).items():
+            found[name] += more
+        old = Side(library, record.git("rev-parse", commit), found["before"])
+        new = Side(source.LIBRARY, record.git("rev-parse", "HEAD"), found["now"])
         for canary, before, now in zip(every, old.found, new.found, strict=True):
             compare(canary.name, before, now)
         for number in resumable(every):
@@ -84,14 +98,14 @@ def prove(
             )
         made = []
         for kind in kinds:
-            numbers = [n for n in range(short) if every[n].kind == kind]
+            numbers = [n for n in range(len(few)) if every[n].kind == kind]
             if not numbers:
                 raise NotEqual(f"no published run of {kind} tells what to compare")
             hold_changes(kind, old, new, numbers)
             used = [n for n in range(len(every)) if every[n].kind == kind]
-            codes = code_in(library, kind, folder), entries.named(kind).code
+            pair = codes["before"][kind], codes["now"][kind]
             made.append(
-                row(kind, codes, old, new, [(every[n].name, new.found[n]) for n in used], started)
+                row(kind, pair, old, new, [(every[n].name, new.found[n]) for n in used], started)
             )
         if set(kinds) >= set(canaries.IMAGES[1:]) and (code := stage_code_in(library, folder)):
             used = [n for n in range(len(every)) if every[n].kind in canaries.IMAGES]
@@ -121,51 +135,6 @@ class checkout:
         """Takes the worktree away."""
         call = ["git", "-C", str(REPOSITORY), "worktree", "remove", "--force", str(self.folder)]
         subprocess.run(call, capture_output=True, check=False)
-
-
-def both(
-    library: Path, commit: str, every: Sequence[Canary], short: int, folder: Path
-) -> tuple[Side, Side]:
-    """Runs all canaries by both codes, at the same time."""
-    sides = {"before": library, "now": source.LIBRARY}
-    started = {name: start(lib, every, short, folder / name) for name, lib in sides.items()}
-    for name, process in started.items():
-        ended(process, folder / name)
-    found = {name: read(folder / name, len(every)) for name in sides}
-    head = record.git("rev-parse", "HEAD")
-    return (
-        Side(library, record.git("rev-parse", commit), found["before"]),
-        Side(source.LIBRARY, head, found["now"]),
-    )
-
-
-def start(library: Path, every: Sequence[Canary], short: int, out: Path, **more: object):
-    """Starts one code on the canaries; lines are noted for the short ones."""
-    out.mkdir(parents=True)
-    jobs = [canary.job() | {"measure": number < short} for number, canary in enumerate(every)]
-    files.write(out / "job.json", json.dumps({"out": str(out), "canaries": jobs, **more}))
-    environment = clean_environment() | {"PYTHONPATH": str(library.parent)}
-    with (out / "log").open("w") as log:
-        call = [sys.executable, "-P", str(RUNNER), str(out / "job.json")]
-        return subprocess.Popen(call, env=environment, cwd=out, stdout=log, stderr=log)
-
-
-def clean_environment() -> dict[str, str]:
-    """What a canary's process sees: one thread, and nothing of a user's own settings."""
-    kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-    found = {name: os.environ[name] for name in kept if name in os.environ}
-    return found | {"OMP_NUM_THREADS": "1", "LANG": "C.UTF-8", "TQDM_DISABLE": "1"}
-
-
-def ended(process: subprocess.Popen, out: Path) -> None:
-    """Waits for one code's canaries. Raises NotEqual, with the end of the log, where one fails."""
-    if process.wait():
-        raise NotEqual(f"{out.name}: {(out / 'log').read_text('utf-8')[-2000:]}")
-
-
-def read(out: Path, count: int) -> list[dict]:
-    """What the canaries gave, in their order."""
-    return [json.loads((out / str(n) / "found.json").read_text("utf-8")) for n in range(count)]
 
 
 # -------------------------------------------------------------------------------- what it asks
@@ -199,30 +168,19 @@ def of_half(place: str) -> bool:
 
 def resumed(canary: Canary, number: int, folder: Path) -> dict:
     """What the new code gives where it goes on from the old code's middle checkpoints."""
-    halves = Canary(
-        canary.name,
-        canary.kind,
-        canary.arguments,
-        dict(canary.places) | {"save_every": canaries.STEPS // 2},
-    )
-    took = {}
-    for name, library in (
-        ("half-old", folder / "old" / "lib" / source.PACKAGE),
-        ("half-new", source.LIBRARY),
-    ):
-        out = folder / f"{name}-{number}"
-        ended(start(library, [halves], 0, out), out)
-        took[name] = out / "0" / "stages"
+    halves = replace(canary, places=canary.places | {"save_every": canaries.STEPS // 2}).job()
+    stages = {}
+    for name, library in {
+        "old": folder / "old/lib" / source.PACKAGE,
+        "new": source.LIBRARY,
+    }.items():
+        out = folder / f"half-{name}-{number}"
+        ended(start(library, [halves], out), out)
+        stages[name] = str(out / "0" / "stages")
     out = folder / f"resumed-{number}"
-    plant = {
-        "plant": {
-            "old": str(took["half-old"]),
-            "new": str(took["half-new"]),
-            "step": canaries.STEPS // 2,
-        }
-    }
-    ended(start(source.LIBRARY, [halves], 0, out, **plant), out)
-    return read(out, 1)[0]
+    plant = stages | {"step": canaries.STEPS // 2}
+    ended(start(source.LIBRARY, [halves], out, plant=plant), out)
+    return read(out / "0")
 
 
 def hold_changes(kind: str, old: Side, new: Side, numbers: Sequence[int]) -> None:
