@@ -150,6 +150,16 @@ def test_what_refuses_and_what_is_for_another_device_need_not_run(judge):
     judge(with_study("    rng =", '    if str(seed) == "cuda":\n        seed = 0\n    rng ='))
 
 
+def test_a_function_that_only_refusals_call_need_not_run(judge):
+    words = "def words(x):\n    return f'{x} is none'\n\n"
+    refusal = "    if seed < 0:\n        raise ValueError(words(seed))\n    rng ="
+    old = with_study("    rng =", refusal)["study"].replace("def run(", f"{words}def run(")
+    judge(WHOLE | {"study": old.replace("is none", "is no seed")}, WHOLE | {"study": old})
+    called = old.replace("second = 0.0", "second = words(0)")
+    with pytest.raises(canary_runs.NotEqual, match="in words"):
+        judge(WHOLE | {"study": called.replace("is none", "is no seed")}, WHOLE | {"study": called})
+
+
 def test_a_missing_number_is_a_difference(judge):
     with pytest.raises(canary_runs.NotEqual, match=r"metrics\.more was nothing and is 1"):
         judge(with_study('"metrics": {', '"metrics": {"more": 1, '))

@@ -28,6 +28,7 @@ class Statement:
     does: str
     lines: range = field(compare=False)
     held: bool = field(compare=False)  # whether it must be seen to run
+    names: frozenset[str] = field(compare=False, default=frozenset())  # that it speaks of
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,25 @@ def statements(block: Sequence[Any], depth: str = "", held: bool = True) -> Iter
         if isinstance(node, ast.Raise):
             does = canonical([depth, outline(node)])
         runs = held and not isinstance(node, (*SILENT, *FUNCTIONS, ast.ClassDef, ast.ExceptHandler))
-        yield Statement(does, range(first_line(node), last_line(node) + 1), runs)
+        speaks = held and not isinstance(node, ast.Raise)
+        names = frozenset(named_in(shell.values())) if speaks else frozenset()
+        yield Statement(does, range(first_line(node), last_line(node) + 1), runs, names)
         if isinstance(node, ast.ClassDef):
             continue  # its methods are units of their own
         for name in BLOCKS:
             inner = held and not (name == "body" and elsewhere(node))
             yield from statements(blocks(node, name), f"{depth}{name[0]}", inner)
+
+
+def named_in(parts: Iterable[Any]) -> Iterator[str]:
+    """The names that parts of a statement speak of; those of an error that is raised are none."""
+    for part in parts:
+        for node in part if isinstance(part, list) else [part]:
+            for inner in ast.walk(node) if isinstance(node, ast.AST) else ():
+                if isinstance(inner, ast.Name):
+                    yield inner.id
+                elif isinstance(inner, ast.Attribute):
+                    yield inner.attr
 
 
 def first_line(node: ast.AST) -> int:
@@ -190,19 +204,26 @@ def nearest(unit: Unit, old: Sequence[Unit]) -> Unit:
     return named[common.index(max(common))] if named else Unit(unit.file, unit.name, ())
 
 
+def reached(units: Iterable[Unit]) -> set[str]:
+    """The names that anything but a refusal speaks of: what else has them only words errors."""
+    return {name for unit in units for one in unit.statements for name in one.names}
+
+
 def unseen(
-    changes: Iterable[Change], ran: Mapping[str, set[int]], others: set[str]
+    changes: Iterable[Change], ran: Mapping[str, set[int]], own: set[str], others: set[str]
 ) -> list[Change]:
     """Those of the changes that must be seen to run, and were not.
 
     `ran` are the executed lines of each file. What a module does as it is loaded has run. A
-    function that no run entered is let pass where its name is none of the `others`, those of the
-    other version: only a statement that is new itself can lead there, and that one is held.
+    function whose name is none of its version's `own` reached ones makes the words of errors. One
+    that no run entered is let pass where its name is none of the `others`, those of the other
+    version: only a statement that is new itself can lead there, and that one is held.
     """
     found = []
     for change in changes:
         unit, statement = change.unit, change.statement
-        if not statement.held or unit.name.endswith(TOP):
+        name = unit.name.rpartition(".")[2]
+        if not statement.held or name == TOP or not (name in own or name.startswith("__")):
             continue
         entered = unit.entered(ran)
         if statement is unit.statements[0]:

@@ -188,8 +188,12 @@ def hold_changes(kind: str, old: Side, new: Side, numbers: Sequence[int]) -> Non
     units = {side.commit: all_units(kind, side.library) for side in (old, new)}
     gone, came = changes.changed(units[old.commit], units[new.commit])
     names = {side.commit: {unit.name for unit in units[side.commit]} for side in (old, new)}
-    missed = changes.unseen(came, new.ran(numbers), names[old.commit])
-    missed += changes.unseen(gone, old.ran(numbers), names[new.commit])
+    own = {
+        commit: changes.reached(some) | {entries.named(kind).function}
+        for commit, some in units.items()
+    }
+    missed = changes.unseen(came, new.ran(numbers), own[new.commit], names[old.commit])
+    missed += changes.unseen(gone, old.ran(numbers), own[old.commit], names[new.commit])
     if missed:
         told = "\n  ".join(str(change) for change in missed[:40])
         raise NotEqual(f"{kind}: {len(missed)} changed lines were not executed:\n  {told}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from granularity import claims, record
+from granularity import claims, equivalence, record
 from granularity.analysis import once, select
 from granularity.claims import Book, Rule
 from granularity.scoreboard import NAMES
@@ -81,6 +81,18 @@ def commits(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     runs = runs.assign(commit=named, files=state)
     found = runs.groupby(["size", "commit", "files"], sort=False).size()
     return found.rename("runs").reset_index()
+
+
+def standings(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Number of runs of each size and kind by what their code is beside ours.
+
+    Its words are those of `equivalence`: this code, equal code that is proven to be, older code.
+    """
+    words = (equivalence.THIS, equivalence.PROVEN, equivalence.OLDER)
+    parts = [table[["kind", "standing"]].assign(size=NAMES[size]) for size, table in tables.items()]
+    runs = pd.concat(parts) if parts else pd.DataFrame(columns=["kind", "standing", "size"])
+    counts = runs.groupby(["size", "kind", "standing"], sort=False).size().unstack(fill_value=0)
+    return counts.reindex(columns=list(words), fill_value=0).reset_index()
 
 
 def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
