@@ -272,11 +272,16 @@ def test_sets_and_recipes_are_looked_over_before_any_work(roots):
 # ------------------------------------------------------------------------------------ processes
 
 
+SMALL = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
+VIT = {"model": "vit_tiny_patch16_224", "model_options": SMALL}  # without batch norm
+VIT |= {"channels_last": False}
+
+
 @pytest.mark.faults
 def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
     settings = imagenet.arms(
-        level=[0], baseline=True, pretraining=SHORT, finetuning=TUNED, scratch=TUNED,
-        world="toy", seed=0,
+        level=[0], baseline=True, pretraining=SHORT | VIT, finetuning=TUNED | VIT,
+        scratch=TUNED | VIT, world="toy", seed=0,
     )  # fmt: skip
     found = []
     for processes in (1, 2):
