@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from granularity import bench, bench_precision, notebook
-from granularity.recipe import preset
+from granularity.presets import preset
 
 ROOT = notebook.root(__file__.rpartition("/")[0])
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from granularity import data, images, layouts, listing, loading, wordnet
+from granularity import check, data, images, layouts, listing, loading, wordnet
 
 CLASSES = ("n01440764", "n02084071", "n04399382")
 SEEN = 10 * 365 * 86_400  # s; a time of change that is long over
@@ -693,19 +693,19 @@ def test_pixels_that_would_not_fit_are_refused(root, opened):
 
 @pytest.mark.fault("a broken image, looked for from a shell", "status not zero, and its name")
 def test_check(root, cache, capsys):
-    data.main(["check", str(root), "--cache", str(cache)])
+    check.main(["check", str(root), "--cache", str(cache)])
     told = capsys.readouterr().out
     assert "9 of 3 classes" in told and "3 to 3, median 3" in told and told.endswith("ok\n")
     (root / CLASSES[0] / "broken.JPEG").write_bytes(b"no image")
     with pytest.raises(SystemExit) as stop:
-        data.main(["check", str(root), "--cache", str(cache)])
+        check.main(["check", str(root), "--cache", str(cache)])
     told = capsys.readouterr().out
     assert stop.value.code == 1 and "broken.JPEG: no whole image" in told
     assert told.endswith("not ok: 1 of 10 images are broken\n")
-    data.main(["check", str(root), "--cache", str(cache), "--skip-broken"])
+    check.main(["check", str(root), "--cache", str(cache), "--skip-broken"])
     assert "left out     1: no whole image" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        data.main(["check", str(root), "--cache", str(cache), "--classes", "imagenet1k"])
+        check.main(["check", str(root), "--cache", str(cache), "--classes", "imagenet1k"])
     assert stop.value.code == 1 and "'n02084071': not in the list" in capsys.readouterr().err
 
 

@@ -17,7 +17,7 @@ from torchvision import transforms
 
 from granularity import embed, loading, network, toy, toy_inaturalist
 from granularity.embed import WeightsError
-from granularity.recipe import preset
+from granularity.presets import preset
 
 COUNT = 61
 

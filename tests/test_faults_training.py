@@ -11,7 +11,7 @@ import torch
 from faults_seen import saw
 from PIL import Image
 
-from granularity import data, engine, loading, sets, stages, train
+from granularity import data, engine, loading, presets, sets, stages, train
 
 torch.set_num_threads(1)
 CLASSES, IMAGES = 4, 6
@@ -52,10 +52,10 @@ STALE = ["recipe", "images", "labels", "seed", "trainer's code"]
 @pytest.mark.parametrize("what", STALE)
 def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, monkeypatch, what):
     part, machine = drawn(tmp_path / "one"), stages.Machine(stages=tmp_path / "stages")
-    first = stages.trained(stages.recipe_of(SHORT), part, LABELS, machine, 0)
+    first = stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
     kept = {path: path.read_bytes() for path in first.folder.iterdir()}
     assert steps_made == [0, 1, 2]
-    stages.trained(stages.recipe_of(SHORT), part, LABELS, machine, 0)
+    stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
     assert steps_made == [0, 1, 2], "the same stage is found done"
 
     recipe, labels, seed = dict(SHORT), LABELS, 0
@@ -69,7 +69,7 @@ def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, m
         seed = 1
     if what == "trainer's code":
         monkeypatch.setattr(train.source, "fingerprint", lambda module: f"another {module}")
-    second = stages.trained(stages.recipe_of(recipe), part, labels, machine, seed)
+    second = stages.trained(presets.recipe_of(recipe), part, labels, machine, seed)
     assert steps_made == [0, 1, 2, 0, 1, 2]
     assert second.key != first.key and second.folder != first.folder
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == kept
@@ -110,7 +110,7 @@ def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
 def test_an_image_without_a_label_is_named(tmp_path, steps_made):
     part, machine = drawn(tmp_path / "one"), stages.Machine(stages=tmp_path / "stages")
     with pytest.raises(IndexError, match=r"image n3/0\.png asks for label 3 of 3"):
-        stages.trained(stages.recipe_of(SHORT), part, LABELS[:3], machine, 0)
+        stages.trained(presets.recipe_of(SHORT), part, LABELS[:3], machine, 0)
     assert steps_made == []
 
 

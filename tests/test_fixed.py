@@ -10,10 +10,10 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import claims, fixed, recipe, scoreboard, verdicts
+from granularity import claims, fixed, presets, scoreboard, verdicts
 from granularity.claims import Fixed
 from granularity.digest import canonical
-from granularity.recipe import preset
+from granularity.presets import preset
 
 BOOK = claims.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
 PAPER = yaml.safe_load((ROOT / "notebooks/params/paper.yaml").read_text(encoding="utf-8"))["runs"]
@@ -233,7 +233,7 @@ def test_no_published_run_is_left_out(tiny):
 # -------------------------------------------------------------------------------------- the parts
 
 
-@given(st.sampled_from(sorted(recipe.PRESETS)), st.data())
+@given(st.sampled_from(sorted(presets.PRESETS)), st.data())
 def test_any_other_value_of_a_recipe_s_field_is_told(name, data):
     whole = preset(name).plain()
     field = data.draw(st.sampled_from(sorted(whole)))

@@ -22,9 +22,9 @@ from granularity.claims import ClaimsError
 from granularity.digest import digest
 from granularity.jobs import JobError
 from granularity.notebook import ParameterError
+from granularity.presets import recipe_of
 from granularity.recipe import Recipe
 from granularity.records import RecordError
-from granularity.stages import recipe_of
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import book

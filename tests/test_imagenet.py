@@ -13,6 +13,7 @@ from granularity import (
     jobs,
     labels,
     loading,
+    presets,
     records,
     sets,
     splits,
@@ -135,7 +136,7 @@ def climb(synset, level):
 @pytest.mark.parametrize("level", [0, 1, 2, 4, 6, 9])
 def test_the_labels_of_a_batch_are_those_of_a_walk_up_wordnet(roots, level):
     part = imagenet.open_sets("toy", roots).source
-    recipe = stages.recipe_of(SHORT)
+    recipe = presets.recipe_of(SHORT)
     lookup, table = imagenet.source_labels(part, "level", level, 0)
     images = stages.loaded(part, recipe, lookup)
     classes = labels.levels(part.images.classes, [level])[level].classes

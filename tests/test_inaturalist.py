@@ -17,6 +17,7 @@ from granularity import (
     labels,
     loading,
     network,
+    presets,
     records,
     stages,
     toy,
@@ -127,7 +128,7 @@ def test_training_sees_the_labels_that_the_function_states(spec, kind, world, ve
     """Image by image: through shuffling, worker processes, and the shares of two processes."""
     function = function_of(spec, world, vectors)
     lookup, table = inaturalist.lookup_of(function, world)
-    recipe, part = stages.recipe_of(SHORT | {"augmentation": "crop"}), world.sets.source
+    recipe, part = presets.recipe_of(SHORT | {"augmentation": "crop"}), world.sets.source
     images = stages.loaded(part, recipe, lookup)
     if kind == "files":
         leaf = part.images.leaf if lookup is None else lookup

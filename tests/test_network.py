@@ -11,7 +11,8 @@ from torch import nn
 
 from granularity import network
 from granularity.checkpoint import CheckpointError
-from granularity.recipe import PRESETS, Recipe
+from granularity.presets import PRESETS
+from granularity.recipe import Recipe
 
 
 def last_of(model):

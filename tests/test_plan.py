@@ -12,8 +12,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from granularity import claims, data, notebook, planning, speeds
-from granularity.recipe import preset
+from granularity import claims, downloads, notebook, planning, speeds
+from granularity.presets import preset
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import plan as script
@@ -143,8 +143,8 @@ def test_missing_roots_name_the_place_to_get_them_from_and_tar_files_count(tmp_p
     asked = [pretraining(**roots)]
     told = planning.missing(asked, tmp_path, gpus=8)
     assert told == [
-        f"data/imagenet21k: no train there. {data.SOURCES['imagenet21k']}",
-        f"data/imagenet1k: no train and no val there. {data.SOURCES['imagenet1k']}",
+        f"data/imagenet21k: no train there. {downloads.SOURCES['imagenet21k']}",
+        f"data/imagenet1k: no train and no val there. {downloads.SOURCES['imagenet1k']}",
     ]
     (tmp_path / "data/imagenet21k").mkdir(parents=True)
     (tmp_path / "data/imagenet21k/train-000.tar").touch()

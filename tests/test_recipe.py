@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import recipe
-from granularity.recipe import Recipe, changed, preset
+from granularity import presets
+from granularity.presets import preset
+from granularity.recipe import Recipe, changed
 
 # The lineage's table, typed here for itself: pretraining, the baseline, finetuning.
 SAME = {"model": "vit_base_patch16_224", "precision": "bf16", "augmentation": "crop"}
@@ -80,7 +81,7 @@ def test_lengths():
     assert Recipe(epochs=0.5, batch=10).length(99) == 4
 
 
-@pytest.mark.parametrize("name", recipe.PRESETS)
+@pytest.mark.parametrize("name", presets.PRESETS)
 def test_plain_fields_make_an_equal_recipe(name):
     one = preset(name)
     again = Recipe(**json.loads(json.dumps(one.plain())))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from worlds import small_toy
 
-from granularity import imagenet, inaturalist, jobs, records, sets, stages, train
+from granularity import imagenet, inaturalist, jobs, presets, records, sets, train
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
 TUNED = {**SHORT, "loss": "softmax", "head_start": "zero"}
@@ -151,7 +151,7 @@ def test_a_stage_says_what_it_was_made_of(roots, tmp_path):
     key, places = pretrained(roots, tmp_path)
     note = json.loads(Path(places["stages"], key, "stage.json").read_text("utf-8"))
     assert note["images"] == imagenet.stated([RUN], roots)[0]["source"]
-    assert note["recipe"] == stages.recipe_of(SHORT).plain() and note["seed"] == 0
+    assert note["recipe"] == presets.recipe_of(SHORT).plain() and note["seed"] == 0
     assert note["start"] is None and note["classes"] == 60
 
 

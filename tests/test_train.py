@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from accelerate.state import AcceleratorState, GradientState
 from faults_seen import saw
 
-from granularity import checkpoint, evaluation, files, loading, recipe, train
+from granularity import checkpoint, evaluation, files, loading, presets, recipe, train
 
 LABELS = torch.arange(4)[:, None].int()
 
 
 def short(**changes):
-    return recipe.preset(
+    return presets.preset(
         "resnet_toy", steps=4, epochs=0, batch=8, image_size=16, warmup=1, **changes
     )
 
@@ -93,7 +93,7 @@ def stages_of_all(folder, order, found):
     """Log, weights and evaluation of a stage of each kind, one after another in this process."""
     torch.set_num_threads(1)
     for number, kind in enumerate(order):
-        made = recipe.preset(
+        made = presets.preset(
             "resnet_toy", **{"steps": 60, "epochs": 0, "batch": 8, "image_size": 32} | PRECISE[kind]
         )
         pixels = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255

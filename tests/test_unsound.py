@@ -10,7 +10,7 @@ import pytest
 from test_data import CLASSES, SEEN, contents, encoded, laid_out, packed
 from worlds import small_toy
 
-from granularity import data, hub, imagenet, inaturalist, known, listing, records, sets
+from granularity import check, data, hub, imagenet, inaturalist, known, listing, records, sets
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
 REAL = ("imagenet21k", "imagenet1k", "inaturalist")
@@ -208,7 +208,7 @@ def test_a_known_set_is_compared_with_its_numbers():
 )
 def test_check_knows_how_large_a_set_is(roots, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        data.main(["check", roots["imagenet1k"], "--part", "val", "--cache", str(tmp_path)])
+        check.main(["check", roots["imagenet1k"], "--part", "val", "--cache", str(tmp_path)])
     assert stop.value.code == 1
     assert "not ok: 80 images of 20 classes; imagenet1k/val has 50,000" in capsys.readouterr().out
 

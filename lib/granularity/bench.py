@@ -28,7 +28,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from granularity import data, engine, loading, losses, network, processes
-from granularity.recipe import Recipe, preset
+from granularity.presets import preset
+from granularity.recipe import Recipe
 
 # ------------------------------------------------------------------------------------- the loss
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from granularity import bench, network
-from granularity.recipe import preset
+from granularity.presets import preset
 
 PLAIN = "fp32"
 SETTINGS = {

@@ -5,9 +5,7 @@ are looked up later, so one copy of the images serves every label function. From
 `python -m granularity.data check ROOT` looks a set over before a week of training.
 """
 
-import argparse
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,7 +18,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from granularity import hub, known, layouts, listing, wordnet
+from granularity import downloads, hub, layouts, listing
 from granularity.images import ImageError, rgb, square
 from granularity.layouts import DataError
 from granularity.listing import Listing
@@ -37,17 +35,6 @@ __all__ = [
     "split",
     "twins",
 ]
-
-# Where the real sets come from, and how large they are; a key is looked for in a missing path.
-SOURCES = {
-    "imagenet21k": "ImageNet-21k: image-net.org (a free account; non-commercial research), release"
-    " winter 2021, winter21_whole.tar.gz, about 1.1 TB; 19,167 of the paper's 21,843 classes",
-    "imagenet1k": "ImageNet-1k: image-net.org (a free account; non-commercial research),"
-    " ILSVRC2012_img_train.tar, 138 GB, and ILSVRC2012_img_val.tar, 6.3 GB",
-    "tinyimagenet": "Tiny-ImageNet: cs231n.stanford.edu/tiny-imagenet-200.zip, 248 MB",
-    "inat": "iNaturalist 2021: github.com/visipedia/inat_comp/tree/master/2021, train_mini.tar.gz,"
-    " 42 GB, and val.tar.gz, 8.4 GB; also torchvision.datasets.INaturalist(…, download=True)",
-}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -177,7 +164,7 @@ def _located(root: str | Path, part: str | None) -> tuple[Path, list[str], str]:
     pattern = path.name if "*" in path.name or path.is_file() else None
     folder = (path.parent if pattern else path).resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(_missing(folder))
+        raise FileNotFoundError(downloads.missing(folder))
     name = folder.name if pattern is None else f"{folder.name}/{pattern}"
     if part:
         name = f"{name}/{part}"
@@ -195,13 +182,6 @@ def _located(root: str | Path, part: str | None) -> tuple[Path, list[str], str]:
             f" it holds {there or 'nothing'}"
         )
     return folder, shards, name
-
-
-def _missing(folder: Path) -> str:
-    """What a person has to know who does not have the images yet."""
-    plain = "".join(letter for letter in "".join(folder.parts[-2:]).lower() if letter.isalnum())
-    near = [text for key, text in SOURCES.items() if key in plain] or list(SOURCES.values())
-    return f"{folder}: no such folder. It can be downloaded here. " + ". ".join(near)
 
 
 def _looked_over(
@@ -251,12 +231,12 @@ def _broken(found: Listing) -> Iterator[tuple[str, str]]:
             return str(error).removeprefix(f"{found.name(i)}: ")
         return None
 
-    for i, reason in enumerate(_in_threads(fault, len(found.names), "looking at every image")):
+    for i, reason in enumerate(in_threads(fault, len(found.names), "looking at every image")):
         if reason:
             yield found.name(i), reason
 
 
-def _in_threads(work: Callable, count: int, what: str | None) -> Iterator:
+def in_threads(work: Callable, count: int, what: str | None) -> Iterator:
     """`work(0), work(1), …` in order, on all cores: Pillow decodes outside Python's lock."""
     block, cores = 64, os.cpu_count() or 1  # single images are too little for a task of their own
     starts = range(0, count, block)
@@ -296,81 +276,13 @@ def decode(
     def work(i: int) -> None:
         pixels[i] = np.asarray(square(images.read(int(rows[i])), size)).transpose(2, 0, 1)
 
-    for _ in _in_threads(work, len(rows), f"decoding {images.name}" if progress else None):
+    for _ in in_threads(work, len(rows), f"decoding {images.name}" if progress else None):
         pass
     layouts.decompressed.cache_clear()  # the pixels are here now
     return torch.from_numpy(pixels)
 
 
-# --------------------------------------------------------------------------------- command line
-
-
-def look(images: ImageSet, sample: int, seed: int = 0, differs: str = "") -> Iterator[str]:
-    """What a set holds, in lines; then it opens `sample` images at random and tells of the broken.
-
-    `differs` says how it differs from the set that it should be. The last line starts with `ok` or
-    with `not ok`.
-    """
-    counts = images.counts
-    yield f"set          {images.name}"
-    yield f"fingerprint  {images.fingerprint}"
-    yield f"images       {len(images):,} of {len(images.classes):,} classes"
-    yield f"in a class   {counts.min():,} to {counts.max():,}, median {np.median(counts):,.0f}"
-    yield f"other files  {images.others:,}"
-    for reason, number in Counter(reason for _, reason in images.skipped).items():
-        first = next(name for name, why in images.skipped if why == reason)
-        yield f"left out     {number:,}: {reason} (the first is {first})"
-    chosen = np.random.default_rng(seed).permutation(len(images))[:sample]
-
-    def opened(k: int) -> str | tuple[int, int]:
-        try:
-            return images.read(int(chosen[k])).size
-        except (ImageError, DataError, OSError) as error:
-            return str(error)
-
-    found = list(_in_threads(opened, len(chosen), "opening images"))
-    broken = [answer for answer in found if isinstance(answer, str)]
-    sides = [min(answer) for answer in found if not isinstance(answer, str)]
-    if sides:
-        yield f"opened       {len(found):,}; shorter side {min(sides)} to {max(sides)} pixels"
-    yield from (f"broken       {answer}" for answer in broken)
-    told = [f"{len(broken):,} of {len(found):,} images are broken"] if broken else []
-    told += [differs] if differs else []
-    yield f"not ok: {'; '.join(told)}" if told else "ok"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: `python -m granularity.data check ROOT`."""
-    parser = argparse.ArgumentParser(prog="python -m granularity.data", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="classes, counts, and a sample of images opened")
-    check.add_argument("root", help="a folder, tar files (in quotes: 'DIR/*.tar'), or hfds/NAME")
-    check.add_argument("--part", help="as train or val: the folder, tar files or split inside")
-    check.add_argument("--classes", help="imagenet21k, imagenet1k, …, or a file of synsets")
-    check.add_argument("--sample", type=int, default=1000, help="images to open (default: 1000)")
-    check.add_argument("--cache", help="folder of index files (default: ~/.cache/granularity)")
-    for kind in ("broken", "extra", "missing"):
-        check.add_argument(f"--skip-{kind}", action="store_true", help=f"leave the {kind} out")
-    given = parser.parse_args(arguments)
-    try:
-        images = open_set(
-            given.root,
-            given.part,
-            classes=wordnet.read_list(given.classes) if given.classes else None,
-            cache=given.cache,
-            skip_broken=given.skip_broken,
-            skip_extra=given.skip_extra,
-            skip_missing=given.skip_missing,
-        )
-        part, names = given.part or Path(given.root).name, (given.root, given.classes or "")
-        differs = known.short_of(len(images), len(images.classes), part, *names)
-        for line in look(images, given.sample, differs=differs):
-            print(line)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"not ok: {error}\n")
-    if line != "ok":
-        parser.exit(1)
-
-
 if __name__ == "__main__":
+    from granularity.check import main
+
     main()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from granularity.analysis import plain, same, select
 from granularity.claims import Fixed
-from granularity.recipe import preset
+from granularity.presets import preset
 
 
 def parted(

@@ -14,6 +14,7 @@ import numpy as np
 
 from granularity import data, network, splits, train
 from granularity.labels.levels import levels
+from granularity.presets import recipe_of
 from granularity.sets import (
     Part,
     Sets,
@@ -36,7 +37,6 @@ from granularity.stages import (
     evaluated,
     listed,
     once,
-    recipe_of,
     trained,
 )
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from accelerate import Accelerator
 
-from granularity import embed, files, network, taxonomy, toy_inaturalist, train
+from granularity import embed, files, network, processes, taxonomy, toy_inaturalist, train
 from granularity.digest import digest
 from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, save
 from granularity.labels.make import make
 from granularity.labels.tree import Tree, tree_of_cuts, tree_of_taxonomy
+from granularity.presets import recipe_of
 from granularity.sets import (
     Part,
     Sets,
@@ -41,7 +41,6 @@ from granularity.stages import (
     listed,
     loaded,
     once,
-    recipe_of,
     trained,
 )
 
@@ -181,19 +180,17 @@ def embedded(
     `vit_large_patch14_clip_quickgelu_224.openai`, or "instance": the network of this recipe and
     seed, trained here to tell every image from every other one, so without any label.
     """
+    accelerator = processes.accelerator_of(machine.device)
     if embedding == SELF_SUPERVISED:
         recipe = recipe_of(pretraining)
         function = make("instance", world.tree, labelled(world.sets.source, world.tree), seed)
         lookup, table = lookup_of(function, world)
         done = trained(recipe, world.sets.source, table, machine, seed, lookup=lookup)
-        accelerator, name = done.accelerator, done.key
-        model = accelerator.unwrap_model(done.model, keep_torch_compile=False)
+        model, name = accelerator.unwrap_model(done.model, keep_torch_compile=False), done.key
     else:
         model, name = embed.pretrained(embedding, machine.weights or None), embedding
-        accelerator = Accelerator(cpu=machine.device == "cpu")
         recipe = recipe_of(pretraining | {"image_size": embed.size_of(model)})
-    made_of = [name, world.sets.source.fingerprint, *weights_of(embedding, machine)]
-    key = digest(made_of)
+    key = digest([name, world.sets.source.fingerprint, *weights_of(embedding, machine)])
     folder = Path(machine.stages) / "embeddings" / key
     with accelerator.main_process_first(), files.alone(folder):
         return embed.features(
@@ -261,14 +258,27 @@ def world_of(setting: Mapping, roots: Mapping[str, str]) -> World:
     return open_world(setting["world"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
 
 
-def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
+def stated(
+    settings: Sequence[Mapping], roots: Mapping[str, str], weights: Path | str = ""
+) -> list[dict]:
     """What each run will read, JSON-plain: of source and evaluation the set and its images.
 
-    The target's images are the source's. For key and record of the run, before it starts; see
+    The target's images are the source's. A run that makes clusters of a timm network's embeddings
+    reads the file of its `weights` too. For key and record of the run, before it starts; see
     `sets.Part.stated`.
     """
     told = once(lambda setting: world_of(setting, roots).sets.stated(*PARTS), ("world", *CHOSEN))
-    return [dict(told(setting)) for setting in settings]
+    file = embed.weights_fingerprint(weights)
+    return [
+        dict(told(setting)) | ({"weights": file} if file and embeds(setting) else {})
+        for setting in settings
+    ]
+
+
+def embeds(setting: Mapping) -> bool:
+    """Whether a run computes embeddings by a network that was not trained here."""
+    clusters = setting["labels"].startswith("cluster")
+    return clusters and setting.get("embedding", SELF_SUPERVISED) != SELF_SUPERVISED
 
 
 def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:

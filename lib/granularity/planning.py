@@ -16,12 +16,13 @@ from typing import Any
 import pandas as pd
 import timm
 
-from granularity import data, imagenet, inaturalist, taxonomy, toy, toy_inaturalist, wordnet
+from granularity import downloads, imagenet, inaturalist, taxonomy, toy, toy_inaturalist, wordnet
 from granularity.labels.make import KINDS, needs_embeddings, parse
+from granularity.presets import recipe_of
 from granularity.recipe import Recipe, changed
 from granularity.sets import HELD_OUT
 from granularity.speeds import VIT, Speed, nearest, parameters, speed_for, width_of
-from granularity.stages import listed, recipe_of
+from granularity.stages import listed
 
 FORWARD = 1 / 3  # of the work of a training step
 KEPT = 2  # checkpoints of a stage that stay
@@ -281,7 +282,10 @@ ROOTS = {
     "inaturalist": {"inaturalist_root": ("{training}", "2021_valid")},
     "toy": {},
 }
-DATASETS = {"tiny_imagenet": "tinyimagenet", "inaturalist_root": "inat"}  # keys of data.SOURCES
+DATASETS = {
+    "tiny_imagenet": "tinyimagenet",
+    "inaturalist_root": "inat",
+}  # keys of SOURCES
 
 
 def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -295,9 +299,9 @@ def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def gigabytes_of(dataset: str) -> float:
-    """What has to be downloaded for a set: the sizes that `data.SOURCES` states, added up."""
+    """What has to be downloaded for a set: the sizes that `downloads.SOURCES` states, added up."""
     units = {"TB": 1000.0, "GB": 1.0, "MB": 0.001}
-    stated = re.findall(r"([\d.]+) (TB|GB|MB)", data.SOURCES[dataset])
+    stated = re.findall(r"([\d.]+) (TB|GB|MB)", downloads.SOURCES[dataset])
     return sum(float(number) * units[unit] for number, unit in stated)
 
 
@@ -311,7 +315,7 @@ def missing(jobs: Iterable[Job], root: Path, gpus: int) -> list[str]:
         if job.done:
             continue
         for dataset, (place, parts) in roots_of(job).items():
-            where = data.SOURCES[dataset]
+            where = downloads.SOURCES[dataset]
             if not place:
                 told[f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"] = None
                 continue

@@ -21,7 +21,7 @@ ASKED = "asked.json"  # at the top of a size's runs: the folders of runs that it
 CODE = (":/lib", ":/notebooks")  # what a run may be made of
 REQUIRED = {"schema", "kind", "fingerprint", "metrics", "started", "seconds", "made_by", "checksum"}
 SHAPES = {"kind": str, "fingerprint": str, "metrics": dict, "made_by": dict, "runs": list}
-SHAPES |= {"arguments": dict, "curves": dict, "entry": str, "code": str}
+SHAPES |= {"arguments": dict, "recipes": dict, "curves": dict, "entry": str, "code": str}
 
 
 class RecordError(ValueError):

@@ -23,8 +23,10 @@ from tqdm import tqdm
 from granularity import equivalence, files, source
 from granularity.digest import digest
 from granularity.entries import ENTRIES, kind_of, kind_of_function, named
+from granularity.presets import recipe_of
 from granularity.record import ASKED, RecordError, git_state, parse, read, text_of, write
 
+RECIPES = ("pretraining", "finetuning")  # arguments that are recipes, of whatever entry
 RUN_FOLDER = re.compile("[0-9a-f]{16}")  # named by the run's fingerprint
 
 # ---------------------------------------------------------------------------- runs in a folder
@@ -39,7 +41,18 @@ def fingerprint(
     kind = kind_of_function(entry)
     found = ENTRIES[kind]
     code = equivalence.oldest(kind, found.code, device)
-    return digest([found.names[0], dict(arguments), data, code])
+    return digest([found.names[0], in_full(arguments), data, code])
+
+
+def in_full(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with every field of their recipes, whatever preset they name."""
+    return dict(arguments) | recipes_of(arguments)
+
+
+def recipes_of(arguments: Mapping[str, Any]) -> dict[str, dict]:
+    """The recipes among a run's arguments, in full."""
+    given = {name: arguments[name] for name in RECIPES if arguments.get(name)}
+    return {name: recipe_of(recipe).plain() for name, recipe in given.items()}
 
 
 def complete(
@@ -125,6 +138,7 @@ class Run:
             fingerprint=self.key,
             entry=kind,
             arguments=self.arguments,
+            recipes=recipes_of(self.arguments),
             code=self.code,
             device=self.device,
             data=self.data,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity import data, splits, taxonomy, wordnet
+from granularity import data, downloads, splits, taxonomy, wordnet
 from granularity.layouts import DataError
 from granularity.listing import narrow
 
@@ -217,7 +217,7 @@ def root_of(roots: Mapping[str, str], name: str) -> Path:
     """Where a set lies on this machine. Raises KeyError, with the place to get it from."""
     if not roots.get(name):
         plain = name.replace("-", "")
-        known = [text for key, text in data.SOURCES.items() if plain.startswith(key)]
+        known = [text for key, text in downloads.SOURCES.items() if plain.startswith(key)]
         raise KeyError(
             f"no root is given for {name}. {''.join(known) or 'It is drawn by toy.draw'}"
         )

@@ -16,6 +16,9 @@ from granularity.digest import digest
 
 PACKAGE = "granularity"
 LIBRARY = Path(__file__).resolve().parent  # the package's folder
+# Modules that are not behind a run, whoever imports them. What `presets` holds stands in full in
+# what a run is keyed by; the others are words for a person.
+APART = {f"{PACKAGE}.{name}" for name in ("presets", "downloads", "nearest")}
 LEAVES = (ast.Return, ast.Yield, ast.YieldFrom, ast.Break, ast.Continue)  # ways out of a block
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -81,7 +84,7 @@ def exists(module: str, library: Path) -> bool:
 def behind(modules: Iterable[str], library: Path = LIBRARY) -> dict[str, Path]:
     """`modules` and all of the library that they import, directly or not: name → file, sorted.
 
-    `library` is the package's folder, where not the one at hand.
+    Those `APART` are left out. `library` is the package's folder, where not the one at hand.
     """
     found: dict[str, Path] = {}
     waiting = set(modules)
@@ -89,7 +92,7 @@ def behind(modules: Iterable[str], library: Path = LIBRARY) -> dict[str, Path]:
         module = waiting.pop()
         found[module] = path_of(module, library)
         tree = ast.parse(found[module].read_text(encoding="utf-8"))
-        waiting |= imported(tree, library) - set(found)
+        waiting |= imported(tree, library) - set(found) - APART
     return dict(sorted(found.items()))
 
 

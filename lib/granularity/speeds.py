@@ -16,8 +16,8 @@ import torch
 
 from granularity import bench, network
 from granularity.claims import Table
-from granularity.recipe import Recipe, changed, preset
-from granularity.stages import recipe_of
+from granularity.presets import preset, recipe_of
+from granularity.recipe import Recipe, changed
 
 VIT = preset("vit_b16_i21k")  # what the published speeds are of
 

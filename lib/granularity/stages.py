@@ -17,7 +17,7 @@ import torch
 
 from granularity import data, engine, evaluation, files, loading, train
 from granularity.digest import digest
-from granularity.recipe import Recipe, preset
+from granularity.recipe import Recipe
 from granularity.sets import Part
 
 NOTE = "stage.json"  # beside a stage's checkpoint: what it was made of
@@ -72,12 +72,6 @@ def once(work: Callable[[Mapping], dict], names: Sequence[str]) -> Callable[[Map
         return found[key]
 
     return of
-
-
-def recipe_of(given: Mapping) -> Recipe:
-    """A recipe: the name of a preset under "preset", and what differs from it."""
-    rest = {name: value for name, value in given.items() if name != "preset"}
-    return preset(given.get("preset", "resnet_small"), **rest)
 
 
 # -------------------------------------------------------------------------------------- images

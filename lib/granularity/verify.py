@@ -53,7 +53,7 @@ def again(
     entry = records.entry_of(record["entry"])
     takes = signature(entry).parameters
     wanted = {"device": device or record.get("device")} if device or record.get("device") else {}
-    given = dict(record["arguments"])
+    given = dict(record["arguments"]) | record.get("recipes", {})
     with tempfile.TemporaryDirectory() as folder:
         if "places" in takes:
             given |= {"roots": dict(roots), "stages": folder, "train_missing": True, **wanted}

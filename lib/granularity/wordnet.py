@@ -4,10 +4,8 @@ A synset is written as in ImageNet, `n` and its offset in WordNet's noun file: n
 From the shell, `python -m granularity.wordnet imagenet21k` counts the classes of every level.
 """
 
-import argparse
 import gzip
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -223,10 +221,11 @@ def class_counts(
     synsets: Sequence[str], last: int = 12, reading: str = "every", table: Nouns | None = None
 ) -> list[int]:
     """The number of classes at the levels 0 to `last`; arguments and errors as in `levels`."""
-    return [_num_classes(sets) for sets in levels(synsets, last, reading, table)]
+    return [num_classes(sets) for sets in levels(synsets, last, reading, table)]
 
 
-def _num_classes(sets: Iterable[frozenset[str]]) -> int:
+def num_classes(sets: Iterable[frozenset[str]]) -> int:
+    """How many classes the leaves' sets of classes have among them."""
     return len(frozenset().union(*sets))
 
 
@@ -280,34 +279,7 @@ def _check(synsets: Sequence[str], table: Nouns, places: Sequence[str] = ()) -> 
         seen.add(synset)
 
 
-# --- Command line ---------------------------------------------------------------------------------
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the number of classes at each level."""
-    parser = argparse.ArgumentParser(
-        prog="python -m granularity.wordnet",
-        description="Counts the classes that a list of ImageNet synsets has at each label level.",
-        epilog="readings: " + "; ".join(f"{key}: {text}" for key, text in READINGS.items()),
-    )
-    parser.add_argument("list", help=f"{', '.join(LISTS)}, or a text file with a synset a line")
-    parser.add_argument("--last", type=int, default=12, help="last level (default: 12)")
-    parser.add_argument("--reading", default="every", help=f"{', '.join(READINGS)}")
-    parser.add_argument("--json", action="store_true", help='print {"0": classes, …}')
-    given = parser.parse_args(arguments)
-    try:
-        by_level = levels(read_list(given.list), given.last, given.reading)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        parser.error(str(error))
-    counts = [_num_classes(sets) for sets in by_level]
-    if given.json:
-        print(json.dumps({str(level): count for level, count in enumerate(counts)}))
-        return
-    print("level  classes  synsets with several labels")
-    for level, (count, sets) in enumerate(zip(counts, by_level, strict=True)):
-        several = sum(len(labels) > 1 for labels in sets)
-        print(f"{level:5}  {count:7,}  {several:27,}")
-
-
 if __name__ == "__main__":
+    from granularity.levels_command import main
+
     main()
