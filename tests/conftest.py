@@ -1,5 +1,6 @@
 """What the tests share: where real data lie, and a small book of our own to break."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from faults_seen import (  # noqa: F401  pytest looks for its hooks here
 )
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from granularity import entries, source
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,6 +31,27 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("GRANULARITY_DATA names no folder of real data")
     return Path(folder)
+
+
+def coded(name):
+    """Stands in for `source.fingerprint`: all code is called `name`."""
+    return functools.cache(lambda *modules: name)
+
+
+def registered(monkeypatch, function):
+    """`function`, passing for one of the library that makes runs, whose code has a fingerprint."""
+    monkeypatch.setattr(function, "__module__", "granularity.study")
+    known = entries.Entry("granularity.study", "study", ("granularity.study:study",))
+    monkeypatch.setitem(entries.ENTRIES, "study.study", known)
+    monkeypatch.setattr(source, "fingerprint", coded("the code"))
+    return function
+
+
+def clean(monkeypatch, **state):
+    """The repository is as committed, but for `state`."""
+    for module in ("record", "records"):
+        said = {"commit": "abc", "dirty": False} | state
+        monkeypatch.setattr(f"granularity.{module}.git_state", lambda said=said: said)
 
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -45,6 +45,7 @@ def test_what_a_job_asks_for_is_what_its_notebook_asks_for(monkeypatch, size):
     monkeypatch.setattr(toy, "draw", lambda *_: None)
     for module in (imagenet, asked.inaturalist):
         monkeypatch.setattr(module, "looked_over", lambda *_: [])
+        monkeypatch.setattr(module, "stated", lambda *_: [])
     config = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text(encoding="utf-8"))
     once = {run: dict(list(settings.items())[-2:]) for run, settings in config["runs"].items()}
     for run, _, _, given in graph.checked_jobs({"size": size, "runs": once}):

@@ -206,7 +206,7 @@ def test_what_is_of_another_make_is_made_afresh(tmp_path, changed):
 @pytest.mark.fault("an embedding array of changed code", "made afresh")
 def test_changed_code_makes_afresh(tmp_path, monkeypatch):
     embed.features(tiny(), shown(), key="a", folder=tmp_path)
-    monkeypatch.setattr(embed.source, "fingerprint", lambda module: f"another {module}")
+    monkeypatch.setattr(embed.source, "fingerprint", lambda *modules: f"another {modules}")
     with pytest.raises(AssertionError, match="was read"):
         embed.features(tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path)
 

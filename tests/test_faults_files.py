@@ -15,6 +15,7 @@ import pytest
 import tiny_run as runs
 import torch
 import yaml
+from conftest import clean, registered
 from faults_seen import saw, saw_end
 
 from granularity import (
@@ -28,7 +29,6 @@ from granularity import (
     network,
     records,
     scoreboard,
-    source,
     train,
     verify,
 )
@@ -207,7 +207,7 @@ def test_a_disk_too_small_for_an_embedding_array_is_told_first(small_disk):
     "a disk that is full as published records are replaced", "an error; the earlier ones are whole"
 )
 def test_a_full_disk_leaves_what_was_published(small_disk, tmp_path, entry, monkeypatch):
-    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
+    clean(monkeypatch)
     runs_, published = tmp_path / "runs", small_disk / "published.jsonl"
     (made,) = records.complete(runs_, entry, [{"seed": 0}])
     array = np.random.default_rng(0).random(2000)
@@ -238,9 +238,7 @@ def study(seed: int, calls: str = "", slow: float = 0.0, deadly: int = -1) -> di
 @pytest.fixture
 def entry(monkeypatch):
     """`study`, passing for a function of the library whose code has a fingerprint."""
-    monkeypatch.setattr(study, "__module__", "granularity.study")
-    monkeypatch.setattr(source, "fingerprint", lambda module: "the code")
-    return study
+    return registered(monkeypatch, study)
 
 
 def in_child(work) -> int:
@@ -424,5 +422,5 @@ def test_a_job_file_that_is_cut_short_stops_the_process(tmp_path):
     command = [sys.executable, "-c", "from granularity import jobs; jobs.main()", str(path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
-    assert "job.yaml: no YAML file" in ended.stderr
+    assert "job.yaml: no YAML" in ended.stderr
     saw_end(ended.returncode, ended.stderr)

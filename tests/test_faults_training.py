@@ -68,7 +68,7 @@ def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, m
     if what == "seed":
         seed = 1
     if what == "trainer's code":
-        monkeypatch.setattr(train.source, "fingerprint", lambda module: f"another {module}")
+        monkeypatch.setattr(train.source, "fingerprint", lambda *modules: f"another {modules}")
     second = stages.trained(presets.recipe_of(recipe), part, labels, machine, seed)
     assert steps_made == [0, 1, 2, 0, 1, 2]
     assert second.key != first.key and second.folder != first.folder

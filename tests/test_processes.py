@@ -10,7 +10,7 @@ import tiny_run as runs
 import torch
 from faults_seen import saw
 
-from granularity import processes, records, train
+from granularity import entries, processes, records, train
 
 
 def finds(folder, place):
@@ -41,11 +41,13 @@ def shared(*, seed: int = 0) -> dict:
 
 
 shared.__module__, shared.__qualname__ = "granularity.stages", "shared"  # as one of the library's
+SHARED = entries.Entry("granularity.stages", "shared", ("granularity.stages:shared",))
 
 
 def completes(folder, place):
     """Makes three runs; the second process sees the second one made by another call already."""
     os.environ.update(place | {"OMP_NUM_THREADS": "1"})
+    entries.ENTRIES["stages.shared"] = SHARED
     rank, exists = int(os.environ["RANK"]), Path.exists
     settings = [{"seed": seed} for seed in range(3)]
     hidden = records.fingerprint(shared, settings[1])
@@ -59,7 +61,8 @@ def completes(folder, place):
     "a run that one of two processes finds made, by another call, and the other does not",
     "the first one's word holds: both make it, and neither waits for ever",
 )
-def test_processes_that_find_other_runs_missing_do_not_wait_for_ever(tmp_path):
+def test_processes_that_find_other_runs_missing_do_not_wait_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setitem(entries.ENTRIES, "stages.shared", SHARED)
     assert runs.ended(runs.begin(tmp_path, {}, world=2, task=completes)) == [0, 0]
     made = records.table(tmp_path / "runs")
     assert made["total"].tolist() == [2.0, 4.0, 6.0]

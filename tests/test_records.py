@@ -12,11 +12,12 @@ import time
 
 import numpy as np
 import pytest
+from conftest import clean, coded, registered
 from faults_seen import saw, saw_end
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import entries, equivalence, files, record, records, source
+from granularity import equivalence, files, record, records, source
 
 CALLS = []
 
@@ -31,16 +32,7 @@ def study(seed: int, k: int = 2) -> dict:
 def entry(monkeypatch):
     """`study`, passing for a function of the library whose code has a fingerprint."""
     CALLS.clear()
-    monkeypatch.setattr(study, "__module__", "granularity.study")
-    known = entries.Entry("granularity.study", "study", ("granularity.study:study",))
-    monkeypatch.setitem(entries.ENTRIES, "study.study", known)
-    monkeypatch.setattr(source, "fingerprint", coded("the code"))
-    return study
-
-
-def coded(name):
-    """Stands in for `source.fingerprint`: all code is called `name`."""
-    return functools.cache(lambda *modules: name)
+    return registered(monkeypatch, study)
 
 
 SETTINGS = [{"seed": 0}, {"seed": 1}, {"seed": 1, "k": 4}]
@@ -213,17 +205,10 @@ def test_arrays_lie_beside_a_run_and_are_published_with_it(tmp_path, entry, monk
         records.arrays(tmp_path / "published.jsonl")
     for run in kept:
         (tmp_path / "runs" / run / "evaluation.npz").unlink()
-    records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+    with pytest.raises(records.RecordError, match=r"published\.npz: no whole file"):
+        records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")  # nothing is lost
+    records.publish([tmp_path / "runs"], tmp_path / "published.jsonl", replace=True)
     assert not file.exists() and records.arrays(tmp_path / "published.jsonl") == {}
-
-
-CLEAN = {"commit": "abc", "dirty": False}
-
-
-def clean(monkeypatch, **state):
-    """The repository is in this state."""
-    for module in ("record", "records"):
-        monkeypatch.setattr(f"granularity.{module}.git_state", lambda: CLEAN | state)
 
 
 @pytest.mark.fault(

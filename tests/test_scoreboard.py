@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import clean
 
 from granularity import claims, equivalence, records, scoreboard, verdicts
 
@@ -163,7 +164,7 @@ def test_a_folder_of_no_size_is_refused(tmp_path):
 
 def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkeypatch):
     """As where somebody makes the small size and has our published runs beside it."""
-    monkeypatch.setattr("granularity.record.git_state", lambda: {"commit": "abc", "dirty": False})
+    clean(monkeypatch)
     here, published = tmp_path / "runs" / "tiny", tmp_path / "results"
     rng, keys = np.random.default_rng(0), []
     arm = BOOK.claims["C9"].rule("tiny").parts["ImageNet arm"].arms["effect"]

@@ -104,7 +104,7 @@ def test_other_images_are_another_run(roots, tmp_path, change):
 
 def test_one_mapping_of_data_for_each_setting(roots, tmp_path):
     settings = [RUN, RUN | {"level": 4}]
-    with pytest.raises(records.RecordError, match="data of 1 runs are told for 2 settings"):
+    with pytest.raises(records.RecordError, match="data of 1 runs are stated, and there are 2"):
         records.complete(tmp_path, imagenet.pretrain, settings, data=told([RUN], roots))
 
 

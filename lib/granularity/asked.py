@@ -1,6 +1,6 @@
 """What a job of the graph asks for: its notebook's runs, and whether these are made already."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,13 @@ from granularity.digest import canonical
 from granularity.entries import kind_of, kind_of_function
 
 SETS = ("world", "overlap", "source_images", "target_images")
-SOURCE = ("level", "placebo", *SETS, "pretraining", "seed")
-TARGET = (*SOURCE, "baseline", "finetuning", "scratch", "held_out")
+SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed")
+TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
 TRANSFER = ("world", "target", "training", "images", "labels", "embedding", "pretraining")
-TRANSFER += ("finetuning", "one_pass", "held_out", "seed")
+TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed")
+# Parameters that name where sets lie, and what the sets are called.
+ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
+ROOTS |= {"imagenet1k": "imagenet1k", "inaturalist_root": "inaturalist"}
 
 
 def runs_of(run: str, values: Mapping[str, Any]) -> tuple[Callable, list[dict]]:
@@ -37,23 +40,45 @@ def made(folder: Path, run: str, values: Mapping[str, Any]) -> bool:
     A table of contents alone says nothing: a run with other parameters leaves one in its place.
     """
     try:
-        found = records.in_folders(folder).values()
+        found = list(records.in_folders(folder).values())
     except (OSError, records.RecordError):
         return False
     entry, settings = runs_of(run, values)
-    return all(any_is_of(found, entry, setting) for setting in settings)
+    read = read_by(run, settings, values)
+    return all(any_is_of(found, entry, *both) for both in zip(settings, read, strict=True))
 
 
-def any_is_of(found: Iterable[Mapping], entry: Callable, arguments: Mapping[str, Any]) -> bool:
+def read_by(run: str, settings: Sequence[Mapping], values: Mapping[str, Any]) -> list[dict | None]:
+    """What the runs of a job would read; None of each where its images are not all here."""
+    arm = {"imagenet": imagenet, "inaturalist": inaturalist}.get(run.partition("/")[0])
+    if arm is None:
+        return [None] * len(settings)
+    roots = {name: values[place] for place, name in ROOTS.items() if values.get(place)}
+    weights = [values["weights"]] if values.get("weights") else []
+    try:
+        return arm.stated(settings, roots, *weights)
+    except (OSError, ValueError, KeyError):
+        return [None] * len(settings)
+
+
+def any_is_of(
+    found: Iterable[Mapping], entry: Callable, arguments: Mapping, data: Mapping | None
+) -> bool:
     """Whether one of some records is that of a run."""
-    return any(is_of(record, entry, arguments) for record in found)
+    return any(is_of(record, entry, arguments, data) for record in found)
 
 
-def is_of(record: Mapping[str, Any], entry: Callable, arguments: Mapping[str, Any]) -> bool:
-    """Whether a record is that of the run `entry(**arguments)`, by our code or by equal code."""
+def is_of(
+    record: Mapping[str, Any], entry: Callable, arguments: Mapping, data: Mapping | None = None
+) -> bool:
+    """Whether a record is that of the run `entry(**arguments)`, by our code or by equal code.
+
+    `data` is what the run would read, where that is known.
+    """
     try:
         same = kind_of(str(record.get("entry"))) == kind_of_function(entry)
     except records.RecordError:
         return False
-    arguments_same = canonical(record.get("arguments")) == canonical(dict(arguments))
-    return same and arguments_same and records.standing(record) != equivalence.OLDER
+    same &= canonical(record.get("arguments")) == canonical(dict(arguments))
+    same &= data is None or record.get("data") == data
+    return same and records.standing(record) != equivalence.OLDER

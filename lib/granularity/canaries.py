@@ -5,7 +5,9 @@ augmentation and stages, on few images or samples and for few steps. There is on
 the published runs, and where the real images are at hand also a published run itself.
 """
 
+import io
 import json
+import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from granularity import splits, toy
 from granularity.entries import kind_of, named
 from granularity.source import LIBRARY
 
+OPENING = "granularity.data:open_set"  # no entry: sets as people have them, opened alone
 IMAGES = ("imagenet.pretrain", "imagenet.finetune", "inaturalist.transfer")
 TINY = "tiny-imagenet-200"
 STEPS, BATCH = 6, 16  # of a canary's stage
@@ -36,10 +39,11 @@ class Canary:
     kind: str
     arguments: Mapping[str, Any]
     places: Mapping[str, Any] = field(default_factory=dict)
+    new: bool = False  # older code refuses it, so there is nothing to compare; its lines have run
 
     def job(self) -> dict:
         """What `canary` reads of it."""
-        names = [self.kind, *named(self.kind).names]
+        names = [self.kind, *named(self.kind).names] if self.kind != OPENING else [OPENING]
         told = {"name": self.name, "arguments": dict(self.arguments), "places": dict(self.places)}
         return told | {"entry": names}
 
@@ -66,7 +70,62 @@ def draw(folder: Path) -> dict[str, str]:
             for name in names:
                 grey = rng.integers(0, 90, (64, 64, 3)) + number * 160 // len(synsets)
                 Image.fromarray(grey.astype(np.uint8)).save(place / name, quality=90)
-    return {"toy": str(folder / "toy"), TINY: str(folder / TINY)}
+    lay_out(folder / "layouts")
+    return {name: str(folder / name) for name in ("toy", TINY, "layouts")}
+
+
+def lay_out(folder: Path) -> None:
+    """A set of two classes in each layout that can be read, and one with all that may be odd."""
+    rng = np.random.default_rng(1)
+    names = [f"{label}/{label}_{number}.JPEG" for label in "ab" for number in range(3)]
+    content = {name: encoded(rng.integers(0, 255, (9, 12, 3))) for name in names}
+    beside = {"a/notes.txt": b"not an image"}
+    folders = content | beside
+    for name in ("broken", "empty", "litter"):
+        write(folder / name, folders)
+    write(folder / "broken", {"a/a_9.JPEG": b"no image", "b/b_9.JPEG": b""})
+    (folder / "empty" / "c").mkdir()
+    write(folder / "litter", {"__MACOSX/x.JPEG": b"x", "a/@eaDir/y.JPEG": b"y", ".DS_Store": b"z"})
+    (folder / "litter" / "a" / "gone.JPEG").symlink_to("nowhere.JPEG")
+    (folder / "litter" / "lost").symlink_to("nowhere")
+    (folder / "litter" / "a" / "folder.JPEG").mkdir()
+    pack(folder / "litter packed" / "all.tar", content | {"__MACOSX/x.JPEG": b"x"})
+    write(folder / "flat", {f"images/{name.split('/')[1]}": of for name, of in content.items()})
+    lines = "".join(f"{name.split('/')[1]}\t{name.split('/')[0]}\t0\n" for name in names)
+    (folder / "flat" / "val_annotations.txt").write_text(lines, encoding="utf-8")
+    numbered = {}
+    for place, (name, of) in enumerate(content.items()):
+        numbered |= {f"{place}.jpg": of, f"{place}.cls": str(int(name[0] == "a")).encode()}
+    pack(folder / "tar" / "all.tar", folders)
+    pack(folder / "packed" / "all.tar.gz", folders)
+    pack(folder / "numbered" / "shard-0.tar", numbered)
+    for label in "ab":
+        some = {name.split("/")[1]: of for name, of in content.items() if name[0] == label}
+        pack(folder / "tars" / f"{label}.tar", some)
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    """An image as a JPEG file has it."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def write(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Files below a folder."""
+    for name, of in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(of)
+
+
+def pack(file: Path, content: Mapping[str, bytes]) -> None:
+    """A tar file; compressed where its name says so."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w:gz" if file.suffix == ".gz" else "w") as archive:
+        for name, of in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(of)
+            archive.addfile(member, io.BytesIO(of))
 
 
 # -------------------------------------------------------------------------------------- short
@@ -88,6 +147,70 @@ def of_records(records: Iterable[Mapping[str, Any]], roots: Mapping[str, str]) -
 
 # A finetuning trains its own pretraining here, where a version wants to be asked for that.
 ASKED = {"train_missing": True}
+
+
+def beside(drawn: Mapping[str, str]) -> list[Canary]:
+    """Ways that no published run went and others will: the drawn world, sets in other layouts."""
+    toy, small = Path(drawn["toy"]), {"preset": "resnet_toy", "epochs": 0, "steps": STEPS}
+    small |= {"batch": BATCH, "warmup": 2}
+    tuned = small | {"preset": "resnet_toy_finetune"}
+    recipes = {"pretraining": small, "finetuning": tuned}
+    roots = dict(drawn) | {name: str(toy / name) for name in ("imagenet21k", "imagenet1k")}
+    roots["inaturalist"] = str(toy / "inaturalist")
+    places = {"roots": roots, **ASKED}
+    worlds = [
+        ("imagenet.finetune", {"world": "toy", "labels": "level", "level": 4}),
+        ("imagenet.finetune", {"world": "toy", "labels": "target", "pretraining": {}}),
+        ("imagenet.finetune", {"world": "imagenet", "labels": "level", "overlap": "disjoint"}),
+        ("imagenet.finetune", {"world": "toy", "labels": "random", "source_images": 6}),
+        ("inaturalist.transfer", {"world": "toy", "labels": "rank:family"}),
+        ("inaturalist.transfer", {"world": "inaturalist", "labels": "cluster:12", "images": 4}),
+        ("inaturalist.transfer", {"world": "toy", "labels": "cross:12", "finetuning": {}}),
+    ]
+    found = [
+        Canary(f"{kind}, {json.dumps(given)}", kind, {"seed": 3, **recipes, **given}, places)
+        for kind, given in worlds
+    ]
+    pieces = {"pretraining": small | {"piece": 8}, "finetuning": tuned | {"piece": 8}}
+    vit = {"model": "vit_tiny_patch16_224", "image_size": 32}
+    vit |= {"model_options": {"patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}}
+    larger = {"pretraining": small | vit, "finetuning": tuned | vit | {"image_size": 48}}
+    dropped = vit | {"model_options": vit["model_options"] | {"proj_drop_rate": 0.1}}
+    in_pieces = {stage: recipe | dropped for stage, recipe in pieces.items()}
+    ending = {"model": "resnetv2_50", "model_options": {"layers": [1] * 4, "channels": [8] * 4}}
+    windows = {"model": "swin_tiny_patch4_window7_224", "image_size": 64, "augmentation": "crop"}
+    windows |= {"model_options": {"embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4}}
+    shifted = {"pretraining": small | windows, "finetuning": tuned | windows | {"image_size": 96}}
+    both = {stage: recipe | ending for stage, recipe in recipes.items()}
+    for kind, given in (worlds[0], worlds[4]):
+        name = f"{kind}, {json.dumps(given)}"
+        found.append(Canary(f"{name}, larger", kind, {"seed": 3, **larger, **given}, places))
+        for words, chosen in (
+            ("in pieces", in_pieces),
+            ("a convolution at the end", both),
+            ("windows", shifted),
+            ("skipping", recipes | {"skip": ["missing"]}),
+        ):
+            arguments = {"seed": 3, **chosen, **given}
+            found.append(Canary(f"{name}, {words}", kind, arguments, places, new=True))
+    return [*found, *openings(drawn)]
+
+
+def openings(drawn: Mapping[str, str]) -> list[Canary]:
+    """Sets in every layout that can be read, and with what is left out where that is asked."""
+    root = Path(drawn["layouts"])
+    asked = {"flat": {}, "tar": {}, "tars": {}, "packed": {}, "numbered": {"classes": ["b", "a"]}}
+    asked |= {"broken": {"skip_broken": True}, "empty": {"skip_missing": True}}
+    every = [
+        Canary(f"a set: {name}", OPENING, {"root": str(root / name), **more})
+        for name, more in asked.items()
+    ]
+    left_out = {"skip_extra": True, "skip_missing": True}
+    odd = [
+        Canary(f"a set: {name}", OPENING, {"root": str(root / name), **left_out}, new=True)
+        for name in ("litter", "litter packed")
+    ]
+    return [*every, *odd]
 
 
 def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from granularity.canaries import Canary
 from granularity.digest import digest
 
 RUNNER = source.LIBRARY / "canary.py"
+NEWEST = "now"  # the side of the present code
 KEPT = source.LIBRARY.parent.parent / "runs" / "equal"
 
 
@@ -28,6 +29,7 @@ def start(library: Path, jobs: Sequence[Mapping], out: Path, **more: object) -> 
     out.mkdir(parents=True)
     files.write(out / "job.json", json.dumps({"out": str(out), "canaries": list(jobs), **more}))
     environment = clean_environment() | {"PYTHONPATH": str(library.parent)}
+    environment |= {"XDG_CACHE_HOME": str(out / "cache")}  # each version lists sets in its own way
     with (out / "log").open("w") as log:
         call = [sys.executable, "-P", str(RUNNER), str(out / "job.json")]
         return subprocess.Popen(call, env=environment, cwd=out, stdout=log, stderr=log)
@@ -52,12 +54,26 @@ def read(folder: Path) -> dict:
 
 
 def short(sides: Mapping[str, Path], every: Sequence[Canary], out: Path) -> dict[str, list[dict]]:
-    """What each side's code gives for all canaries, both at the same time, lines noted."""
-    jobs = [canary.job() | {"measure": True} for canary in every]
-    started = {name: start(library, jobs, out / name) for name, library in sides.items()}
+    """What each side's code gives for all canaries, both at the same time, lines noted.
+
+    Those that are new are run by the newest code alone.
+    """
+    jobs, nothing = {}, {"values": {}, "tensors": {}, "lines": {}}
+    for name in sides:
+        asked = [(n, run) for n, run in enumerate(every) if not run.new or name == NEWEST]
+        jobs[name] = {
+            n: run.job() | {"measure": True, "folder": str(out / name / str(n))} for n, run in asked
+        }
+    started = {
+        name: start(library, list(jobs[name].values()), out / name)
+        for name, library in sides.items()
+    }
     for name, process in started.items():
         ended(process, out / name)
-    return {name: [read(out / name / str(n)) for n in range(len(every))] for name in sides}
+    return {
+        name: [read(out / name / str(n)) if n in jobs[name] else nothing for n in range(len(every))]
+        for name in sides
+    }
 
 
 def published(

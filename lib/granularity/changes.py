@@ -9,12 +9,14 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from granularity.digest import canonical
 from granularity.source import is_start, outline, plain, refuses
 
 TOP = "<module>"
+LOCAL = "="  # before a name that a statement sets
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SILENT = (ast.Pass, ast.Global, ast.Nonlocal, ast.Raise, ast.Try, ast.Import, ast.ImportFrom)
@@ -44,6 +46,12 @@ class Unit:
         """What tells it from another one; its own name does not."""
         return tuple(statement.does for statement in self.statements)
 
+    @property
+    def starts(self) -> bool:
+        """Whether Python runs it unasked: as a module is loaded, or by a name of its own."""
+        last = self.name.rpartition(".")[2]
+        return last == TOP or last.startswith("__")
+
     def entered(self, ran: Mapping[str, set[int]]) -> bool:
         """Whether any statement of its body was executed."""
         return any(ran.get(self.file, set()) & set(s.lines) for s in self.statements[1:])
@@ -72,7 +80,10 @@ def units_of(file: str, prefix: str, body: Sequence[ast.stmt]) -> Iterator[Unit]
     for node in body:
         if isinstance(node, FUNCTIONS):
             inside = first_line(node.body[0]) if node.body else node.end_lineno + 1
-            head = Statement(signature(node), range(node.lineno, inside), True)
+            given = frozenset(
+                f"{LOCAL}{a.arg}" for a in ast.walk(node.args) if isinstance(a, ast.arg)
+            )
+            head = Statement(signature(node), range(node.lineno, inside), True, given)
             yield Unit(file, prefix + node.name, (head, *statements(node.body)))
         elif isinstance(node, ast.ClassDef):
             yield from units_of(file, f"{prefix}{node.name}.", node.body)
@@ -107,14 +118,17 @@ def statements(block: Sequence[Any], depth: str = "", held: bool = True) -> Iter
 
 
 def named_in(parts: Iterable[Any]) -> Iterator[str]:
-    """The names that parts of a statement speak of; those of an error that is raised are none."""
+    """The names in parts of a statement: `name`, `of.name`, and `=name` where it is set."""
     for part in parts:
         for node in part if isinstance(part, list) else [part]:
             for inner in ast.walk(node) if isinstance(node, ast.AST) else ():
-                if isinstance(inner, ast.Name):
+                if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
                     yield inner.id
+                elif isinstance(inner, ast.Name):
+                    yield f"{LOCAL}{inner.id}"
                 elif isinstance(inner, ast.Attribute):
-                    yield inner.attr
+                    base = inner.value.id if isinstance(inner.value, ast.Name) else ""
+                    yield f"{base}.{inner.attr}"
 
 
 def first_line(node: ast.AST) -> int:
@@ -137,7 +151,7 @@ def blocks(node: ast.AST, name: str) -> list:
 
 
 def elsewhere(node: ast.AST) -> bool:
-    """Whether a block is for a GPU, or for several processes: canaries run on a CPU, in one."""
+    """Whether a block is for a GPU, several processes or a hub: canaries have none of these."""
     if not isinstance(node, ast.If):
         return False
     tests = (
@@ -145,7 +159,7 @@ def elsewhere(node: ast.AST) -> bool:
         if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And)
         else [node.test]
     )
-    return any(for_gpu(test) or for_several(test) for test in tests)
+    return any(for_gpu(test) or for_several(test) or for_hub(test) for test in tests)
 
 
 def for_gpu(test: ast.expr) -> bool:
@@ -156,6 +170,11 @@ def for_gpu(test: ast.expr) -> bool:
         and isinstance(test.comparators[0], ast.Constant)
         and test.comparators[0].value == "cuda"
     )
+
+
+def for_hub(test: ast.expr) -> bool:
+    """Whether a condition is that images come from a hub."""
+    return "hub.PREFIX" in ast.unparse(test)
 
 
 def for_several(test: ast.expr) -> bool:
@@ -183,18 +202,24 @@ def changed(old: Iterable[Unit], new: Iterable[Unit]) -> tuple[list[Change], lis
     old, new = list(old), list(new)
     in_old, in_new = Counter(unit.does for unit in old), Counter(unit.does for unit in new)
     left = [unit for unit in old if not in_new[unit.does]]
+    stays = {(unit.file, unit.name) for unit in new}
     gone: list[Change] = []
     came: list[Change] = []
     for unit in new:
         if in_old[unit.does]:
             continue
-        before = nearest(unit, left)
+        before = nearest(unit, [one for one in left if may_become(one, unit, stays)])
         matcher = difflib.SequenceMatcher(None, before.does, unit.does, autojunk=False)
         for sign, first, last, start, stop in matcher.get_opcodes():
             if sign != "equal":
                 gone += [Change(before, s) for s in before.statements[first:last]]
                 came += [Change(unit, s) for s in unit.statements[start:stop]]
     return gone, came
+
+
+def may_become(old: Unit, new: Unit, stays: set[tuple[str, str]]) -> bool:
+    """Whether an old unit can be what a new one was; not where it has a new one of its own."""
+    return old.file == new.file or (old.file, old.name) not in stays
 
 
 def nearest(unit: Unit, old: Sequence[Unit]) -> Unit:
@@ -204,26 +229,62 @@ def nearest(unit: Unit, old: Sequence[Unit]) -> Unit:
     return named[common.index(max(common))] if named else Unit(unit.file, unit.name, ())
 
 
-def reached(units: Iterable[Unit]) -> set[str]:
-    """The names that anything but a refusal speaks of: what else has them only words errors."""
-    return {name for unit in units for one in unit.statements for name in one.names}
+def reached(units: Sequence[Unit], function: str) -> set[tuple[str, str]]:
+    """File and name of all units that a function can lead to, by the names that statements have.
+
+    What modules do as they are loaded leads on too, and so do the methods that Python calls by
+    itself. A refusal leads nowhere: what only refusals call makes the words of errors.
+    """
+    named: dict[str, list[Unit]] = {}
+    for unit in units:
+        named.setdefault(unit.name.rpartition(".")[2], []).append(unit)
+    modules = {module_of(unit) for unit in units}
+    waiting = [unit for unit in units if unit.starts or unit.name == function]
+    found = {(unit.file, unit.name) for unit in waiting}
+    while waiting:
+        for unit in led_to(waiting.pop(), named, modules):
+            if (unit.file, unit.name) not in found:
+                found.add((unit.file, unit.name))
+                waiting.append(unit)
+    return found
+
+
+def led_to(unit: Unit, named: Mapping[str, list[Unit]], modules: set[str]) -> Iterator[Unit]:
+    """The units that one speaks of: functions by their names, methods by those of attributes."""
+    spoken = {name for statement in unit.statements for name in statement.names}
+    own = {name.removeprefix(LOCAL) for name in spoken if name.startswith(LOCAL)}
+    for name in spoken - {f"{LOCAL}{one}" for one in own} - own:
+        base, dot, last = name.rpartition(".")
+        there = named.get(last, [])
+        if dot and base in modules and base not in own:
+            yield from (one for one in there if module_of(one) == base)
+        elif dot:
+            yield from (one for one in there if "." in one.name)
+        else:
+            here = [one for one in there if one.file == unit.file]
+            yield from here or there
+
+
+def module_of(unit: Unit) -> str:
+    """What a unit's module is called where it is imported; a package by its folder."""
+    path = PurePosixPath(unit.file)
+    return path.parent.name if path.stem == "__init__" else path.stem
 
 
 def unseen(
-    changes: Iterable[Change], ran: Mapping[str, set[int]], own: set[str], others: set[str]
+    changes: Iterable[Change], ran: Mapping[str, set[int]], own: set[tuple], others: set[str]
 ) -> list[Change]:
     """Those of the changes that must be seen to run, and were not.
 
     `ran` are the executed lines of each file. What a module does as it is loaded has run. A
-    function whose name is none of its version's `own` reached ones makes the words of errors. One
+    function that is none of its version's `own` reached ones makes the words of errors. One
     that no run entered is let pass where its name is none of the `others`, those of the other
     version: only a statement that is new itself can lead there, and that one is held.
     """
     found = []
     for change in changes:
         unit, statement = change.unit, change.statement
-        name = unit.name.rpartition(".")[2]
-        if not statement.held or name == TOP or not (name in own or name.startswith("__")):
+        if not statement.held or unit.name.endswith(TOP) or (unit.file, unit.name) not in own:
             continue
         entered = unit.entered(ran)
         if statement is unit.statements[0]:

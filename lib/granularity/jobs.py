@@ -96,7 +96,8 @@ def check(job: Any) -> None:
         elif fault.kind == "missing":
             told = f"field '{fault.field}' is missing"
         else:
-            told = f"field '{fault.field}' has {fault.value!r:.60}, {fault.wanted[0]} is wanted"
+            verb = "has" if fault.inside else "is"
+            told = f"field '{fault.field}' {verb} {fault.value!r:.60}, {fault.wanted[0]} is wanted"
         raise JobError(told) from None
 
 

@@ -1,5 +1,6 @@
 """Networks: timm's, with the heads that the recipes ask for, and pretrained weights put in."""
 
+import contextlib
 import difflib
 import json
 import math
@@ -257,7 +258,7 @@ def fitting(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor
     given = {name: value for name, value in weights.items() if not name.startswith(heads)}
     if set(own) != set(given):
         raise CheckpointError(f"another network: {sorted(set(own) ^ set(given))[0]} in one only")
-    if "pos_embed" in given and given["pos_embed"].shape[1] != own["pos_embed"].shape[1]:
+    if "pos_embed" in given and moves(given["pos_embed"], own["pos_embed"], model):
         given["pos_embed"] = resampled(given["pos_embed"], model)
     if any(value.shape != own[name].shape for name, value in given.items()):
         given = timms_own(given, model, own)
@@ -267,13 +268,17 @@ def fitting(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor
     return given
 
 
+def moves(given: Tensor, own: Tensor, model: nn.Module) -> bool:
+    """Whether position embeddings (1, places, width) are of other places than a network's own."""
+    on_grid = hasattr(getattr(model, "patch_embed", None), "grid_size")
+    return given.ndim == 3 and on_grid and given.shape[1] != own.shape[1]
+
+
 def resampled(given: Tensor, model: nn.Module) -> Tensor:
-    """Position embeddings (1, places, width) brought to the places of a network; else as they are.
+    """Position embeddings (1, places, width) brought to the places of a network.
 
     Those of a class token stay, where it has any: in DeiT III it has none.
     """
-    if given.ndim != 3 or not hasattr(getattr(model, "patch_embed", None), "grid_size"):
-        return given
     tokens = 0 if getattr(model, "no_embed_class", False) else model.num_prefix_tokens
     return resample_abs_pos_embed(given, model.patch_embed.grid_size, num_prefix_tokens=tokens)
 
@@ -283,10 +288,7 @@ def timms_own(
 ) -> dict[str, Tensor]:
     """Weights as timm's own loading of this kind of network resizes them, or as they are."""
     resize = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    if resize is None:
-        return given
-    try:
+    found = given
+    with contextlib.suppress(Exception):  # made for others' files, it may want more than is here
         found = resize(dict(given), model)
-    except Exception:  # it was made for the files of others, and may want more than is here
-        return given
     return given | {name: value for name, value in found.items() if name in own}

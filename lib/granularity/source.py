@@ -17,8 +17,9 @@ from granularity.digest import digest
 PACKAGE = "granularity"
 LIBRARY = Path(__file__).resolve().parent  # the package's folder
 # Modules that are not behind a run, whoever imports them. What `presets` holds stands in full in
-# what a run is keyed by; the others are words for a person.
-APART = {f"{PACKAGE}.{name}" for name in ("presets", "downloads", "nearest")}
+# what a run is keyed by, two others make that key, and the rest are words for a person.
+APART = {"presets", "source", "equivalence", "downloads", "nearest", "known"}
+APART = {f"{PACKAGE}.{name}" for name in APART}
 LEAVES = (ast.Return, ast.Yield, ast.YieldFrom, ast.Break, ast.Continue)  # ways out of a block
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 

@@ -3,6 +3,7 @@
 An arm's own module says which images and labels; here is how they are trained and evaluated.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -193,10 +194,9 @@ def not_there(stages: Path, key: str, made_of: Mapping) -> str:
 
 def note(path: Path) -> dict | None:
     """What a stage was made of; None where its note is none."""
-    try:
+    found = None
+    with contextlib.suppress(OSError, ValueError):
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
     return found if isinstance(found, dict) else None
 
 
