@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from granularity import splits, toy
 from granularity.entries import kind_of, named
@@ -22,6 +25,7 @@ from granularity.source import LIBRARY
 
 OPENING = "granularity.data:open_set"  # no entry: sets as people have them, opened alone
 IMAGES = ("imagenet.pretrain", "imagenet.finetune", "inaturalist.transfer")
+EMBEDDING = "resnet10t"  # a network of timm's whose weights come from a file
 TINY = "tiny-imagenet-200"
 STEPS, BATCH = 6, 16  # of a canary's stage
 PER_CLASS = (10, 2)  # training and validation images of each class of the drawn Tiny-ImageNet
@@ -52,9 +56,9 @@ class Canary:
 
 
 def draw(folder: Path) -> dict[str, str]:
-    """Small images for canaries, the same on every machine: the toy world, and a Tiny-ImageNet.
+    """What canaries read, the same on every machine: small images, and a network's weights.
 
-    Returns the roots of both by their names.
+    Returns where they lie by their names.
     """
     toy.draw(folder / "toy")
     synsets = (LIBRARY / "tables" / f"{TINY}.txt").read_text(encoding="utf-8").split()
@@ -71,7 +75,11 @@ def draw(folder: Path) -> dict[str, str]:
                 grey = rng.integers(0, 90, (64, 64, 3)) + number * 160 // len(synsets)
                 Image.fromarray(grey.astype(np.uint8)).save(place / name, quality=90)
     lay_out(folder / "layouts")
-    return {name: str(folder / name) for name in ("toy", TINY, "layouts")}
+    torch.manual_seed(0)
+    model = timm.create_model(EMBEDDING)
+    save_file(model.state_dict(), folder / "weights.safetensors")
+    places = {name: str(folder / name) for name in ("toy", TINY, "layouts")}
+    return places | {"weights": str(folder / "weights.safetensors")}
 
 
 def lay_out(folder: Path) -> None:
@@ -193,6 +201,10 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         ):
             arguments = {"seed": 3, **chosen, **given}
             found.append(Canary(f"{name}, {words}", kind, arguments, places, new=True))
+    foreign = worlds[5][1] | {"embedding": EMBEDDING}
+    arguments = {"seed": 3, **recipes, **foreign}
+    weights = places | {"weights": drawn["weights"]}
+    found.append(Canary(f"{worlds[5][0]}, {json.dumps(foreign)}", worlds[5][0], arguments, weights))
     return [*found, *openings(drawn)]
 
 
