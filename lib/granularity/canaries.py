@@ -276,8 +276,8 @@ def shortened(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def on_photographs(records: Iterable[Mapping[str, Any]], roots: Mapping[str, str]) -> list[Canary]:
-    """Of each entry, kind of labels, network and precision the published run of fewest images."""
-    best: dict[tuple, tuple[float, Mapping]] = {}
+    """Of each entry, kind of labels, network and precision the shortest published run."""
+    best: dict[tuple, tuple[tuple[float, float], Mapping]] = {}
     for record in records:
         kind, arguments = kind_of(record["entry"]), record["arguments"]
         if kind not in IMAGES or arguments["world"] != TINY:
@@ -285,9 +285,9 @@ def on_photographs(records: Iterable[Mapping[str, Any]], roots: Mapping[str, str
         recipe = arguments["pretraining"] or arguments["finetuning"]
         options = (recipe.get("preset"), recipe.get("model"), recipe.get("precision"))
         way = (kind, arguments["labels"].partition(":")[0], *options)
-        passes = images_passed(arguments)
-        if way not in best or passes < best[way][0]:
-            best[way] = (passes, record)
+        cost = (images_passed(arguments), record["seconds"])
+        if way not in best or cost < best[way][0]:
+            best[way] = (cost, record)
     return [
         Canary(
             f"published {record['fingerprint']}: {' '.join(map(str, way))}",

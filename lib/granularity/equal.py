@@ -73,15 +73,16 @@ def prove(
     drawn = canaries.draw(folder / "images")
     chosen = [r for r in published if entries.kind_of(r["entry"]) in kinds]
     few = [*canaries.of_records(chosen, drawn), *canaries.beside(drawn)]
-    real = canaries.on_photographs(chosen, roots) if roots else []
-    every = [*few, *real]
     with checkout(commit, folder / "old") as library:
-        say(f"{len(few)} canaries and {len(real)} published runs, by both codes")
         sides = {"before": library, "now": source.LIBRARY}
         codes = {
             "before": {kind: code_in(library, kind, folder) for kind in kinds},
             "now": {kind: entries.named(kind).code for kind in kinds},
         }
+        own = [r for r in chosen if r["code"] == codes["before"][entries.kind_of(r["entry"])]]
+        real = canaries.on_photographs(own, roots) if roots else []
+        every = [*few, *real]
+        say(f"{len(few)} canaries and {len(real)} published runs, by both codes")
         found = canary_runs.short(sides, few, folder)
         for name, more in canary_runs.published(sides, codes, real, folder).items():
             found[name] += more
