@@ -118,3 +118,21 @@ def test_of_many_classes_the_ends_are_shown():
     shown = ladder.few_classes(gains.sample(frac=1, random_state=0))
     assert shown == [f"n{i}" for i in [*range(10), *range(26, 40)]]
     assert len(ladder.few_classes(gains.iloc[:24])) == 24
+
+
+def test_rates_are_means_over_the_held_out_runs_of_an_arm(tmp_path):
+    made = [
+        {"labels": "level", "level": level, "finetuning": {"rate": rate}, "error": error}
+        for level, rate, error in ((0, 0.1, 0.5), (0, 0.1, 0.7), (0, 0.2, 0.4), (4, 0.1, 0.3))
+    ]
+    made.append({"labels": "target", "level": 0, "finetuning": {"rate": 0.1}, "error": 0.9})
+    for seed, one in enumerate(made):
+        error = {"error": one.pop("error")}
+        path, key = tmp_path / f"{seed}" / "record.json", {"fingerprint": f"{seed}"}
+        arguments = one | {"seed": seed}
+        records.write(path, kind="imagenet.finetune", arguments=arguments, metrics=error, **key)
+    keys = [f"{seed}" for seed in range(len(made))]
+    records.write(tmp_path / "record.json", kind="contents", metrics={}, runs=keys)
+    found = ladder.rates(tmp_path)
+    assert found.loc[0.1, "leaf"] == 0.6 and found.loc[0.2, "leaf"] == 0.4
+    assert found.loc[0.1, "level 4"] == 0.3 and list(found.columns) == ["leaf", "level 4"]

@@ -79,40 +79,42 @@ def prove(
             "before": {kind: code_in(library, kind, folder) for kind in kinds},
             "now": {kind: entries.named(kind).code for kind in kinds},
         }
-        own = [r for r in chosen if r["code"] == codes["before"][entries.kind_of(r["entry"])]]
+        own = [record for record in chosen if is_of(record, codes["before"])]
         real = canaries.on_photographs(own, roots) if roots else []
-        every = [*few, *real]
         say(f"{len(few)} canaries and {len(real)} published runs, by both codes")
         found = canary_runs.short(sides, few, folder)
         for name, more in canary_runs.published(sides, codes, real, folder).items():
             found[name] += more
+        every = [*few, *real]
         old = Side(library, record.git("rev-parse", commit), found["before"])
         new = Side(source.LIBRARY, record.git("rev-parse", "HEAD"), found["now"])
-        for canary, before, now in zip(every, old.found, new.found, strict=True):
-            if not canary.new:
-                compare(canary.name, before, now)
-        for number in resumable(every):
-            before, name = old.found[number], f"{every[number].name}, begun by the old code"
-            now = resumed(every[number], number, folder)
-            compare(name, before, now["new"], of_half)
-            for side, one in (("old", old), ("new", new)):
-                merge(one.found[number]["lines"], now[side]["lines"])
-        made = []
+        compare_all(every, old, new, folder)
         for kind in kinds:
             numbers = [n for n in range(len(few)) if every[n].kind in (kind, canaries.OPENING)]
-            if not numbers:
-                raise NotEqual(f"no published run of {kind} tells what to compare")
             hold_changes(kind, old, new, numbers)
-            used = [n for n in range(len(every)) if every[n].kind == kind]
-            pair = codes["before"][kind], codes["now"][kind]
-            made.append(
-                row(kind, pair, old, new, [(every[n].name, new.found[n]) for n in used], started)
-            )
+        pairs = {kind: (codes["before"][kind], codes["now"][kind]) for kind in kinds}
         if set(kinds) >= set(canaries.IMAGES[1:]) and (code := stage_code_in(library, folder)):
-            used = [n for n in range(len(every)) if every[n].kind in canaries.IMAGES]
-            told = [(every[n].name, new.found[n]) for n in used]
-            made.append(row(equivalence.STAGE, (code, train.code()), old, new, told, started))
-    return made
+            pairs[equivalence.STAGE] = (code, train.code())
+        return [row(kind, pair, old, new, every, started) for kind, pair in pairs.items()]
+
+
+def is_of(made: Mapping[str, Any], codes: Mapping[str, str]) -> bool:
+    """Whether a published record is of the older code, or of code that is proven equal to that."""
+    kind = entries.kind_of(made["entry"])
+    return made["code"] in equivalence.equal(kind, codes[kind], "cpu")
+
+
+def compare_all(every: Sequence[Canary], old: Side, new: Side, folder: Path) -> None:
+    """Raises NotEqual where a canary differs, or one that the old code began and the new ended."""
+    for canary, before, now in zip(every, old.found, new.found, strict=True):
+        if not canary.new:
+            compare(canary.name, before, now)
+    for number in resumable(every):
+        ended_by = resumed(every[number], number, folder)
+        name = f"{every[number].name}, begun by the old code"
+        compare(name, old.found[number], ended_by["new"], of_half)
+        for side, one in (("old", old), ("new", new)):
+            merge(one.found[number]["lines"], ended_by[side]["lines"])
 
 
 class checkout:
@@ -260,9 +262,22 @@ def said_by(library: Path, text: str, argument: str, folder: Path) -> str:
 
 
 def row(
-    kind: str, codes: tuple[str, str], old: Side, new: Side, found: Sequence, started: float
+    kind: str,
+    codes: tuple[str, str],
+    old: Side,
+    new: Side,
+    every: Sequence[Canary],
+    started: float,
 ) -> dict:
-    """An ordinary record of what was proven."""
+    """An ordinary record of what was proven. Raises NotEqual where no run of the kind was made."""
+    kinds = canaries.IMAGES if kind == equivalence.STAGE else (kind,)
+    found = [
+        (run.name, result)
+        for run, result in zip(every, new.found, strict=True)
+        if run.kind in kinds
+    ]
+    if not found:
+        raise NotEqual(f"no published run of {kind} tells what to compare")
     compared = [
         {"name": name, "results": digest([result["values"], result["tensors"]])}
         for name, result in found

@@ -10,14 +10,16 @@ from granularity import records
 
 # Where a test belongs, by the file that it stands in.
 GROUPS = {
-    "Runs, builds and the book": "build faults_build book slurm lost_process browser",
-    "Parameters, size files, recipes": "notebook graph recipe claims theory jobs labels_kinds",
-    "Records and other files": "records faults_files scoreboard verify source analysis hardness"
-    " ladder",
+    "Runs, builds and the book": "build faults_build book slurm lost_process browser plan asked",
+    "Parameters, size files, recipes": "notebook graph recipe claims theory jobs labels_kinds"
+    " plain_yaml fixed",
+    "Records and other files": "records faults_files scoreboard verify source equal analysis"
+    " hardness ladder one_seed",
     "Training, checkpoints, embeddings": "engine checkpoint faults_training train losses loading"
-    " network embed theory_runs",
-    "Images, classes, labels": "data taxonomy wordnet labels labels_trees toy imagenet inaturalist",
-    "Machines and places": "faults_places setup bench workflows",
+    " network embed theory_runs pieces processes stage_notes",
+    "Images, classes, labels": "data taxonomy wordnet labels labels_trees toy imagenet inaturalist"
+    " seen unsound",
+    "Machines and places": "faults_places setup bench workflows surroundings",
     "Anything at all": "fuzz",
 }
 OTHER = "Other"

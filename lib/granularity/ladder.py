@@ -106,6 +106,22 @@ def by_choice(
     return {arm: {value: found[arm][value] for value in shared} for arm in order if shared}
 
 
+def rates(path: Path | str) -> pd.DataFrame:
+    """Mean error on held-out images by finetuning rate (rows) and arm (columns).
+
+    Of those arms' runs in a file of choices that were pretrained on a source; empty without any.
+    """
+    runs = records.table(path)
+    runs = runs[(runs["kind"] == "imagenet.finetune") & (runs["labels"] != "target")]
+    if runs.empty:
+        return pd.DataFrame()
+    found = runs.assign(
+        arm=hardness.arms(runs),
+        rate=[recipe["rate"] for recipe in runs["finetuning"]],
+    )
+    return found.pivot_table(index="rate", columns="arm", values="error")
+
+
 # ------------------------------------------------------------------------------------- figures
 
 

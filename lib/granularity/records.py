@@ -203,8 +203,14 @@ def entry_of(name: str) -> Callable:
 
 
 def standing(record: Mapping[str, Any]) -> str:
-    """What a record's code is beside ours: one of `equivalence`'s three words."""
-    kind = kind_of(record["entry"])
+    """What a record's code is beside ours: one of `equivalence`'s three words.
+
+    The code of a function that is no more is older.
+    """
+    try:
+        kind = kind_of(record["entry"])
+    except RecordError:
+        return equivalence.OLDER
     device = record.get("device") or ("cuda" if record["made_by"]["device"].get("gpu") else "cpu")
     return equivalence.standing(kind, record.get("code"), ENTRIES[kind].code, device)
 

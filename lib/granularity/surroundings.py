@@ -13,6 +13,7 @@ needs to run at all stay as they are.
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -232,4 +233,4 @@ RESETS = {
 
 
 if __name__ == "__main__":
-    os.execvpe(sys.argv[1], sys.argv[1:], neutral(os.environ, Path.cwd()))
+    sys.exit(subprocess.call(sys.argv[1:], env=neutral(os.environ, Path.cwd())))
