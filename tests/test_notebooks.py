@@ -1,5 +1,7 @@
 """Every notebook keeps the conventions that the engine and the readers rely on."""
 
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -8,7 +10,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from granularity import notebook
+from granularity import notebook, source
 
 NOTEBOOKS = sorted(
     path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
@@ -82,3 +84,28 @@ def test_the_readme_s_call_of_one_notebook_writes_its_record(tmp_path):
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1
+
+
+def uses(code: str) -> set[tuple[str, str]]:
+    """What code takes of the library's modules: (module, name)."""
+    tree = ast.parse(code)
+    modules, found = {}, set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("granularity"):
+            for alias in node.names:
+                found.add((node.module, alias.name))
+                modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in modules:
+                found.add((modules[node.value.id], node.attr))
+    return found
+
+
+def test_what_a_notebook_takes_of_the_library_is_there(path):
+    """Seen here, and not after minutes of a build, in a cell that the build may never run."""
+    code = "\n".join(cell["source"] for cell in notebook.code_cells(path))
+    for module, name in uses(code):
+        if source.exists(module, source.LIBRARY) or module == "granularity":
+            submodule = source.exists(f"{module}.{name}", source.LIBRARY)
+            assert submodule or hasattr(importlib.import_module(module), name), f"{module}.{name}"
