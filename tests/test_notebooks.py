@@ -96,9 +96,9 @@ def uses(code: str) -> set[tuple[str, str]]:
                 found.add((node.module, alias.name))
                 modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id in modules:
-                found.add((modules[node.value.id], node.attr))
+        named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if named and node.value.id in modules:
+            found.add((modules[node.value.id], node.attr))
     return found
 
 
