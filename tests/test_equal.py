@@ -208,6 +208,9 @@ def test_a_row_is_kept_once(rows, tmp_path, monkeypatch):
     assert equal.keep(again, rows) == 0
     assert equal.keep([row_of(tmp_path, "c", "f")], rows) == 1
     assert set(equivalence.equal(KIND, "a", "cpu", rows)) == set("abcf")
+    stronger = again[0] | {"metrics": {"canaries": 9}}
+    assert equal.keep([stronger], rows) == 1 and equal.keep([stronger], rows) == 0
+    assert equal.keep([row_of(tmp_path, "c", "c")], rows) == 0  # nothing to prove
 
 
 @pytest.mark.fault("a row of equal code changed by hand: {change}", "refused by its place")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from granularity import claims, provenance, record, scoreboard, tables
+from granularity import claims, equivalence, provenance, record, scoreboard, tables
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = (ROOT / "book/claims.yml").read_text(encoding="utf-8")
@@ -67,6 +67,20 @@ def test_commits():
     found = provenance.commits(tables)
     assert found["commit"].tolist() == ["0123456789", "0123456789", "unknown"]
     assert found["files"].tolist() == ["as committed", "changed", "unknown"]
+
+
+def test_what_the_code_of_runs_is_beside_ours():
+    words = [equivalence.THIS, equivalence.OLDER, equivalence.OLDER]
+    found = provenance.standings({"smoke": runs([1, 2, 3]).assign(standing=words)})
+    row = ["Smoke, toy size", "x.y", 1, 0, 2]
+    assert found.columns.tolist()[2:] == [equivalence.THIS, equivalence.PROVEN, equivalence.OLDER]
+    assert found.columns.name is None and found.to_numpy().tolist() == [row]
+    assert len(provenance.standings({})) == 0
+
+
+def test_what_was_proven_of_code_is_no_run(tmp_path):
+    tables = scoreboard.load(tmp_path / "smoke", ROOT / "book/results")
+    assert "equivalence" not in {kind for table in tables.values() for kind in table["kind"]}
 
 
 def test_no_runs_at_all():

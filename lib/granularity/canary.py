@@ -17,6 +17,7 @@ import importlib
 import inspect
 import json
 import multiprocessing
+import os
 import shutil
 import sys
 import traceback
@@ -33,7 +34,7 @@ SPEEDS = {"images_per_second"}  # what no two runs share
 def main(path: Path) -> None:
     """Runs a job's canaries one by one, each in a process of its own, and keeps what they gave."""
     job = json.loads(path.read_text(encoding="utf-8"))
-    out = Path(job["out"])
+    out, parent = Path(job["out"]), os.getppid()
     context = multiprocessing.get_context("fork")  # torch is loaded once; nothing has run in it
     for entry in {name for canary in job["canaries"] for name in canary["entry"]}:
         found_entry([entry], missing_ok=True)
@@ -45,7 +46,11 @@ def main(path: Path) -> None:
             plant(folder / "stages", **job["plant"])
         child = context.Process(target=kept, args=(canary, folder, canary.get("measure", False)))
         child.start()
-        child.join()
+        while child.is_alive():
+            child.join(1)
+            if os.getppid() != parent:  # the proof was killed: nobody reads these numbers
+                child.kill()
+                sys.exit("ended: what started this is gone")
         if child.exitcode or not (folder / "found.json").exists():
             told = folder / "error.txt"
             said = told.read_text("utf-8") if told.exists() else f"ended with {child.exitcode}"
@@ -79,10 +84,10 @@ def found_entry(names: list[str], missing_ok: bool = False) -> Callable | None:
     records = importlib.import_module("granularity.records")
     for name in names:
         try:
-            if name == OPENING:
-                module, _, function = name.partition(":")
-                return getattr(importlib.import_module(module), function)
-            return records.entry_of(name)
+            if name != OPENING and hasattr(records, "entry_of"):
+                return records.entry_of(name)
+            module, _, function = name.partition(":")  # the first versions knew no other way
+            return getattr(importlib.import_module(module), function)
         except Exception as error:  # each version has an error of its own for a name it lacks
             last = error
     if missing_ok:

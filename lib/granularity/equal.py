@@ -303,24 +303,29 @@ def row(
 
 
 def keep(rows: Sequence[Mapping], file: Path = equivalence.FILE) -> int:
-    """Adds rows to the file, but for those of codes that it has; returns how many."""
+    """Adds rows to the file, but for those of which it has as strong a one; returns how many."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    known = {key(json.loads(line)) for line in text.splitlines()}
-    fresh = [
-        made
-        for made in rows
-        if key(made) not in known
-        and made["parameters"]["old"]["code"] != made["parameters"]["new"]["code"]
-    ]
+    there = [json.loads(line) for line in text.splitlines()]
+    fresh = [made for made in rows if differs(made) and not any(covers(old, made) for old in there)]
     files.write(file, text + "".join(f"{json.dumps(made)}\n" for made in fresh))
     equivalence.rows.cache_clear()
     return len(fresh)
 
 
-def key(made: Mapping) -> str:
-    """What two rows of one proof share."""
-    facts = made["parameters"]
-    return json.dumps([facts["entry"], facts["device"], facts["old"]["code"], facts["new"]["code"]])
+def differs(made: Mapping) -> bool:
+    """Whether a row is of two codes: one that did not change needs no proof."""
+    return made["parameters"]["old"]["code"] != made["parameters"]["new"]["code"]
+
+
+def covers(old: Mapping, made: Mapping) -> bool:
+    """Whether a row says as much as another one: the same two codes, by as many runs."""
+    same = [
+        [of["parameters"][name] for name in ("entry", "device")]
+        + [of["parameters"][side]["code"] for side in ("old", "new")]
+        for of in (old, made)
+    ]
+    more = made["metrics"].get("canaries", 0) > old["metrics"].get("canaries", 0)
+    return same[0] == same[1] and not more
 
 
 def main(

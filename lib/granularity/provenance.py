@@ -92,7 +92,8 @@ def standings(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     parts = [table[["kind", "standing"]].assign(size=NAMES[size]) for size, table in tables.items()]
     runs = pd.concat(parts) if parts else pd.DataFrame(columns=["kind", "standing", "size"])
     counts = runs.groupby(["size", "kind", "standing"], sort=False).size().unstack(fill_value=0)
-    return counts.reindex(columns=list(words), fill_value=0).reset_index()
+    counts = counts.reindex(columns=list(words), fill_value=0).rename_axis(columns=None)
+    return counts.reset_index()
 
 
 def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -81,7 +81,8 @@ def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
     with contextlib.suppress(FileNotFoundError):  # nothing ran yet: there may be published runs
         records.collect(runs)
         found[runs.name] = [runs]
-    for file in sorted(published.rglob("*.jsonl")):
+    files = {file for file in published.rglob("*.jsonl") if file.name != equivalence.FILE.name}
+    for file in sorted(files):  # what was proven of code is no run
         top = file.relative_to(published).parts[0]
         found.setdefault(top if top in SIZES else "published", []).append(file)
     return {size: read(found[size]) for size in SIZES if size in found}
