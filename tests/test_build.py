@@ -351,6 +351,7 @@ def test_further_signals_do_not_keep_the_build_from_ending_what_it_started(house
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL),  # these tests may run under nohup
     )
     wait_for(house.folder / "asleep", process)
     process.send_signal(sign)

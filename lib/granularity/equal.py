@@ -65,14 +65,13 @@ def prove(
 ) -> list[dict]:
     """Compares the code of `commit` with the present one; the rows of what is equal.
 
-    `published` are the records whose ways the canaries go; those on photographs are run where
-    `roots` names their images. `kinds` are the entries to compare. Raises NotEqual at the first
+    `published` are records: of those that the older code made, or code equal to it, the canaries go
+    all ways. Those on photographs are made again where `roots` names their images. `kinds` are the entries to compare. Raises NotEqual at the first
     difference, naming setting, step and tensor, and for a changed line that was not executed.
     """
     started = time.time()
     drawn = canaries.draw(folder / "images")
     chosen = [r for r in published if entries.kind_of(r["entry"]) in kinds]
-    few = [*canaries.of_records(chosen, drawn), *canaries.beside(drawn)]
     with checkout(commit, folder / "old") as library:
         sides = {"before": library, "now": source.LIBRARY}
         codes = {
@@ -80,6 +79,7 @@ def prove(
             "now": {kind: entries.named(kind).code for kind in kinds},
         }
         own = [record for record in chosen if is_of(record, codes["before"])]
+        few = [*canaries.of_records(own, drawn), *canaries.beside(drawn)]
         real = canaries.on_photographs(own, roots) if roots else []
         say(f"{len(few)} canaries and {len(real)} published runs, by both codes")
         found = canary_runs.short(sides, few, folder)
