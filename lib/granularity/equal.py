@@ -66,8 +66,9 @@ def prove(
     """Compares the code of `commit` with the present one; the rows of what is equal.
 
     `published` are records: of those that the older code made, or code equal to it, the canaries go
-    all ways. Those on photographs are made again where `roots` names their images. `kinds` are the entries to compare. Raises NotEqual at the first
-    difference, naming setting, step and tensor, and for a changed line that was not executed.
+    all ways. Those on photographs are made again where `roots` names their images. `kinds` are the
+    entries to compare. Raises NotEqual at the first difference, naming setting, step and tensor,
+    and for a changed line that was not executed.
     """
     started = time.time()
     drawn = canaries.draw(folder / "images")
