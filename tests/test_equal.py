@@ -9,7 +9,17 @@ import textwrap
 import pytest
 from conftest import ROOT
 
-from granularity import canary_runs, changes, entries, equal, equivalence, files, record
+from granularity import (
+    canary_runs,
+    changes,
+    entries,
+    equal,
+    equivalence,
+    files,
+    record,
+    records,
+    theory,
+)
 from granularity.canaries import Canary
 
 KIND = "study.run"
@@ -228,6 +238,19 @@ def test_the_published_rows_are_whole():
     for made in equivalence.rows(equivalence.FILE):
         assert made["made_by"]["git"]["dirty"] is False
         assert made["parameters"]["entry"] in {*entries.ENTRIES, equivalence.STAGE}
+
+
+def test_every_published_run_that_makes_no_timing_is_of_this_or_of_equal_code():
+    """But for first looks, which no claim and no page rests on."""
+    for file in (ROOT / "book/results").glob("t*/*.jsonl"):
+        if file.name != "first_look.jsonl":
+            standings = {records.standing(made) for made in records.collect(file)}
+            assert equivalence.OLDER not in standings, file
+
+
+def test_a_published_simulation_has_the_key_that_our_code_gives_it():
+    for made in records.collect(ROOT / "book/results/theory/simulate.jsonl"):
+        assert records.fingerprint(theory.simulate, made["arguments"]) == made["fingerprint"]
 
 
 # ------------------------------------------------------------------------------------- by hand
