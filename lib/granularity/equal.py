@@ -80,7 +80,8 @@ def prove(
             "now": {kind: entries.named(kind).code for kind in kinds},
         }
         own = [record for record in chosen if is_of(record, codes["before"])]
-        few = [*canaries.of_records(own, drawn), *canaries.beside(drawn)]
+        more = [c for c in canaries.beside(drawn) if c.kind in (*kinds, canaries.OPENING)]
+        few = [*canaries.of_records(own, drawn), *more]
         real = canaries.on_photographs(own, roots) if roots else []
         say(f"{len(few)} canaries and {len(real)} published runs, by both codes")
         found = canary_runs.short(sides, few, folder)
