@@ -174,6 +174,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         ("inaturalist.transfer", {"world": "toy", "labels": "rank:family"}),
         ("inaturalist.transfer", {"world": "inaturalist", "labels": "cluster:12", "images": 4}),
         ("inaturalist.transfer", {"world": "toy", "labels": "cross:12", "finetuning": {}}),
+        ("imagenet.finetune", {"world": "toy", "labels": "target", **HELD_OUT}),
     ]
     found = [
         Canary(f"{kind}, {json.dumps(given)}", kind, {"seed": 3, **recipes, **given}, places)
@@ -236,6 +237,7 @@ def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, words))
 
 
+HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one arm that no code let see them
 LENGTHS = {"epochs", "steps", "rate", "warmup", "batch", "weight_decay"}  # numbers, and no way
 
 
