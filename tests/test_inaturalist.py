@@ -375,22 +375,33 @@ VIT = {
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("network", [VIT, {}], ids=["vit", "batch norm"])
-def test_two_processes_make_the_same_clusters_and_runs(roots, tmp_path, network):
-    """Batch norm's statistics are each process's own: there only the two must go together."""
-    settings = inaturalist.arms(
-        labels="cluster:12", world="toy", seed=0, pretraining=SHORT | network,
-        finetuning=TUNED | network,
-    )  # fmt: skip
+def test_two_processes_make_the_same_clusters_and_runs(roots, tmp_path):
     made = []
     for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        places = {"roots": roots, "stages": str(folder / "stages")}
-        jobs.launch(folder, inaturalist.transfer, settings, places=places, processes=processes)
-        (record,) = records.complete(folder, inaturalist.transfer, settings, places=places)
+        folder, places = run_by(processes, roots, tmp_path, VIT)
+        (record,) = records.complete(folder, **places)
         made.append(labels.load(folder / record["fingerprint"] / "labels.npz"))
         assert len(list((folder / "stages" / "embeddings").iterdir())) == 1
         assert len(list((folder / "stages").glob("*/done"))) == 3
-    if network:
-        same = made[0].indices == made[1].indices
-        assert same.mean() > 0.95  # the networks agree to rounding
+    same = made[0].indices == made[1].indices
+    assert same.mean() > 0.95  # the networks agree to rounding
+
+
+@pytest.mark.fault("two processes for a network with batch norm", "refused before any training")
+@pytest.mark.faults
+def test_two_processes_refuse_batch_norm(roots, tmp_path):
+    """Its statistics would be each process's own, and the numbers others."""
+    with pytest.raises(RuntimeError, match="has batch norm"):
+        run_by(2, roots, tmp_path, {})
+    assert not list((tmp_path / "2").glob("stages/*"))
+
+
+def run_by(processes, roots, tmp_path, network):
+    """Clusters and their run, made by so many processes: the folder, and what `complete` takes."""
+    recipes = {"pretraining": SHORT | network, "finetuning": TUNED | network}
+    settings = inaturalist.arms(labels="cluster:12", world="toy", seed=0, **recipes)
+    folder = tmp_path / str(processes)
+    places = {"roots": roots, "stages": str(folder / "stages")}
+    run = {"entry": inaturalist.transfer, "settings": settings, "places": places}
+    jobs.launch(folder, **run, processes=processes)
+    return folder, run
