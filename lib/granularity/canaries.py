@@ -20,10 +20,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from granularity import splits, toy
+from granularity.canary import OPENING
 from granularity.entries import kind_of, named
 from granularity.source import LIBRARY
 
-OPENING = "granularity.data:open_set"  # no entry: sets as people have them, opened alone
 IMAGES = ("imagenet.pretrain", "imagenet.finetune", "inaturalist.transfer")
 EMBEDDING = "resnet10t"  # a network of timm's whose weights come from a file
 TINY = "tiny-imagenet-200"

@@ -28,6 +28,7 @@ from granularity import (
     train,
 )
 from granularity.canaries import Canary
+from granularity.canary import OPENING
 from granularity.canary_runs import NotEqual, clean_environment, ended, read, start
 from granularity.digest import digest
 
@@ -80,7 +81,7 @@ def prove(
             "now": {kind: entries.named(kind).code for kind in kinds},
         }
         own = [record for record in chosen if is_of(record, codes["before"])]
-        more = [c for c in canaries.beside(drawn) if c.kind in (*kinds, canaries.OPENING)]
+        more = [c for c in canaries.beside(drawn) if c.kind in (*kinds, OPENING)]
         few = [*canaries.of_records(own, drawn), *more]
         real = canaries.on_photographs(own, roots) if roots else []
         say(f"{len(few)} canaries and {len(real)} published runs, by both codes")
@@ -92,7 +93,7 @@ def prove(
         new = Side(source.LIBRARY, record.git("rev-parse", "HEAD"), found["now"])
         compare_all(every, old, new, folder)
         for kind in kinds:
-            numbers = [n for n in range(len(few)) if every[n].kind in (kind, canaries.OPENING)]
+            numbers = [n for n in range(len(few)) if every[n].kind in (kind, OPENING)]
             hold_changes(kind, old, new, numbers)
         pairs = {kind: (codes["before"][kind], codes["now"][kind]) for kind in kinds}
         if set(kinds) >= set(canaries.IMAGES[1:]) and (code := stage_code_in(library, folder)):

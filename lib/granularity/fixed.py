@@ -14,7 +14,7 @@ import pandas as pd
 
 from granularity.analysis import plain, same, select
 from granularity.claims import Fixed
-from granularity.presets import preset
+from granularity.presets import recipe_of
 
 
 def parted(
@@ -82,5 +82,4 @@ def of_recipe(found: Any, wanted: Mapping[str, Any]) -> str:
 @cache
 def resolved(given: str) -> str:
     """All fields of a recipe as a record holds it, both as JSON: a preset and what differs."""
-    rest = json.loads(given)
-    return json.dumps(preset(rest.pop("preset", "resnet_small"), **rest).plain())
+    return json.dumps(recipe_of(json.loads(given)).plain())
