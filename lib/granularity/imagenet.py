@@ -7,6 +7,7 @@ Tiny-ImageNet's training images into a source of all 200 classes and a target of
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -72,44 +73,26 @@ def open_sets(
     return hold_out(sets, doubles_of(name)) if held_out else sets
 
 
-def toy(
-    roots: Mapping[str, str],
-    overlap: str,
-    source_images: int,
-    target_images: int,
-    skip: tuple[str, ...],
-) -> Sets:
-    """The drawn world: its target's images are contained in the source, or taken out of it."""
-    root = root_of(roots, "toy")
-    of = {name: (str(root / name), f"toy/{name}") for name in ("imagenet21k", "imagenet1k")}
-    return two_sets(of, overlap, source_images, target_images, skip)
-
-
-def imagenet(
-    roots: Mapping[str, str],
-    overlap: str,
-    source_images: int,
-    target_images: int,
-    skip: tuple[str, ...],
-) -> Sets:
-    """The real sets: `roots` has `imagenet21k` and `imagenet1k`, each with `train` (and `val`)."""
-    of = {name: (str(root_of(roots, name)), name) for name in ("imagenet21k", "imagenet1k")}
-    return two_sets(of, overlap, source_images, target_images, skip)
-
-
 def two_sets(
-    of: Mapping[str, tuple[str, str]],
+    roots: Mapping[str, str],
     overlap: str,
     source_images: int,
     target_images: int,
     skip: tuple[str, ...],
+    inside: str = "",
 ) -> Sets:
-    """Source and target with `train` (and `val`), `of` each its root and what it is called."""
-    root, called = of["imagenet21k"]
-    source = opened(root, "train", called, skip)
-    root, called = of["imagenet1k"]
-    target = opened(root, "train", called, skip)
-    evaluation = opened(root, "val", called, skip)
+    """`imagenet21k` and `imagenet1k`, each with `train` (and `val`); a root, or `inside` one.
+
+    The target's images are contained in the source, or taken out of it.
+    """
+    place = {
+        name: root_of(roots, inside or name) / (name if inside else "")
+        for name in ("imagenet21k", "imagenet1k")
+    }
+    source, target, evaluation = (
+        opened(str(place[name]), part, f"{inside}/{name}".lstrip("/"), skip)
+        for name, part in (("imagenet21k", "train"), ("imagenet1k", "train"), ("imagenet1k", "val"))
+    )
     rows = some(target, target_images)
     taken = some(source, source_images)
     if overlap == "disjoint":
@@ -150,7 +133,11 @@ def tiny(
     )
 
 
-WORLDS = {"toy": toy, "tiny-imagenet-200": tiny, "imagenet": imagenet}
+WORLDS = {
+    "toy": partial(two_sets, inside="toy"),
+    "tiny-imagenet-200": tiny,
+    "imagenet": two_sets,
+}
 
 
 # ------------------------------------------------------------------------------------- labels

@@ -7,7 +7,8 @@ supercategories as the target; `tiny-imagenet-200` has cuts of WordNet for ranks
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,44 +91,38 @@ def open_world(
     """A world with so many training images of each leaf (0: all that there are).
 
     `target` is "supercategory", or a cut of WordNet for Tiny-ImageNet (see `tree_of_cuts`).
-    `training` is the folder of training images that iNaturalist is read from. With `held_out` a
-    part of the training images is evaluated on, and not trained on. Raises KeyError for a world or
-    a root that is not named, ValueError for a target that a world does not have.
+    `training` is the folder that iNaturalist's training images are in. With `held_out` a part of
+    them is evaluated on, and not trained on. Raises KeyError for a world or a root that is not
+    named, ValueError for a target that a world does not have.
     """
     if name not in WORLDS:
         raise KeyError(f"no images are called {name!r}; there are {', '.join(WORLDS)}")
     world = WORLDS[name](roots, target, training, images, tuple(skip))
-    checked(world.sets, skip)
-    if not held_out:
-        return world
-    sets = hold_out(world.sets, doubles_of(name))
-    return World(Sets(sets.target, sets.target, sets.evaluation, sets.classes), world.tree)
+    sets = checked(world.sets, skip)
+    if held_out:
+        sets = hold_out(sets, doubles_of(name))
+    return World(replace(sets, source=sets.target), world.tree)
 
 
-def toy(
-    roots: Mapping[str, str], target: str, training: str, images: int, skip: tuple[str, ...]
+def species(
+    roots: Mapping[str, str],
+    target: str,
+    training: str,
+    images: int,
+    skip: tuple[str, ...],
+    inside: str = "",
 ) -> World:
-    """The drawn world, in the dataset's own folder layout."""
-    return of_species(
-        root_of(roots, "toy") / "inaturalist", "toy/inaturalist", target, training, images, skip
-    )
+    """iNaturalist 2021, species in folders of their own, named after all their ranks.
 
-
-def inaturalist(
-    roots: Mapping[str, str], target: str, training: str, images: int, skip: tuple[str, ...]
-) -> World:
-    """iNaturalist 2021: `roots["inaturalist"]` holds `2021_train_mini` and `2021_valid`."""
-    return of_species(root_of(roots, "inaturalist"), "inaturalist", target, training, images, skip)
-
-
-def of_species(
-    root: Path, called: str, target: str, training: str, images: int, skip: tuple[str, ...]
-) -> World:
-    """Species in folders of their own, named after all their ranks; the set is `called` so."""
+    `roots["inaturalist"]`, or its folder `inside` another root, holds `2021_train_mini` (or
+    another folder of `training`) and `2021_valid`.
+    """
     if target != "supercategory":
         raise ValueError(f"target is {target!r}; of species it is 'supercategory'")
-    source = opened(str(root), training, called, skip)
-    evaluation = opened(str(root), "2021_valid", called, skip)
+    called = f"{inside}/inaturalist".lstrip("/")
+    root = root_of(roots, inside or "inaturalist") / ("inaturalist" if inside else "")
+    parts = (training, "2021_valid")
+    source, evaluation = (opened(str(root), part, called, skip) for part in parts)
     part = Part(source, some(source, images))
     tree = tree_of_taxonomy(taxonomy.read(source.classes))
     return World(Sets(part, part, whole(evaluation), source.classes), tree)
@@ -144,7 +139,11 @@ def tiny(
     return World(Sets(part, part, of_classes(whole(evaluation), tree.leaves), tree.leaves), tree)
 
 
-WORLDS = {"toy": toy, "tiny-imagenet-200": tiny, "inaturalist": inaturalist}
+WORLDS = {
+    "toy": partial(species, inside="toy"),
+    "tiny-imagenet-200": tiny,
+    "inaturalist": species,
+}
 
 
 # ------------------------------------------------------------------------------------- labels

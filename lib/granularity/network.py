@@ -1,7 +1,6 @@
 """Networks: timm's, with the heads that the recipes ask for, and pretrained weights put in."""
 
 import contextlib
-import difflib
 import json
 import math
 import sys
@@ -15,6 +14,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from granularity.checkpoint import CheckpointError
+from granularity.nearest import nearest
 from granularity.recipe import Recipe
 
 # Options that say what other places say: the recipe's own fields, and the labels.
@@ -106,10 +106,11 @@ def check_name(recipe: Recipe) -> None:
     if tag or ":" in name or "/" in name:
         raise ValueError(
             f"{recipe.model!r} names pretrained weights, and a recipe starts from its seed:"
-            f" take {nearest(name.rpartition('/')[2])!r}"
+            f" take {nearest(name.rpartition('/')[2], known(), cutoff=0)!r}"
         )
     if name not in known():
-        raise KeyError(f"timm has no network {name!r}; the nearest one is {nearest(name)!r}")
+        near = nearest(name, known(), cutoff=0)
+        raise KeyError(f"timm has no network {name!r}; the nearest one is {near!r}")
     for option, value in recipe.model_options.items():
         if option in ELSEWHERE:
             raise ValueError(f"model_options has {option!r}: {ELSEWHERE[option]}")
@@ -126,11 +127,6 @@ def check_name(recipe: Recipe) -> None:
 def known() -> tuple[str, ...]:
     """The names of timm's networks."""
     return tuple(timm.list_models())
-
-
-def nearest(name: str) -> str:
-    """The name of timm's that is most like another."""
-    return difflib.get_close_matches(name, known(), n=1, cutoff=0)[0]
 
 
 def words_of(value: object) -> Iterable[object]:

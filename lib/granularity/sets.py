@@ -3,7 +3,6 @@
 An arm's own module says which images its worlds have; here is what they share.
 """
 
-import difflib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from granularity import data, downloads, splits, taxonomy, wordnet
 from granularity.layouts import DataError
 from granularity.listing import narrow
+from granularity.nearest import nearest
 
 DUPLICATES = Path(__file__).parent / "tables" / "tiny-imagenet-duplicates.csv"
 SKIP = ("broken", "missing", "extra")  # what a set may be opened without, where asked
@@ -234,7 +234,7 @@ def opened(root: str, part: str, called: str = "", skip: Sequence[str] = ()) -> 
     """
     for kind in skip:
         if kind not in SKIP:
-            (near,) = difflib.get_close_matches(str(kind), SKIP, n=1, cutoff=0)
+            near = nearest(kind, SKIP, cutoff=0)
             raise ValueError(f"skip has {kind!r}; of {', '.join(SKIP)} {near!r} is nearest")
     what = KNOWN.get(called.rpartition("/")[2])
     images = data.open_set(root, part, called=what, **{f"skip_{kind}": True for kind in skip})

@@ -57,7 +57,8 @@ def checked(shape: type, values: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         told = found["msg"].removeprefix("Input should ").removeprefix("be ")
-        wanted = [WORDS.get(told, told.replace("greater than or equal to", "at least"))]
+        told = told.replace("greater than or equal to", "at least")
+        wanted = [WORDS.get(told, told.replace("less than or equal to", "at most"))]
         kind = KINDS.get(found["type"], "type")
         if kind in ("unknown", "missing"):
             wanted = [*model.model_fields]

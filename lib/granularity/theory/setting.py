@@ -5,22 +5,22 @@ Marks of every choice: P (the paper's text), L (lineage: works that it builds on
 
 import itertools
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from granularity.nearest import nearest
+from granularity.strict import Misfit, checked
 
-
-def _between(default: float, low: float, high: float = math.inf) -> float:
-    """A dataclass field whose value must lie in [low, high]."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-def _one_of(default: str, *others: str) -> str:
-    """A dataclass field whose value must be one of a few words."""
-    return field(default=default, metadata={"words": (default, *others)})
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Several = Annotated[int, Field(ge=2)]
+Labels = Literal["coarse", "fine", "merged", "overfine", "random", "free", "misaligned"]
 
 
 @dataclass(frozen=True)
@@ -35,44 +35,44 @@ class Setting:
     """
 
     # What is trained on; `labelling` says what each word means. All but the first two are O.
-    labels: str = _one_of("coarse", "fine", "merged", "overfine", "random", "free", "misaligned")
-    classes: int = _between(0, 0)  # number of labels where the word leaves it open; 0: as fine has
+    labels: Labels = "coarse"
+    classes: Count = 0  # number of labels where the word leaves it open; 0: as fine has
     # The data
-    k: int = _between(8, 1)  # k, subclasses of each superclass
-    superclasses: int = _between(2, 2)  # O above 2; v_{-y} is then the next superclass's feature
-    d: int = _between(128, 4)  # d, dimension of a patch; all features must fit in
-    patches: int = _between(8, 2)  # P, patches of a sample
-    feature_patches: int = _between(2, 1)  # s*, patches of each of a sample's two features
-    opposing_patches: int = _between(1, 0)  # s†, patches of a hard sample with the feature v_{-y}
-    amplitude_spread: float = _between(0.1, 0, 1)  # ι, amplitudes α are uniform in [1 - ι, 1 + ι]
-    opposing_amplitude: float = _between(0.1, 0)  # α†, amplitude of v_{-y} in a hard sample
-    noise: float = _between(0.05, 0)  # σ_ζ, deviation of the noise in each coordinate
-    strong_noise: float = _between(0.5, 0)  # σ_ζ*, the same in a hard sample's one strong patch
-    hard_share: float = _between(0.0, 0, 1)  # O: share of hard samples in training
-    unevenness: float = _between(0.0, 0)  # O: u, in training subclass c has odds (1 + c)^-u
+    k: Positive = 8  # k, subclasses of each superclass
+    superclasses: Several = 2  # O above 2; v_{-y} is then the next superclass's feature
+    d: Annotated[int, Field(ge=4)] = 128  # d, dimension of a patch; all features must fit in
+    patches: Several = 8  # P, patches of a sample
+    feature_patches: Positive = 2  # s*, patches of each of a sample's two features
+    opposing_patches: Count = 1  # s†, patches of a hard sample with the feature v_{-y}
+    amplitude_spread: Share = 0.1  # ι, amplitudes α are uniform in [1 - ι, 1 + ι]
+    opposing_amplitude: Number = 0.1  # α†, amplitude of v_{-y} in a hard sample
+    noise: Number = 0.05  # σ_ζ, deviation of the noise in each coordinate
+    strong_noise: Number = 0.5  # σ_ζ*, the same in a hard sample's one strong patch
+    hard_share: Share = 0.0  # O: share of hard samples in training
+    unevenness: Number = 0.0  # O: u, in training subclass c has odds (1 + c)^-u
     # The network
-    width: int = _between(32, 1)  # m, neurons of each output
-    threshold: float = _between(1.0, 0)  # τ, biases start at -τ σ_0 √ln d
-    initial_scale: float = _between(0.01, 0)  # σ_0, deviation of each initial weight
-    activation: str = _one_of("relu", "leaky", "squared", "softplus")  # all but ReLU are O
-    biases: str = _one_of("rule", "trained", "fixed")  # L; O: by gradient, or not at all
-    output_weights: str = _one_of("fixed", "trained")  # P; O: by gradient, from the fixed ones
+    width: Positive = 32  # m, neurons of each output
+    threshold: Number = 1.0  # τ, biases start at -τ σ_0 √ln d
+    initial_scale: Number = 0.01  # σ_0, deviation of each initial weight
+    activation: Literal["relu", "leaky", "squared", "softplus"] = "relu"  # all but ReLU are O
+    biases: Literal["rule", "trained", "fixed"] = "rule"  # L; O: by gradient, or not at all
+    output_weights: Literal["fixed", "trained"] = "fixed"  # P; O: by gradient, from the fixed ones
     # Training
-    optimiser: str = _one_of("sgd", "adam")  # P; O
-    rate: float = _between(0.2, 0)  # η, learning rate
-    steps: int = _between(300, 1)  # T, gradient steps
-    batch: int = _between(512, 1)  # N, samples of a step
-    finite_set: int = _between(0, 0)  # 0: fresh samples at every step (P); n: a fixed set of n
-    finetune_steps: int = _between(0, 0)  # O: steps on y with a new last layer, after all the rest
+    optimiser: Literal["sgd", "adam"] = "sgd"  # P; O
+    rate: Number = 0.2  # η, learning rate
+    steps: Positive = 300  # T, gradient steps
+    batch: Positive = 512  # N, samples of a step
+    finite_set: Count = 0  # 0: fresh samples at every step (P); n: a fixed set of n
+    finetune_steps: Count = 0  # O: steps on y with a new last layer, after all the rest
     # Measuring
-    test_samples: int = _between(1000, 1)  # samples of each test set
-    top_loss: float = _between(0.0, 0, 1)  # O: share of samples called hard by a judge's loss
-    logged: int = _between(30, 2)  # moments at which curves are measured, about
+    test_samples: Positive = 1000  # samples of each test set
+    top_loss: Share = 0.0  # O: share of samples called hard by a judge's loss
+    logged: Several = 30  # moments at which curves are measured, about
 
     def __post_init__(self) -> None:
         """Checks every field; an int given for a float becomes one: equal settings look equal."""
-        for item in fields(self):
-            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
+        for name, value in _fitting(vars(self)).items():
+            object.__setattr__(self, name, value)
         features = self.superclasses * (1 + self.k)
         hard_patches = self.feature_patches + self.opposing_patches + 1
         for name, value, least, reason in (
@@ -132,25 +132,20 @@ class Setting:
         )
 
 
-def _checked(item: object, value: object) -> object:
-    """A field's value in the field's type. Raises TypeError and ValueError as `Setting` does."""
-    allowed = (int, float) if item.type is float else (item.type,)
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        raise TypeError(f"{item.name} must be {item.type.__name__}, not {value!r}")
-    words = item.metadata.get("words")
-    if words:
-        if value not in words:
-            near = nearest(value, words, cutoff=0)
+def _fitting(values: dict[str, object]) -> dict[str, object]:
+    """The values of fields in their types. Raises TypeError and ValueError as `Setting` does."""
+    try:
+        return checked(Setting, values)
+    except Misfit as fault:
+        name, value, wanted = fault.field, fault.value, " and ".join(fault.wanted)
+        if fault.kind == "choice":
+            near = nearest(value, fault.wanted, cutoff=0)
             raise ValueError(
-                f"{item.name} must be one of {', '.join(words)}, not {value!r}; "
+                f"{name} must be one of {', '.join(fault.wanted)}, not {value!r}; "
                 f"the nearest one is {near!r}"
-            )
-        return value
-    low, high = item.metadata["low"], item.metadata["high"]
-    if not (low <= value <= high and math.isfinite(value)):
-        wanted = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-        raise ValueError(f"{item.name} must be {wanted}, not {value!r}")
-    return item.type(value)
+            ) from None
+        error = ValueError if fault.kind == "range" else TypeError
+        raise error(f"{name} must be {wanted}, not {value!r}") from None
 
 
 def grid(**values: object) -> list[dict]:
