@@ -80,7 +80,6 @@ def model_of(shape: type) -> type[BaseModel]:
 
 def plain(hint: Any) -> Any:
     """A field's type, with mappings in the place of dataclasses."""
-    inner = [plain(one) for one in get_args(hint)]
-    if is_dataclass(hint):
-        return Mapping[str, Any]
-    return get_origin(hint)[tuple(inner)] if inner != [*get_args(hint)] else hint
+    inner = tuple(map(plain, get_args(hint)))
+    made = get_origin(hint)[inner] if inner != get_args(hint) else hint
+    return Mapping[str, Any] if is_dataclass(hint) else made
