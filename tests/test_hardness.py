@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from granularity import analysis, claims, hardness, records, verdicts
 from granularity.analysis import Unfit, interval, select
+from granularity.located import standing
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,13 +27,13 @@ def run(losses, wrong=()):
 
 
 def test_standings_share_a_place_where_losses_are_equal():
-    found = hardness.standing(np.array([0.5, 0.1, 0.5, 2.0]))
+    found = standing(np.array([0.5, 0.1, 0.5, 2.0]))
     assert found.tolist() == [0.5, 0.125, 0.5, 0.875]
 
 
 @given(arrays(float, st.integers(1, 40), elements=st.floats(0, 50)))
 def test_standings_lie_around_a_half_and_keep_the_order(losses):
-    found = hardness.standing(losses)
+    found = standing(losses)
     assert found.mean() == pytest.approx(0.5)
     assert (np.diff(found[np.argsort(losses, kind="stable")]) >= 0).all()
 
@@ -78,7 +79,7 @@ def test_a_judge_is_of_other_seeds_and_equally_many_of_each_arm():
     }
     # of the seeds besides 0 and 1 only 2 has both arms: baseline's seed 3 has no voice
     found = hardness.hardness(runs, ("baseline", "leaf"), {0, 1})
-    assert found.tolist() == hardness.standing(ORDER).tolist()
+    assert found.tolist() == standing(ORDER).tolist()
     with pytest.raises(Unfit, match="no further seed of baseline and leaf"):
         hardness.hardness(runs, ("baseline", "leaf"), {0, 1, 2})
 
@@ -175,7 +176,7 @@ def test_a_run_must_not_judge_itself():
     found = []
     for seed in range(8):
         following = (seed + 1) % 8
-        group = hardness.fifths(hardness.standing(runs[following]["loss"]))
+        group = hardness.fifths(standing(runs[following]["loss"]))
         found.append(hardness.gains_by_fifth(runs[following], runs[seed], group)[1])
     assert min(found) > 0.1
 

@@ -48,6 +48,7 @@ def runs(gain, spread=0.005, seeds=8, **more) -> pd.DataFrame:
         (runs(0.000), "not reproduced", "below 0.01"),
         (runs(-0.100), "not reproduced", "below 0.01"),
         (runs(0.006), "undecided", "mean is below 0.01"),  # from 0.0015 to 0.0105
+        (runs(0.005, spread=0.004), "smaller than the smallest effect", "above 0 and below 0.01"),
         (runs(0.004, spread=0.02), "undecided", "too wide"),
         (runs(0.020, seeds=7), "undecided", "7 seeds, and the rule wants 8"),
         (runs(0.020, seeds=1), "undecided", "1 seed, and"),
@@ -61,6 +62,47 @@ def test_contrast(table, word, reason):
     found = verdicts.verdict(rule(), table, "tiny")
     assert found.word == word
     assert reason in found.reason
+
+
+def test_an_effect_may_be_a_share_of_an_arms_error():
+    """0.020 of coarse labels' mean 0.22 are 9.1%: the paper states such a share, 8.76%."""
+    found = verdicts.verdict(rule(relative_to="coarse"), runs(0.020, spread=0.0), "tiny")
+    assert found.mean == pytest.approx(0.020 / 0.220)
+    with pytest.raises(claims.ClaimsError, match="unknown arm 'coarce'; did you mean 'coarse'"):
+        rule(relative_to="coarce")
+    perfect = runs(-0.200, spread=0.0)
+    said = verdicts.verdict(rule(relative_to="coarse"), perfect, "tiny")
+    assert said.word == "undecided" and "makes no error" in said.reason
+
+
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        (("reproduced", "smaller than the smallest effect"), "partly"),
+        (("reproduced", "not reproduced"), "partly"),
+        (("smaller than the smallest effect",) * 2, "smaller than the smallest effect"),
+        (("smaller than the smallest effect", "not reproduced"), "not reproduced"),
+        (("smaller than the smallest effect", "undecided"), "undecided"),
+        (("reproduced", "undecided"), "undecided"),
+        (("partly", "undecided"), "partly"),
+    ],
+)
+def test_parts_that_differ(words, whole):
+    parts = {str(n): verdicts.Verdict(word, "…", 8) for n, word in enumerate(words)}
+    assert verdicts.combine(parts).word == whole
+
+
+def test_a_gate_without_an_arm_holds_for_each_arm():
+    """Fine labels' mean training error of 8% is not made up for by the other arm's 1%."""
+    table = runs(0.020)
+    table.loc[table["labels"] == "fine", "training_error"] = 0.08
+    gate = {"metric": "training_error", "at_most": 0.05}
+    assert (
+        verdicts.verdict(rule(gate=[gate | {"arm": "coarse"}]), table, "tiny").word == "reproduced"
+    )
+    found = verdicts.verdict(rule(gate=[gate]), table, "tiny")
+    assert found.word == "undecided"
+    assert found.reason.startswith("regime not reached by the arm 'fine': training_error is 0.08")
 
 
 def test_the_numbers_behind_a_verdict():

@@ -61,6 +61,7 @@ def kept(canary: Mapping, folder: Path, measure: bool) -> None:
     """Runs one canary and writes `found.json`: values, tensors by their digests, executed lines."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+    forget()
     try:
         with measured(measure) as lines:
             result = run(canary, folder)
@@ -77,6 +78,14 @@ def kept(canary: Mapping, folder: Path, measure: bool) -> None:
             shutil.rmtree(folder / made, ignore_errors=True)
     (folder / "found.part").write_text(json.dumps(found), encoding="utf-8")
     (folder / "found.part").rename(folder / "found.json")
+
+
+def forget() -> None:
+    """Empties the library's caches: what importing it worked out is worked out, and noted, again."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "granularity":
+            for value in vars(module).values():
+                getattr(value, "cache_clear", lambda: None)()
 
 
 def found_entry(names: list[str], missing_ok: bool = False) -> Callable | None:

@@ -68,7 +68,7 @@ class Gate:
 
     metric: str
     at_most: float
-    arm: str | None = None  # none: every run that the rule reads
+    arm: str | None = None  # none: each arm of the rule, and of a rule without arms all its runs
     note: str = ""
 
 
@@ -137,6 +137,10 @@ class Rule:
     effect: Mapping[str, float] = field(default_factory=dict)
     along: str = ""
     overall: str = ""
+    relative_to: str = ""  # an arm: effects are shares of its mean error
+    even: AtLeastNone = 0.0  # of a judge: the largest difference of its correlations with two arms
+    least_gain: AtLeastNone = 0.0  # on all images: with less there is nothing to locate
+    matched: AtLeastNone = 0.0  # of a placebo: the largest difference of its gain on all images
     cells: Mapping[str, Sequence[Scalar]] = field(default_factory=dict)
     settings: Sequence[Mapping[str, int | float]] = ()
     conditions: Sequence[Condition] = ()
@@ -193,7 +197,7 @@ class Book:
 # Which fields a kind of rule needs beside those of every rule, and which it may have.
 KINDS = {
     # one weighted sum of arms, paired by seed, against zero and the smallest effect
-    "contrast": ({"metric", "arms", "effect", "smallest_effect"}, {"cells"}),
+    "contrast": ({"metric", "arms", "effect", "smallest_effect"}, {"cells", "relative_to"}),
     # change of a metric over the whole range of log2(along), by a line within each seed
     "slope": ({"metric", "arms", "along", "smallest_effect", "direction"}, {"cells"}),
     # limits and trends that all must hold, at each of some settings
@@ -201,8 +205,15 @@ KINDS = {
     # an effect that must exceed zero and the same effect under a placebo, with a null of no effect
     # (`overall`: the whole gain; a placebo that loses by it refutes nothing)
     "placebo": ({"metric", "arms", "smallest_effect"}, {"cells", "overall"}),
+    # where `fine` gains over `coarse`, beyond a gain that is uniform in log-odds; above that of
+    # `matched`, which is coarse too, and by other means as good as `fine` on the whole
+    "located": ({"arms", "smallest_effect", "even", "least_gain", "matched"}, set()),
     # several rules, which inherit every field that they do not state
     "parts": ({"parts"}, {f.name for f in fields(Rule)}),
+}
+NAMED_ARMS = {
+    "placebo": {"effect", "placebo", "null"},
+    "located": {"coarse", "fine", "matched"},
 }
 ALWAYS = {f.name for f in fields(Rule) if f.default is MISSING and f.default_factory is MISSING}
 FREE = {"direction", "family", "gate", "why", "fixed"}  # any rule may state these
@@ -295,8 +306,10 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
         entry.get("arm") for entry in given.get("gate", ())
     }:
         raise ClaimsError(f"{place}, field 'arms': none is on the line, all are a gate's")
-    if kind == "placebo":
-        check_names(made.arms, {"effect", "placebo", "null"}, (), f"{place}, arms")
+    if kind in NAMED_ARMS:
+        check_names(made.arms, NAMED_ARMS[kind], (), f"{place}, arms")
+    if made.relative_to:
+        choose(made.relative_to, made.arms, place, "relative_to", "arm")
     gates = tuple(build(Gate, entry, f"{place}, gate") for entry in made.gate)
     for gate in gates:
         if gate.arm is not None and kind != "parts":

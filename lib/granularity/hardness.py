@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from granularity import comparison, records
+from granularity import comparison, located, records
 from granularity.analysis import Unfit, class_errors, once, plain, select
 from granularity.digest import canonical
+from granularity.located import FIFTHS, fifths, hard_less_easy
 
-FIFTHS = 5
 KIND = "hardness.split"  # what a row of the table is called, as a record would be
 REFERENCE = "baseline"
 JUDGES = ("baseline", "leaf")
@@ -40,35 +40,16 @@ LEAVES = ("rank:leaf", "rank:species")  # label functions of one class for each 
 Runs = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]  # arm → seed → arrays
 
 
-def standing(losses: np.ndarray) -> np.ndarray:
-    """Each image's place in one run's order of losses, in (0, 1); equal losses share a place.
-
-    Places and not losses are averaged over judges, so that none speaks louder than another.
-    """
-    _, place, counts = np.unique(losses, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return ((last - counts + last) / 2 / len(losses))[place]
-
-
 def hardness(runs: Runs, judges: Sequence[str], without: Collection[int]) -> np.ndarray:
     """The mean standing of each image among runs of the arms `judges`, (N,).
 
     Seeds in `without` do not judge, and of the others only those that every one of these arms has,
     so that each arm has equally many voices. Raises Unfit where none is left.
     """
-    seeds = set.intersection(*(set(runs.get(arm, {})) for arm in judges)) - set(without)
-    if not seeds:
-        raise Unfit(f"no further seed of {' and '.join(judges)} to judge by")
-    voices = [standing(runs[arm][seed]["loss"]) for arm in judges for seed in sorted(seeds)]
-    return np.mean(voices, axis=0)
-
-
-def fifths(hardness: np.ndarray) -> np.ndarray:
-    """0 for the easiest fifth of the images to 4 for the hardest, in sizes that differ by one."""
-    order = np.argsort(hardness, kind="stable")
-    group = np.empty(len(order), int)
-    group[order] = np.arange(len(order)) * FIFTHS // len(order)
-    return group
+    try:
+        return located.hardness([runs.get(arm, {}) for arm in judges], without)
+    except Unfit:
+        raise Unfit(f"no further seed of {' and '.join(judges)} to judge by") from None
 
 
 def gains_by_fifth(
@@ -79,8 +60,8 @@ def gains_by_fifth(
     The effect is the gain on the hardest 40% minus that on the easiest 40%.
     """
     gain = (reference["rank"] > 0).astype(float) - (compared["rank"] > 0)
-    effect = gain[group >= 3].mean() - gain[group <= 1].mean()
-    return [float(gain[group == fifth].mean()) for fifth in range(FIFTHS)], float(effect)
+    by_fifth = [float(gain[group == fifth].mean()) for fifth in range(FIFTHS)]
+    return by_fifth, hard_less_easy(gain, group)
 
 
 def split(

@@ -1,6 +1,7 @@
 """Claims beside runs: what the paper says, what ours say at each size, and the verdict, as HTML."""
 
 import contextlib
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +18,7 @@ SIGNS = {
     verdicts.REPRODUCED: ("✓", "#009E73"),
     verdicts.NOT_REPRODUCED: ("✕", "#D55E00"),
     verdicts.PARTLY: ("◐", "#E69F00"),
+    verdicts.SMALLER: ("<", "#CC79A7"),
     verdicts.UNDECIDED: ("?", "#0072B2"),
     verdicts.NOT_RUN: ("○", "#8A8A8A"),
     verdicts.MACHINERY: ("·", "#8A8A8A"),
@@ -91,9 +93,12 @@ def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
 def read(paths: Sequence[Path]) -> pd.DataFrame:
     """The runs of folders and files, and what rules read that is worked out from several of them.
 
-    Where an arm has a seed twice, nothing is worked out of these runs: claim C9 is then not run.
+    The column `evaluation` has what each run kept of every image it was evaluated on. Where an arm
+    has a seed twice, nothing is worked out of these runs: claim C9 is then not run.
     """
-    tables = [analysis.once(records.table(*paths))]
+    runs = analysis.once(records.table(*paths))
+    kept = ChainMap(*map(records.arrays, paths))
+    tables = [runs.assign(evaluation=runs["fingerprint"].map(kept.get))]
     with contextlib.suppress(analysis.Unfit):
         tables.append(hardness.splits(tables[0], paths))
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from granularity import analysis, figures, records, theory, verdicts
+from granularity import analysis, bounds, figures, records, theory, verdicts
 from granularity.claims import Rule
 
 # Studies take batches of this size, half the default: most of their cost is their batches.
@@ -195,7 +195,7 @@ def traced(
 
 def met(table: pd.DataFrame, limit: float = 0.01) -> int | None:
     """The first logged step by which the training loss of every run is `limit` or less, or None."""
-    steps = [verdicts.first_below(curves, "training_loss", limit) for curves in table["curves"]]
+    steps = [bounds.first_below(curves, "training_loss", limit) for curves in table["curves"]]
     return None if None in steps else max(steps, default=None)
 
 
@@ -207,7 +207,7 @@ def judged(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, verdict
     found = [("the claim", verdicts.verdict(rule, runs, size))]
     for condition in rule.conditions:
         alone = (condition,) if condition.until is None else (rule.conditions[0], condition)
-        words = verdicts.describe(condition)
+        words = bounds.describe(condition)
         if condition.until is not None:
             words += f", up to {condition.until['times']:g} times the step of the vanished loss"
         found.append((words, verdicts.verdict(replace(rule, conditions=alone), runs, size)))
