@@ -108,16 +108,17 @@ def of_c8(commit: str, started: str, labels: str) -> pd.DataFrame:
 
 C8 = claims.read(CLAIMS).claims["C8"]
 BOOK = claims.Book({"C8": C8}, {})
-OLDER = CLAIMS.replace("Instance labels against the baseline.", "Some other words.")
+OLDER = CLAIMS.replace("smallest_effect: 0.010", "smallest_effect: 0.005")
+REWORDED = CLAIMS.replace("Instance labels against the baseline.", "Some other words.")
 
 
 def history(*words: str) -> str:
-    """What git says of a history of two commits: the rules were changed in the second."""
+    """What git says of two commits: the second changed the rules, and only words came later."""
     if words[-1].startswith("unknown"):
         raise subprocess.CalledProcessError(128, words)
     if words[1] == "--no-patch":
         return {"first": "1700000000", "second": "1700003600"}[words[-1]]
-    return {"first": OLDER, "second": CLAIMS}[words[1].partition(":")[0]]
+    return {"first": OLDER, "second": REWORDED}[words[1].partition(":")[0]]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def kept(canary: Mapping, folder: Path, measure: bool) -> None:
 
 
 def forget() -> None:
-    """Empties the library's caches: what importing it worked out is worked out, and noted, again."""
+    """Empties the caches of the library, so that what importing worked out is noted too."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "granularity":
             for value in vars(module).values():

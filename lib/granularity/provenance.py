@@ -2,7 +2,8 @@
 
 import subprocess
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -99,6 +100,7 @@ def standings(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Whether each rule stood, as it is now, in the commits from which its runs were made.
 
+    A part of a rule stood there if any version had it: a later one may add parts for other images.
     One row for each claim and size whose newest rule reads runs: all of them of commits that have
     the rule ("yes"), some not ("no"), or of commits that this copy of the repository does not hold
     ("?"). Times are UTC. What is worked out from several runs is left out, for it has no commit.
@@ -109,7 +111,11 @@ def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             rule = claim.rule(size)
             runs = read_by(rule, table) if size in rule.sizes else table.iloc[:0]
             commits = runs["commit"].unique()
-            found = [stood(claim.id, rule, commit) for commit in commits]
+            found = [
+                stood(claim.id, part, commit)
+                for part in parts_of(rule)
+                for commit in read_by(part, runs)["commit"].unique()
+            ]
             if found:
                 rows.append(
                     {
@@ -138,10 +144,22 @@ def read_by(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     return once(pd.concat(found))
 
 
-def stood(claim: str, rule: Rule, commit: str | None) -> bool | None:
-    """Whether a commit's claims file has this very rule; None where the commit is not at hand."""
+def parts_of(rule: Rule) -> list[Rule]:
+    """A rule without parts as it is, of others all that decide something, without their words."""
+    if rule.parts:
+        whole = rule.fixed
+        inner = [replace(part, fixed=(*whole, *part.fixed)) for part in rule.parts.values()]
+        return [one for part in inner for one in parts_of(part)]
+    return [replace(rule, version=0, date=date.min, text="", refuted_by="", why="")]
+
+
+def stood(claim: str, part: Rule, commit: str | None) -> bool | None:
+    """Whether a commit's claims file has this part of a rule; None where it is not at hand."""
     then = book_at(commit)
-    return None if then is None else claim in then.claims and rule in then.claims[claim].rules
+    if then is None:
+        return None
+    versions = then.claims[claim].rules if claim in then.claims else ()
+    return any(part in parts_of(version) for version in versions)
 
 
 @cache

@@ -51,7 +51,11 @@ def checked(shape: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
     What is itself of dataclasses is taken as mappings, to be checked on its own.
     """
-    model = model_of(shape)
+    return validated(model_of(shape), values)
+
+
+def validated(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a model's fields, those that are given. Raises Misfit for the first fault."""
     try:
         made = model.model_validate(dict(values))
     except ValidationError as error:
@@ -80,6 +84,7 @@ def model_of(shape: type) -> type[BaseModel]:
 
 def plain(hint: Any) -> Any:
     """A field's type, with mappings in the place of dataclasses."""
-    inner = tuple(map(plain, get_args(hint)))
-    made = get_origin(hint)[inner] if inner != get_args(hint) else hint
-    return Mapping[str, Any] if is_dataclass(hint) else made
+    inner = [plain(one) for one in get_args(hint)]
+    if is_dataclass(hint):
+        return Mapping[str, Any]
+    return get_origin(hint)[tuple(inner)] if inner != [*get_args(hint)] else hint

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, create_model
 
 from granularity.nearest import nearest
-from granularity.strict import Misfit, checked
+from granularity.strict import STRICT, Misfit, validated
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(ge=0)]
@@ -132,10 +132,17 @@ class Setting:
         )
 
 
+MODEL = create_model(
+    "Setting",
+    __config__=STRICT,
+    **{item.name: (item.type, item.default) for item in fields(Setting)},
+)
+
+
 def _fitting(values: dict[str, object]) -> dict[str, object]:
     """The values of fields in their types. Raises TypeError and ValueError as `Setting` does."""
     try:
-        return checked(Setting, values)
+        return validated(MODEL, values)
     except Misfit as fault:
         name, value, wanted = fault.field, fault.value, " and ".join(fault.wanted)
         if fault.kind == "choice":
