@@ -6,7 +6,7 @@
 - Each page leads to how to cite the book and, where the address is known, to a form for problems,
   and has room for a link to the book as a PDF, which `tests/browser/print.mjs` fills.
 - Icons come as a font alone, not as a large script too.
-- Docstrings, written as Markdown's plainest part, become what autodoc reads.
+- Docstrings, written as Markdown's plainest part, become what autodoc reads; signatures are short.
 
 The address is GRANULARITY_REPOSITORY, or git's remote where that is at a public forge; no page
 names it where there is none.
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import subprocess
+import typing
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -174,10 +175,18 @@ def as_rst(app: Sphinx, what: str, name: str, thing: object, options: object, li
     lines[:] = "".join(parts).split("\n")
 
 
+def without_limits(app: Sphinx, thing: object, bound: bool) -> None:
+    """A signature shows types alone: a field's limits stand in words, not as pydantic's objects."""
+    for name, annotation in getattr(thing, "__annotations__", {}).items():
+        if typing.get_origin(annotation) is typing.Annotated:
+            thing.__annotations__[name] = annotation.__origin__
+
+
 def setup(app: Sphinx) -> dict:
     """Joins this to a build."""
     app.connect("builder-inited", write_tables)
     app.connect("doctree-read", add_links, priority=400)  # Sphinx's collectors come at 500
     app.connect("autodoc-process-docstring", as_rst)
+    app.connect("autodoc-before-process-signature", without_limits)
     app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -241,11 +241,9 @@ def test_the_published_rows_are_whole():
 
 
 def test_every_published_run_that_makes_no_timing_is_of_this_or_of_equal_code():
-    """But for first looks, which no claim and no page rests on."""
     for file in (ROOT / "book/results").glob("t*/*.jsonl"):
-        if file.name != "first_look.jsonl":
-            standings = {records.standing(made) for made in records.collect(file)}
-            assert equivalence.OLDER not in standings, file
+        standings = {records.standing(made) for made in records.collect(file)}
+        assert equivalence.OLDER not in standings, file
 
 
 def test_a_published_simulation_has_the_key_that_our_code_gives_it():

@@ -112,6 +112,22 @@ def test_a_replaced_rule_keeps_its_verdict_in_sight():
     assert "The spread was larger." in html
 
 
+def test_a_card_says_which_newer_rule_waits_and_how_many_seeds_were_planned_and_found():
+    old = BOOK.claims["C8"].rule("tiny")
+    arms = {arm: {**where, "images": 7} for arm, where in old.arms.items()}
+    new = dataclasses.replace(
+        old, version=old.version + 1, arms=arms, seeds=12, why="Other images."
+    )
+    claim = dataclasses.replace(BOOK.claims["C8"], rules=(*BOOK.claims["C8"].rules, new))
+    book = dataclasses.replace(BOOK, claims={**BOOK.claims, "C8": claim})
+    runs = instance_runs(0.3)
+    html = scoreboard.card(entry({"tiny": runs}, "C8", book))
+    assert f"Version {new.version}" in html
+    assert f"Seeds: {old.seeds} planned, found 8 in every arm." in html
+    short = runs[(runs["labels"] == "target") | (runs["seed"] < 3)]
+    assert "found baseline 8, instance 3." in scoreboard.card(entry({"tiny": short}, "C8", book))
+
+
 @pytest.mark.fault("markup in a claim's text", "shown as text")
 def test_text_is_escaped_and_tags_are_closed():
     claim = dataclasses.replace(BOOK.claims["C8"], title="a < b & <script>")

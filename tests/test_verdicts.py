@@ -1,5 +1,8 @@
 """Each verdict is reached by a made-up table that deserves it, and by no other."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from granularity import claims, verdicts
 
+CLAIMS = Path(__file__).parents[1] / "book/claims.yml"
 COMMON = {
     "version": 1,
     "date": pd.Timestamp("2026-01-01").date(),
@@ -172,6 +176,22 @@ def test_cells(gains, word):
     assert list(found.parts) == ["images 50", "images 400"]
 
 
+def test_a_version_is_in_force_from_its_first_runs_on():
+    """A newer one may be written before its runs, and until then the older one speaks."""
+    newer = {
+        "version": 2,
+        "why": "Other runs.",
+        "arms": {"coarse": {"labels": "c"}, "fine": {"labels": "f"}},
+    }
+    old, new = rule(), rule(**newer)
+    claim = dataclasses.replace(claims.read(CLAIMS.read_text()).claims["C8"], rules=(old, new))
+    renamed = runs(0.02).replace({"labels": {"coarse": "c", "fine": "f"}})
+    assert verdicts.in_force(claim, runs(0.02), "tiny") is old
+    assert verdicts.in_force(claim, pd.concat([runs(0.02), renamed]), "tiny") is new
+    assert verdicts.in_force(claim, renamed, "tiny") is new
+    assert verdicts.in_force(claim, pd.DataFrame(), "tiny") is new
+
+
 def test_parts_inherit_and_differ():
     turned = {"coarse": -1, "fine": 1}
     common = {name: value for name, value in CONTRAST.items() if name != "effect"}
@@ -276,7 +296,7 @@ def split(effect, placebo, null, spread=0.005, seeds=8, whole=0.0, left=0.01) ->
         (split(0.05, 0.05, 0.00), "not reproduced", "placebo"),
         (split(0.00, 0.00, 0.00), "not reproduced", "below"),
         (split(0.05, 0.044, 0.00), "undecided", "overlap"),
-        (split(0.05, 0.05, 0.00, whole=-0.1), "undecided", "little to lose"),
+        (split(0.05, 0.05, 0.00, whole=-0.1), "undecided", "worse on the whole"),
         (split(0.05, 0.00, 0.00, whole=-0.1), "reproduced", "above 0"),
         (split(0.00, 0.05, 0.00, whole=-0.1), "not reproduced", "below"),
         (split(0.05, 0.00, 0.03), "undecided", "favours"),

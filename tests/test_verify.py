@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT
 
 from granularity import records, theory, verify
@@ -22,6 +23,19 @@ def test_an_honest_record_agrees(made, capsys):
     assert len(chosen) == 2
     assert verify.report(chosen, {})
     assert capsys.readouterr().out.count("agrees within 0.001: bit-equal") == 2
+
+
+def test_a_record_of_another_machine_is_told_beside_ours(made, capsys):
+    record = records.collect(made)[0]
+    assert verify.machines_apart(record["made_by"]["device"]) == ""
+    other = record["made_by"]["device"] | {"instructions": "AVX1024"}
+    told = verify.machines_apart(other)
+    assert "with AVX1024" in told
+    assert f"with {torch.backends.cpu.get_cpu_capability()}" in told
+    del other["instructions"]
+    assert "instructions that it does not say" in verify.machines_apart(other)
+    verify.report([record | {"made_by": record["made_by"] | {"device": other}}], {})
+    assert "made again on" in capsys.readouterr().out
 
 
 def test_a_record_of_an_older_name_is_made_again(made):

@@ -166,6 +166,10 @@ class Claim:
     chapter: str = ""  # a page of the book below `book/chapters`, without its ending
     note: str = ""
 
+    def version(self, number: int) -> Rule:
+        """One version of its rule, counted from 1."""
+        return self.rules[number - 1]
+
     def rule(self, size: str) -> Rule:
         """The newest rule for a size; for one that none may judge, that of the small scale."""
         fitting = [rule for rule in self.rules if size in rule.sizes]

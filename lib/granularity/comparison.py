@@ -176,7 +176,8 @@ def judged(claims: Iterable[Claim], over: Iterable[Study]) -> list[dict[str, str
     rows = []
     for claim in claims:
         for study in over:
-            found = verdicts.verdict(claim.rule(study.size), study.runs, study.size)
+            at = (study.runs, study.size)
+            found = verdicts.verdict(verdicts.in_force(claim, *at), *at)
             none = found.word == verdicts.NOT_RUN
             rows.append(
                 {

@@ -4,7 +4,9 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "scikit-learn", "pandas")
 PACKAGES += ("matplotlib", "nltk", "papermill", "snakemake", "jupyter-book", "granularity")
@@ -22,17 +24,31 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict:
-    """Processor, cores, system, and the GPU where torch is loaded and sees one."""
+    """Processor, cores, system; where torch is loaded its instructions, and the GPU that it sees.
+
+    One name of a processor covers several with other instructions, and then other rounding: a run
+    is bit-equal on machines that have the same.
+    """
     described = {
         "processor": processor(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
     }
     torch = sys.modules.get("torch")  # a light notebook should not load it for this
+    if torch is not None:
+        described["instructions"] = torch.backends.cpu.get_cpu_capability()
     if torch is not None and torch.cuda.is_available():
         described["gpu"] = torch.cuda.get_device_name()
         described["gpus"] = torch.cuda.device_count()
     return described
+
+
+def in_words(device: Mapping[str, Any]) -> str:
+    """A machine of a record: processor, cores and system, and the GPU where one was seen."""
+    instructions = f" with {device['instructions']}" if "instructions" in device else ""
+    cpu = f"{device['processor']}{instructions}, {device['cores']} cores, {device['system']}"
+    gpus = device.get("gpus", 0)
+    return f"{f'{gpus} × ' if gpus > 1 else ''}{device['gpu']}; {cpu}" if gpus else cpu
 
 
 def processor() -> str:

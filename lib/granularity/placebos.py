@@ -49,7 +49,7 @@ def apply_placebo(rule: Rule, runs: pd.DataFrame) -> Verdict:
         return found
     if interval(beyond, rule.interval)[2] < rule.smallest_effect:
         if harmed:
-            told = "no larger than with the placebo, which had little to lose on hard images"
+            told = "no larger than with the placebo, which is worse on the whole"
             return replace(found, word=UNDECIDED, reason=told)
         return replace(found, word=NOT_REPRODUCED, reason="no larger than with the placebo")
     if found.word == REPRODUCED and not found.low > interval(placebo, rule.interval)[2]:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Any
 
 import pandas as pd
 
-from granularity import claims, equivalence, record
+from granularity import claims, equivalence, machine, record
 from granularity.analysis import once, select
 from granularity.claims import Book, Rule
 from granularity.scoreboard import NAMES
+from granularity.verdicts import in_force
 
 COLUMNS = ["size", "machine", "kind", "seconds", "commit", "dirty"]  # of the tables' many
 FIRST = ["claim", "size", "rule", "runs", "made from", "first committed", "first run"]
@@ -30,14 +30,7 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     runs = pd.concat(parts, ignore_index=True)
-    return runs.assign(machine=[machine(described) for described in runs["machine"]])
-
-
-def machine(device: Mapping[str, Any]) -> str:
-    """A machine in words: processor and cores, or the GPU where one was seen."""
-    cpu = f"{device['processor']}, {device['cores']} cores, {device['system']}"
-    gpus = device.get("gpus", 0)
-    return f"{f'{gpus} × ' if gpus > 1 else ''}{device['gpu']}; {cpu}" if gpus else cpu
+    return runs.assign(machine=[machine.in_words(described) for described in runs["machine"]])
 
 
 def times(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -101,14 +94,14 @@ def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Whether each rule stood, as it is now, in the commits from which its runs were made.
 
     A part of a rule stood there if any version had it: a later one may add parts for other images.
-    One row for each claim and size whose newest rule reads runs: all of them of commits that have
+    One row for each claim and size whose rule in force reads runs: all of them of commits that have
     the rule ("yes"), some not ("no"), or of commits that this copy of the repository does not hold
     ("?"). Times are UTC. What is worked out from several runs is left out, for it has no commit.
     """
     rows = []
     for size, table in tables.items():
         for claim in book.claims.values():
-            rule = claim.rule(size)
+            rule = in_force(claim, table, size)
             runs = read_by(rule, table) if size in rule.sizes else table.iloc[:0]
             commits = runs["commit"].unique()
             found = [

@@ -50,6 +50,8 @@ class Entry:
     claim: Claim
     verdicts: Mapping[str, Verdict]
     lines: Mapping[str, Sequence[Line]]
+    rules: Mapping[str, Rule]  # by size: the version that gave the verdict
+    seeds: Mapping[str, str]  # by size: how many seeds it planned, and how many each arm has
     earlier: Mapping[tuple[str, int], Verdict]  # by size and version: what replaced rules say
 
     @property
@@ -106,24 +108,44 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 
 def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
     """All claims, judged at each size that has runs."""
-    judged = {
-        size: verdicts.judge({n: c.rule(size) for n, c in book.claims.items()}, table, size)
+    rules = {
+        size: {name: verdicts.in_force(c, table, size) for name, c in book.claims.items()}
         for size, table in tables.items()
     }
+    judged = {size: verdicts.judge(rules[size], table, size) for size, table in tables.items()}
     return [
         Entry(
             claim,
             {size: judged[size][name] for size in tables},
             {size: lines(claim, table) for size, table in tables.items()},
+            {size: rules[size][name] for size in tables},
+            {size: planned_and_found(rules[size][name], table) for size, table in tables.items()},
             {
                 (size, rule.version): verdicts.verdict(rule, table, size)
                 for size, table in tables.items()
                 for rule in claim.rules
-                if size in rule.sizes and rule.version < claim.rule(size).version
+                if size in rule.sizes and rule.version < rules[size][name].version
             },
         )
         for name, claim in book.claims.items()
     ]
+
+
+def planned_and_found(rule: Rule, runs: pd.DataFrame) -> str:
+    """How many seeds a rule planned, and how many there are in each of its arms, in words."""
+    found: dict[str, int] = {}
+    for part, one in (rule.parts or {"": rule}).items():
+        read = runs[runs["kind"] == one.records] if "kind" in runs else runs
+        for arm, where in one.arms.items():
+            chosen = analysis.select(read, where)
+            name = f"{arm} ({part})" if part else arm
+            found[name] = chosen["seed"].nunique() if len(chosen) else 0
+    counts = set(found.values())
+    if len(counts) < 2:
+        told = f"{counts.pop()} in every arm" if counts else ""
+    else:
+        told = ", ".join(f"{name} {number}" for name, number in found.items())
+    return f"Seeds: {rule.seeds} planned, found {told}." if told else ""
 
 
 def lines(claim: Claim, runs: pd.DataFrame) -> list[Line]:
@@ -281,9 +303,9 @@ def counted(seeds: int) -> str:
 
 def rules(entry: Entry) -> str:
     """The rule in words, folded away; older versions with what they would say stay below it."""
-    rule = entry.claim.rule(entry.size)
+    rule = entry.rules.get(entry.size) or entry.claim.rule(entry.size)
     text = [f"<details><summary>How it is decided</summary><p>{escape(rule.text)}</p>"]
-    text.append(f"<p>{escape(demands(rule))}</p>")
+    text.append(f"<p>{escape(demands(rule))} {escape(entry.seeds.get(entry.size, ''))}</p>")
     text.append(f"<p>It would be refuted by: {escape(decapitalised(rule.refuted_by))}</p>")
     for (size, version), verdict in entry.earlier.items():
         if size == entry.size:
@@ -293,6 +315,12 @@ def rules(entry: Entry) -> str:
                 f"many claims, says <em>{verdict.word}</em> ({escape(verdict.reason)}): "
                 f"{escape(old.text)}</p>"
             )
+    newest = entry.claim.rule(entry.size)
+    if newest.version > rule.version:
+        text.append(
+            f'<p class="gb-muted">Version {newest.version} of {newest.date} is written, and its '
+            f"runs are still to be made: {escape(newest.text)}</p>"
+        )
     if rule.why:
         text.append(f'<p class="gb-muted">Why it was changed: {escape(rule.why)}</p>')
     return "".join(text) + "</details>"

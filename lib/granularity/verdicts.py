@@ -9,7 +9,7 @@ import pandas as pd
 from granularity import fixed
 from granularity.analysis import Unfit, by_seed, contrast, fitted_change, holm, select
 from granularity.bounds import apply_bound
-from granularity.claims import Rule
+from granularity.claims import Claim, Rule
 from granularity.placebos import apply_located, apply_placebo
 from granularity.verdict import (
     MACHINERY,
@@ -56,6 +56,18 @@ def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
         return judged
     allowed = listed(rule.sizes)
     return replace(judged, word=MACHINERY, reason=f"only {allowed} runs can decide this claim")
+
+
+def in_force(claim: Claim, runs: pd.DataFrame, size: str) -> Rule:
+    """The newest version of a claim's rule, for a size, that has runs to judge.
+
+    A version is written before its runs: until these are there, the one before speaks. Where none
+    has runs it is the newest.
+    """
+    for rule in reversed([rule for rule in claim.rules if size in rule.sizes]):
+        if verdict(rule, runs, size).word != NOT_RUN:
+            return rule
+    return claim.rule(size)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """Runs a recorded run again, from its record alone, and says whether the numbers are the same.
 
 On the machine that made it a run gives the same numbers; on others rounding differs, and training
-carries that on. So a metric agrees where it differs by no more than a tolerance, and what was found
-is shown beside what was recorded.
+carries that on, in photographs' runs beyond any tolerance that would catch a fault. So a metric
+agrees where it differs by no more than a tolerance, what was found is shown beside what was
+recorded, and both machines are named where they are not the same.
 """
 
 import tempfile
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from granularity import records
+from granularity import machine, records
 
 TOLERANCE = 0.001  # of a metric's size, or of 1: a tenth of the smallest effect of a rule
 
@@ -98,9 +99,22 @@ def report(
         print(f"{record['fingerprint']}  {record['kind']}, made by {code} ({commit})", flush=True)
         table = compared(record, again(record, roots, device), tolerance)
         print(table.to_string(float_format="{:.6g}".format))
-        print(said(table, tolerance), end="\n\n", flush=True)
+        print(said(table, tolerance))
+        if apart := machines_apart(record["made_by"]["device"]):
+            print(apart)
+        print(flush=True)
         agree &= bool(table["agrees"].all())
     return agree
+
+
+def machines_apart(recorded: Mapping[str, Any]) -> str:
+    """A line that names both machines where this one is not known to be like that of a record."""
+    here = machine.device()
+    known = {"instructions": "instructions that it does not say"} | dict(recorded)
+    if all(here.get(name) == known.get(name) for name in ("processor", "instructions", "gpu")):
+        return ""
+    there, this = machine.in_words(known), machine.in_words(here)
+    return f"made on: {there}; made again on: {this}. Rounding may differ between them."
 
 
 def said(table: pd.DataFrame, tolerance: float) -> str:
