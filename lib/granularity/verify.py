@@ -100,7 +100,7 @@ def report(
         table = compared(record, again(record, roots, device), tolerance)
         print(table.to_string(float_format="{:.6g}".format))
         print(said(table, tolerance))
-        if apart := machines_apart(record["made_by"]["device"]):
+        if table["difference"].any() and (apart := machines_apart(record["made_by"]["device"])):
             print(apart)
         print(flush=True)
         agree &= bool(table["agrees"].all())
