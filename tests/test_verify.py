@@ -37,8 +37,10 @@ def test_a_record_of_another_machine_is_told_beside_ours(made, capsys):
     elsewhere = record | {"made_by": record["made_by"] | {"device": other}}
     verify.report([elsewhere], {})
     assert "made again on" not in capsys.readouterr().out, "bit-equal: nothing to explain"
-    verify.report([elsewhere | {"metrics": record["metrics"] | {"loss": 9.0}}], {})
-    assert "made again on" in capsys.readouterr().out
+    verify.report([elsewhere | {"metrics": record["metrics"] | {"other": 9.0}}], {})
+    told = capsys.readouterr().out
+    assert "only one side has other" in told
+    assert "made again on" in told
 
 
 def test_a_record_of_an_older_name_is_made_again(made):

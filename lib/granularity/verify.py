@@ -100,7 +100,9 @@ def report(
         table = compared(record, again(record, roots, device), tolerance)
         print(table.to_string(float_format="{:.6g}".format))
         print(said(table, tolerance))
-        if table["difference"].any() and (apart := machines_apart(record["made_by"]["device"])):
+        if not (table["difference"] == 0).all() and (
+            apart := machines_apart(record["made_by"]["device"])
+        ):
             print(apart)
         print(flush=True)
         agree &= bool(table["agrees"].all())
@@ -120,6 +122,8 @@ def machines_apart(recorded: Mapping[str, Any]) -> str:
 def said(table: pd.DataFrame, tolerance: float) -> str:
     """The verdict in a line: whether it is bit-equal, else the largest difference."""
     apart = table["difference"]
+    if apart.isna().any():
+        return f"DIFFERS: only one side has {', '.join(apart[apart.isna()].index)}"
     if not table["agrees"].all():
         return f"DIFFERS within {tolerance:g}: by up to {apart.max():.3g}, in {apart.idxmax()}"
     if (apart == 0).all():
