@@ -1,17 +1,17 @@
 """Each verdict is reached by a made-up table that deserves it, and by no other."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from granularity import claims, verdicts
 
-CLAIMS = Path(__file__).parents[1] / "book/claims.yml"
+CLAIMS = ROOT / "book/claims.yml"
 COMMON = {
     "version": 1,
     "date": pd.Timestamp("2026-01-01").date(),

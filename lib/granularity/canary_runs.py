@@ -100,5 +100,5 @@ def published(
 
 def name_of(run: Canary, code: str) -> str:
     """What a run's numbers depend on, as the name of a folder."""
-    told = [run.kind, dict(run.arguments), code, machine.versions(), machine.processor()]
+    told = [run.kind, dict(run.arguments), code, machine.versions(), machine.device()]
     return digest(told)
