@@ -201,7 +201,7 @@ def test_each_demand_of_a_rule_is_judged_by_the_scoreboard_s_code():
     def words(name, table):
         return {
             what: found.word
-            for what, found in view.judged(RULES[name].rule("published"), table, "published")
+            for what, found in view.by_condition(RULES[name].rule("published"), table, "published")
         }
 
     good, bad = verdicts.REPRODUCED, verdicts.NOT_REPRODUCED

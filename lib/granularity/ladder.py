@@ -58,15 +58,6 @@ class Study:
         half = f" ±\N{NO-BREAK SPACE}{mean - low:.{digits}f}" if low == low else ""
         return f"{mean:.{digits}f}{half}"
 
-    def colour(self, arm: str) -> str | tuple[float, ...]:
-        """Blue for leaf labels, vermilion for the coarsest level, by way of purple between."""
-        named = {"baseline": "baseline", "random": "random", "leaf": "fine"}
-        if arm in named:
-            return figures.COLOURS[named[arm]]
-        share = self.rungs.index(arm) / max(1, len(self.levels) - 1)
-        stops = np.array([to_rgb(figures.COLOURS[name]) for name in ("fine", "hard", "coarse")])
-        return tuple(np.interp(share, [0, 0.5, 1], channel) for channel in stops.T)
-
 
 def study(path: Path | str, whose: str) -> Study:
     """The comparison in a folder of runs or a published file: the largest choice of sets.
@@ -125,6 +116,16 @@ def rates(path: Path | str) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------- figures
 
 
+def colour_of(study: Study, arm: str) -> str | tuple[float, ...]:
+    """Blue for leaf labels, vermilion for the coarsest level, by way of purple between."""
+    named = {"baseline": "baseline", "random": "random", "leaf": "fine"}
+    if arm in named:
+        return figures.COLOURS[named[arm]]
+    share = study.rungs.index(arm) / max(1, len(study.levels) - 1)
+    stops = np.array([to_rgb(figures.COLOURS[name]) for name in ("fine", "hard", "coarse")])
+    return tuple(np.interp(share, [0, 0.5, 1], channel) for channel in stops.T)
+
+
 def draw_accuracy(axis: Axes, shown: Study) -> None:
     """Accuracy against the number of classes: every seed, means with intervals, the baseline."""
     table = shown.runs
@@ -135,7 +136,7 @@ def draw_accuracy(axis: Axes, shown: Study) -> None:
         if values.empty:
             continue
         mean, low, high = analysis.interval(values)
-        shade = shown.colour(arm)
+        shade = colour_of(shown, arm)
         axis.plot([x] * len(values), values, ".", color=shade, alpha=0.35, ms=6)
         bars = [[mean - low], [high - mean]]
         axis.errorbar(x, mean, bars, color=shade, marker="o", ms=6, capsize=4)
@@ -184,7 +185,7 @@ def draw_target_sizes(axis: Axes, sizes: Mapping[str, Mapping[int, pd.Series]], 
     """Error against the size of the target, a line for each arm of `by_choice`."""
     ends, last = [], 0
     for arm, by_size in sizes.items():
-        shade, x = of.colour(arm), list(by_size)
+        shade, x = colour_of(of, arm), list(by_size)
         for images, values in by_size.items():
             axis.plot([images] * len(values), 100 * values, ".", color=shade, alpha=0.45)
         y = [100 * values.mean() for values in by_size.values()]
@@ -206,7 +207,7 @@ def draw_losses(axis: Axes, runs: pd.DataFrame, of: Study, title: str) -> None:
     """Training loss against steps, each run thin and each arm's mean, with its name at its end."""
     ends = []
     for arm, group in runs.groupby("arm"):
-        shade, curves = of.colour(arm), group["curves"].tolist()
+        shade, curves = colour_of(of, arm), group["curves"].tolist()
         for curve in curves:
             axis.plot(curve["step"], curve["loss"], color=shade, lw=0.8, alpha=0.35)
         mean = np.mean([curve["loss"] for curve in curves], axis=0)

@@ -199,7 +199,7 @@ def met(table: pd.DataFrame, limit: float = 0.01) -> int | None:
     return None if None in steps else max(steps, default=None)
 
 
-def judged(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, verdicts.Verdict]]:
+def by_condition(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, verdicts.Verdict]]:
     """A claim's verdict, and that of each of its rule's conditions alone, by the scoreboard's code.
 
     A condition along a curve is asked together with the first one, which says the seeds.
