@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 import graph
-from granularity import files, records
+from granularity import files
+from granularity.records import record
 
 SITE = Path("_build/html")
 FRESH = Path("_build/fresh")
@@ -121,7 +122,7 @@ def publish(size: str) -> None:
     for chapter in graph.chapters():
         folder = Path("runs", size, "chapters", chapter)
         check_executed(folder / "notebook.ipynb")
-        records.read(folder / "record.json")
+        record.read(folder / "record.json")
         target = graph.PUBLISHED / f"{chapter}.ipynb"
         files.write(target, (folder / "notebook.ipynb").read_text(encoding="utf-8"))
 

@@ -15,10 +15,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from granularity import files, notebook, plain_yaml, source, strict, surroundings
-from granularity.digest import digest
-from granularity.nearest import nearest
-from granularity.record import ASKED
+from granularity import files, surroundings
+from granularity.fingerprints import source
+from granularity.fingerprints.digest import digest
+from granularity.inputs import plain_yaml, strict
+from granularity.inputs.nearest import nearest
+from granularity.pages import notebook
+from granularity.records.record import ASKED
 
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter

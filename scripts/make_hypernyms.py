@@ -14,7 +14,7 @@ import hashlib
 import os
 from pathlib import Path
 
-TABLE = Path(__file__).parents[1] / "lib/granularity/tables/hypernyms.txt.gz"
+TABLE = Path(__file__).parents[1] / "lib/granularity/hierarchies/tables/hypernyms.txt.gz"
 MARKS = {"@": "", "@i": "~"}
 SYNSETS = 82_115  # nouns of WordNet 3.0, by its own statistics (wnstats)
 

@@ -15,9 +15,10 @@ import gzip
 import hashlib
 from pathlib import Path
 
-from granularity import files, taxonomy
+from granularity import files
+from granularity.hierarchies import inaturalist_taxonomy
 
-TABLE = Path(__file__).parents[1] / "lib/granularity/tables/species.txt.gz"
+TABLE = Path(__file__).parents[1] / "lib/granularity/hierarchies/tables/species.txt.gz"
 SPECIES = 10_000
 SOURCES = """\
 # The species of iNaturalist 2021: kingdom, phylum, class, order, family, genus, epithet, evidence.
@@ -28,8 +29,8 @@ SOURCES = """\
 # were filled in to fit the known grouping: d folder's name seen, f family seen, c by constraint,
 # u uncertain.
 """
-COLUMNS = (*taxonomy.RANKS[:-1], "specific_epithet")
-MARKS = {meaning: mark for mark, meaning in taxonomy.EVIDENCE.items()}
+COLUMNS = (*inaturalist_taxonomy.RANKS[:-1], "specific_epithet")
+MARKS = {meaning: mark for mark, meaning in inaturalist_taxonomy.EVIDENCE.items()}
 
 
 def rows(species: list[dict[str, str]]) -> list[str]:
@@ -43,9 +44,9 @@ def rows(species: list[dict[str, str]]) -> list[str]:
         folder = given["image_dir_name"]
         if int(given["id"]) != number or not folder.startswith(f"{number:05}_"):
             raise ValueError(f"{folder}: number {given['id']} where {number} was wanted")
-        if taxonomy.parse(folder) != names:
+        if inaturalist_taxonomy.parse(folder) != names:
             raise ValueError(f"{folder}: the ranks beside it say {'_'.join(names)}")
-        if taxonomy.supercategory(names) != given["supercategory"]:
+        if inaturalist_taxonomy.supercategory(names) != given["supercategory"]:
             raise ValueError(f"{folder}: supercategory {given['supercategory']} breaks the rule")
         new = ["" if name == old else name for name, old in zip(names, above, strict=True)]
         made.append("\t".join([*new, MARKS[given["evidence"]]]))

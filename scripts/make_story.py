@@ -9,7 +9,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from granularity import figures, files, records, story
+from granularity import files
+from granularity.figures import house_style, overview
+from granularity.records import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "book/results/theory/simulate.jsonl"
@@ -19,8 +21,8 @@ PICTURE = ROOT / "book/images/story.svg"
 def draw(path: Path) -> None:
     """Writes the figure as SVG, without date or version."""
     mpl.use("svg")
-    figures.style()
-    figure = story.draw(records.table(RUNS))
+    house_style.style()
+    figure = overview.draw(tables.table(RUNS))
     with files.whole(path) as part:
         figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
 

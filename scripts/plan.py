@@ -16,29 +16,33 @@ import pandas as pd
 import torch
 
 import graph
-from granularity import asked, claims, notebook, plain_yaml, planning, records, speeds
-from granularity.nearest import nearest
+from granularity.claims import rules
+from granularity.inputs import plain_yaml
+from granularity.inputs.nearest import nearest
+from granularity.pages import notebook
+from granularity.planning import asked, missing, plan, speeds
+from granularity.records import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path("book/results")
 TRAINING, THEORY = RESULTS / "bench/training.jsonl", RESULTS / "theory/simulate.jsonl"
 
 
-def jobs_of(config: dict) -> list[planning.Job]:
+def jobs_of(config: dict) -> list[plan.Job]:
     """The jobs of a size, with all their parameters, checked as the graph checks them."""
     found = []
     for run, setting, folder, given in graph.checked_jobs(config):
         values = notebook.declared(graph.NOTEBOOKS / f"{run}.ipynb") | given
-        found.append(planning.Job(run, setting, values, asked.made(folder, run, values)))
+        found.append(plan.Job(run, setting, values, asked.made(folder, run, values)))
     return found
 
 
 def known_speeds() -> list[speeds.Speed]:
     """Measured ones first, then published ones."""
-    book = claims.read(Path("book/claims.yml").read_text(encoding="utf-8"))
-    measured = speeds.recorded(records.table(TRAINING)) if TRAINING.exists() else []
+    book = rules.read(Path("book/claims.yml").read_text(encoding="utf-8"))
+    measured = speeds.recorded(tables.table(TRAINING)) if TRAINING.exists() else []
     for file in sorted(RESULTS.glob("*/*.jsonl")):
-        measured += speeds.of_runs(records.table(file))
+        measured += speeds.of_runs(tables.table(file))
     return measured + speeds.published(book.tables["training_rates"])
 
 
@@ -47,8 +51,8 @@ def outlook(config: dict, gpu: str) -> dict:
     size, known = graph.size(config), known_speeds()
     refuse_unknown(gpu, known)
     jobs = jobs_of(config)
-    seconds = records.table(THEORY)["seconds"].median() if THEORY.exists() else math.nan
-    table = planning.plan(jobs, known, seconds, gpu)
+    seconds = tables.table(THEORY)["seconds"].median() if THEORY.exists() else math.nan
+    table = plan.plan(jobs, known, seconds, gpu)
     machines = dict.fromkeys(speed.machine for speed in known if speed.device == "cuda")
     return {
         "size": size,
@@ -56,15 +60,14 @@ def outlook(config: dict, gpu: str) -> dict:
         "settings": table.astype(object).where(table.notna(), None).to_dict("records"),
         "reckoned": {device: reason(device, known, gpu) for device in sorted(set(table["device"]))},
         "gpu_hours": {
-            machine: total(planning.plan(jobs, known, seconds, machine), "cuda")
-            for machine in machines
+            machine: total(plan.plan(jobs, known, seconds, machine), "cuda") for machine in machines
         },
         "datasets": {
-            name: planning.gigabytes_of(name)
-            for name in sorted({name for job in jobs for name in planning.roots_of(job)})
+            name: missing.gigabytes_of(name)
+            for name in sorted({name for job in jobs for name in missing.roots_of(job)})
         },
         "free": shutil.disk_usage(ROOT).free / 1e9,
-        "missing": planning.missing(jobs, ROOT, torch.cuda.device_count()),
+        "missing": missing.missing(jobs, ROOT, torch.cuda.device_count()),
     }
 
 

@@ -19,7 +19,8 @@ from faults_seen import (  # noqa: F401  pytest looks for its hooks here
 )
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from granularity import entries, source
+from granularity.fingerprints import source
+from granularity.records import entries
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,20 +50,22 @@ def registered(monkeypatch, function):
 
 def clean(monkeypatch, **state):
     """The repository is as committed, but for `state`."""
-    for module in ("record", "records"):
+    for module in ("record", "runner"):
         said = {"commit": "abc", "dirty": False} | state
-        monkeypatch.setattr(f"granularity.{module}.git_state", lambda said=said: said)
+        monkeypatch.setattr(f"granularity.records.{module}.git_state", lambda said=said: said)
 
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-RUN = """from granularity import notebook, records
+RUN = """from granularity.pages import notebook
+from granularity.records import record
 given = notebook.parameters(In)
 path = notebook.root() / folder / "record.json"
-records.write(path, kind="contents of x", metrics={}, runs=[])"""
-CHAPTER = """from granularity import notebook, records
+record.write(path, kind="contents of x", metrics={}, runs=[])"""
+CHAPTER = """from granularity.pages import notebook
+from granularity.records import record
 given = notebook.parameters(In)
 print("a result")"""
-END = 'records.write(notebook.root() / folder / "record.json", kind="chapter", metrics={})'
+END = 'record.write(notebook.root() / folder / "record.json", kind="chapter", metrics={})'
 
 
 class House:

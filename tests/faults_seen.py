@@ -146,7 +146,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def keep(cases: dict[str, dict]) -> None:
     """Writes the record of these cases and of those that are there already, of the same code."""
-    from granularity import files, record
+    from granularity import files
+    from granularity.records import record
 
     with files.alone(RECORD.parent):
         earlier = {}
@@ -168,15 +169,16 @@ def keep(cases: dict[str, dict]) -> None:
 
 def publish() -> str:
     """Copies the record into the book. Raises SystemExit for one that is not fit for it."""
-    from granularity import files, records
+    from granularity import files
+    from granularity.records import record
 
-    record = records.read(RECORD)
-    git = record["made_by"]["git"]
+    made = record.read(RECORD)
+    git = made["made_by"]["git"]
     if git["dirty"] is not False:
         sys.exit("error: the code that was tested is not committed")
-    if {case["slow"] for case in record["cases"]} != {True, False}:
+    if {case["slow"] for case in made["cases"]} != {True, False}:
         sys.exit("error: a part is missing: make test test-faults test-browser")
-    failed = [case["test"] for case in record["cases"] if case["outcome"] == "failed"]
+    failed = [case["test"] for case in made["cases"] if case["outcome"] == "failed"]
     if failed:
         sys.exit(f"error: {len(failed)} tests failed, the first is {failed[0]}")
     text = RECORD.read_text(encoding="utf-8")
@@ -184,7 +186,7 @@ def publish() -> str:
         if f"{place}/" in text:
             sys.exit(f"error: the record names {place}, a place on this machine")
     files.write(PUBLISHED, text)
-    return f"{len(record['cases'])} cases of {record['metrics']['faults']} faults in {PUBLISHED}"
+    return f"{len(made['cases'])} cases of {made['metrics']['faults']} faults in {PUBLISHED}"
 
 
 if __name__ == "__main__":

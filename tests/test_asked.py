@@ -7,7 +7,12 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from granularity import asked, imagenet, jobs, notebook, records, theory, toy
+from granularity import theory
+from granularity.experiments import imagenet
+from granularity.images.toy import drawing
+from granularity.pages import notebook
+from granularity.planning import asked
+from granularity.records import launch, record, runner
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import plan as script
@@ -40,9 +45,9 @@ def test_what_a_job_asks_for_is_what_its_notebook_asks_for(monkeypatch, size):
         raise Asked
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(records, "complete", complete)
-    monkeypatch.setattr(jobs, "launch", lambda *_, **__: None)
-    monkeypatch.setattr(toy, "draw", lambda *_: None)
+    monkeypatch.setattr(runner, "complete", complete)
+    monkeypatch.setattr(launch, "launch", lambda *_, **__: None)
+    monkeypatch.setattr(drawing, "draw", lambda *_: None)
     for module in (imagenet, asked.inaturalist):
         monkeypatch.setattr(module, "looked_over", lambda *_: [])
         monkeypatch.setattr(module, "stated", lambda *_: [])
@@ -69,7 +74,7 @@ def done(tmp_path, monkeypatch):
     ((_, _, folder, given),) = graph.checked_jobs(CONFIG)
     values = notebook.declared("notebooks/theory/simulate.ipynb") | given
     entry, settings = asked.runs_of("theory/simulate", values)
-    records.complete(folder, entry, settings)
+    runner.complete(folder, entry, settings)
     return folder
 
 
@@ -103,14 +108,14 @@ def test_a_table_of_contents_alone_is_not_counted(done, broken):
     else:
         old = json.loads(one.read_text()) | {"code": "0" * 16}
         del old["checksum"]
-        old["checksum"] = records.digest(old)
+        old["checksum"] = runner.digest(old)
         one.write_text(json.dumps(old))
     assert not planned()
 
 
 def test_a_record_is_of_its_entry_its_arguments_and_its_code(done):
-    record = records.read(next(done.glob("*/record.json")))
-    assert asked.is_of(record, theory.simulate, record["arguments"])
-    assert not asked.is_of(record, imagenet.pretrain, record["arguments"])
-    assert not asked.is_of(record, theory.simulate, record["arguments"] | {"rate": 0.3})
-    assert not asked.is_of(record | {"code": "0" * 16}, theory.simulate, record["arguments"])
+    made = record.read(next(done.glob("*/record.json")))
+    assert asked.is_of(made, theory.simulate, made["arguments"])
+    assert not asked.is_of(made, imagenet.pretrain, made["arguments"])
+    assert not asked.is_of(made, theory.simulate, made["arguments"] | {"rate": 0.3})
+    assert not asked.is_of(made | {"code": "0" * 16}, theory.simulate, made["arguments"])

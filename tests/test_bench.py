@@ -5,22 +5,23 @@ import math
 import pytest
 import torch
 
-from granularity import bench, bench_precision, notebook
-from granularity.presets import preset
+from granularity.benchmarks import precision, training
+from granularity.pages import notebook
+from granularity.training.presets import preset
 
 ROOT = notebook.root(__file__.rpartition("/")[0])
 
 
 def test_both_losses_are_the_same_loss():
-    logits, targets = bench.drawn(7, 101, 2, seed=3, device="cpu")
+    logits, targets = training.drawn(7, 101, 2, seed=3, device="cpu")
     assert all(len(set(row)) == 2 for row in targets.tolist())
-    ours, theirs = (bench.loss_and_gradient(kind, logits, targets) for kind in bench.LOSSES)
+    ours, theirs = (training.loss_and_gradient(kind, logits, targets) for kind in training.LOSSES)
     torch.testing.assert_close(ours, theirs)
 
 
 def test_the_record_of_a_loss():
-    metrics = bench.loss(seed=0, images=8, memory_images=512, repeats=2)["metrics"]
-    wanted = {f"{kind}_{unit}" for kind in bench.LOSSES for unit in ("ms", "buffers")}
+    metrics = training.loss(seed=0, images=8, memory_images=512, repeats=2)["metrics"]
+    wanted = {f"{kind}_{unit}" for kind in training.LOSSES for unit in ("ms", "buffers")}
     assert set(metrics) == wanted | {"speedup"}
     assert all(math.isfinite(value) for value in metrics.values())
     # In units of the logits' size: at most two is what the index loss promises.
@@ -29,7 +30,7 @@ def test_the_record_of_a_loss():
 
 def test_the_record_of_training():
     small = {"batch": 4, "steps": 3, "turns": 1, "images": 12, "classes": 3, "pixels": 40}
-    metrics = bench.training(seed=0, **small)["metrics"]
+    metrics = training.training(seed=0, **small)["metrics"]
     assert set(metrics) == (
         {
             f"{side}_{kind}"
@@ -37,9 +38,9 @@ def test_the_record_of_training():
                 "ours",
                 "timm",
             )
-            for kind in bench.KINDS
+            for kind in training.KINDS
         }
-        | {f"{kind}_ratio" for kind in bench.KINDS}
+        | {f"{kind}_ratio" for kind in training.KINDS}
         | {"lookup_share", "matrix_tflops", "matrix_share"}
     )
     assert all(value > 0 for value in metrics.values())
@@ -49,8 +50,10 @@ def test_the_record_of_training():
 def test_both_sides_take_the_same_steps(tmp_path):
     """On one held batch, without warm-up, the two loops end with the same weights."""
     recipe = preset("resnet_small", batch=4, steps=3, epochs=0, warmup=0, augmentation="crop")
-    bench.draw_files(tmp_path / "images", 12, 3, 40, seed=0)
-    ours, theirs = (side(recipe, tmp_path, 3, 0, "cpu", 0) for side in (bench.Ours, bench.Timms))
+    training.draw_files(tmp_path / "images", 12, 3, 40, seed=0)
+    ours, theirs = (
+        side(recipe, tmp_path, 3, 0, "cpu", 0) for side in (training.Ours, training.Timms)
+    )
     held = next(ours.loader())
     for side in (ours, theirs):
         assert side.train(held) > 0
@@ -59,15 +62,15 @@ def test_both_sides_take_the_same_steps(tmp_path):
 
 
 def test_the_record_of_precisions():
-    found = bench_precision.precision(seed=0, network_name="vit", batch=2, steps=1, turns=1)
+    found = precision.precision(seed=0, network_name="vit", batch=2, steps=1, turns=1)
     metrics = found["metrics"]
-    assert set(metrics) == {f"{s}_{u}" for s in bench_precision.SETTINGS for u in ("rate", "ratio")}
+    assert set(metrics) == {f"{s}_{u}" for s in precision.SETTINGS for u in ("rate", "ratio")}
     assert all(value > 0 for value in metrics.values())
     assert metrics["fp32_ratio"] == 1
 
 
 def test_each_precision_is_what_its_name_says():
-    for name, setting in bench_precision.SETTINGS.items():
+    for name, setting in precision.SETTINGS.items():
         recipe = preset("resnet_small", **setting)
         assert (recipe.precision == "bf16") == name.startswith("bf16")
         assert recipe.channels_last == name.endswith("last")
@@ -75,15 +78,15 @@ def test_each_precision_is_what_its_name_says():
 
 def test_a_network_that_is_not_measured_is_an_error():
     with pytest.raises(ValueError, match="'vgg'; there are resnet, vit"):
-        bench_precision.precision(seed=0, network_name="vgg")
+        precision.precision(seed=0, network_name="vgg")
 
 
 @pytest.mark.parametrize("entry", ["training", "losses", "precision"])
 def test_the_run_notebook_offers_every_parameter_with_its_default(entry):
     functions = {
-        "training": bench.training,
-        "losses": bench.loss,
-        "precision": bench_precision.precision,
+        "training": training.training,
+        "losses": training.loss,
+        "precision": precision.precision,
     }
     swept = ("folder", "seed", "network_name")
     declared = notebook.declared(ROOT / "notebooks" / "bench" / f"{entry}.ipynb")
@@ -97,4 +100,4 @@ def test_a_gpu_that_is_not_there_is_an_error():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(ValueError, match="no GPU"):
-        bench.training(seed=0, device="cuda")
+        training.training(seed=0, device="cuda")

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from granularity import bench_theory
+from granularity.benchmarks import theory
 
 SMALL = {"seed": 0, "width": 32, "batch": 64, "steps": 6, "turns": 1}
 
@@ -19,7 +19,7 @@ def threads():
 
 
 def test_both_ways_give_the_same_weights():
-    found = bench_theory.shortcut(**SMALL, k=4)["metrics"]
+    found = theory.shortcut(**SMALL, k=4)["metrics"]
     assert json.loads(json.dumps(found)) == found
     assert found["short_ms"] > 0
     assert found["dense_ms"] > 0
@@ -29,6 +29,6 @@ def test_both_ways_give_the_same_weights():
 
 
 def test_runs_side_by_side_are_timed_by_run():
-    found = bench_theory.together(**SMALL, runs=3)["metrics"]
+    found = theory.together(**SMALL, runs=3)["metrics"]
     assert found.keys() == {"single_ms", "batched_ms", "speedup"}
     assert min(found.values()) > 0

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from granularity import checkpoint, engine
-from granularity.checkpoint import CheckpointError
+from granularity.training import checkpoints, engine
+from granularity.training.checkpoints import CheckpointError
 
 TENSORS = {"model.a": torch.arange(6.0).reshape(2, 3), "model.step": torch.tensor(7)}
 TENSORS["optimiser.0.exp_avg"] = torch.tensor([0.1, 0.2], dtype=torch.bfloat16)
@@ -25,17 +25,17 @@ FACTS = {"fingerprint": "one", "step": 7}
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "checkpoint-7.safetensors"
-    checkpoint.save(path, TENSORS, FACTS)
+    checkpoints.save(path, TENSORS, FACTS)
     return path
 
 
 def test_what_was_saved_is_loaded(saved):
-    tensors, facts = checkpoint.load(saved)
+    tensors, facts = checkpoints.load(saved)
     assert facts == FACTS
     assert {name: (value.dtype, value.tolist()) for name, value in tensors.items()} == {
         name: (value.dtype, value.tolist()) for name, value in TENSORS.items()
     }
-    assert set(checkpoint.weights(tensors)) == {"a", "step"}
+    assert set(checkpoints.weights(tensors)) == {"a", "step"}
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
 
 
@@ -46,7 +46,7 @@ def test_what_was_saved_is_loaded(saved):
 def test_a_checkpoint_can_be_read_by_whom_other_files_can(tmp_path, mask, mode):
     before = os.umask(mask)
     try:
-        checkpoint.save(tmp_path / "checkpoint-7.safetensors", TENSORS, FACTS)
+        checkpoints.save(tmp_path / "checkpoint-7.safetensors", TENSORS, FACTS)
     finally:
         os.umask(before)
     assert (tmp_path / "checkpoint-7.safetensors").stat().st_mode & 0o777 == mode
@@ -54,7 +54,7 @@ def test_a_checkpoint_can_be_read_by_whom_other_files_can(tmp_path, mask, mode):
 
 def refused(path):
     with pytest.raises(CheckpointError, match=re.escape(str(path))):
-        checkpoint.load(path)
+        checkpoints.load(path)
 
 
 @pytest.mark.fault("a checkpoint cut anywhere (fuzz)", "refused by name")
@@ -112,7 +112,7 @@ def test_tensors_of_somebody_else_are_refused(tmp_path, metadata):
 @pytest.mark.fault("a checkpoint that is not there", "an error that names it")
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint-7\.safetensors"):
-        checkpoint.load(tmp_path / "checkpoint-7.safetensors")
+        checkpoints.load(tmp_path / "checkpoint-7.safetensors")
 
 
 @pytest.mark.fault(
@@ -124,11 +124,13 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(saved):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(OSError, match="large"):
-            checkpoint.save(saved, {"model.a": torch.ones(10_000)}, {"fingerprint": "x", "step": 8})
+            checkpoints.save(
+                saved, {"model.a": torch.ones(10_000)}, {"fingerprint": "x", "step": 8}
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert checkpoint.load(saved)[1] == FACTS
+    assert checkpoints.load(saved)[1] == FACTS
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
 
 
@@ -136,10 +138,10 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(saved):
 def test_an_optimiser_is_restored_to_the_bit(tmp_path, optimiser):
     recipe = runs.recipe(optimiser=optimiser, steps=3)
     run = runs.train(tmp_path, recipe)
-    tensors = checkpoint.flat(run.optimiser)
+    tensors = checkpoints.flat(run.optimiser)
     fresh = runs.start(tmp_path, recipe)
-    checkpoint.restore(fresh.optimiser, tensors)
-    again = checkpoint.flat(fresh.optimiser)
+    checkpoints.restore(fresh.optimiser, tensors)
+    again = checkpoints.flat(fresh.optimiser)
     assert set(again) == set(tensors) != set()
     assert all(torch.equal(again[name], value) for name, value in tensors.items())
     dtypes = {name: value.dtype for name, value in tensors.items()}
@@ -199,14 +201,14 @@ def test_a_broken_newest_checkpoint_stops_the_run_and_is_named(tmp_path):
 )
 def test_a_full_disk_leaves_a_run_that_goes_on(tmp_path, monkeypatch):
     recipe = runs.recipe(steps=16)
-    real = checkpoint.save
+    real = checkpoints.save
 
     def full(path, tensors, facts):
         if facts["step"] == 12:
             raise OSError(28, "No space left on device", str(path))
         real(path, tensors, facts)
 
-    monkeypatch.setattr(engine.checkpoint, "save", full)
+    monkeypatch.setattr(engine.checkpoints, "save", full)
     with pytest.raises(OSError, match="No space"):
         runs.train(tmp_path / "run", recipe, save_every=4)
     monkeypatch.undo()

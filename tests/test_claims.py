@@ -11,15 +11,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from granularity import claims, columns, fixed, imagenet, inaturalist, notebook, verdicts
-from granularity.analysis import select
+from granularity.analysis.selection import select
+from granularity.claims import columns, fixed, rules, verdicts
+from granularity.experiments import imagenet, inaturalist
+from granularity.pages import notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import graph  # noqa: E402
 
 TEXT = (ROOT / "book" / "claims.yml").read_text(encoding="utf-8")
-BOOK = claims.read(TEXT)
+BOOK = rules.read(TEXT)
 
 
 def test_the_claims_of_the_paper():
@@ -81,9 +83,9 @@ def test_named_columns_are_parameters_of_the_entry_point():
 
 
 def test_without_runs_every_claim_is_not_run():
-    for size in claims.SIZES:
-        rules = {name: claim.rule(size) for name, claim in BOOK.claims.items()}
-        found = verdicts.judge(rules, pd.DataFrame(), size)
+    for size in rules.SIZES:
+        by_name = {name: claim.rule(size) for name, claim in BOOK.claims.items()}
+        found = verdicts.judge(by_name, pd.DataFrame(), size)
         assert {v.word for v in found.values()} == {"not run"}
 
 
@@ -274,8 +276,8 @@ def only_gated(found, tables):
     ],
 )
 def test_a_mistake_is_named(change, message):
-    with pytest.raises(claims.ClaimsError, match=f"(?s){message}"):
-        claims.read(broken(change))
+    with pytest.raises(rules.ClaimsError, match=f"(?s){message}"):
+        rules.read(broken(change))
 
 
 def test_an_old_version_stays_and_the_newest_judges():
@@ -285,7 +287,7 @@ def test_an_old_version_stays_and_the_newest_judges():
         rule |= {"date": found["C8"]["rules"][-1]["date"]}
         found["C8"]["rules"].append(rule | {"why": "more spread"})
 
-    claim = claims.read(broken(newer)).claims["C8"]
+    claim = rules.read(broken(newer)).claims["C8"]
     assert [rule.seeds for rule in claim.rules] == [8, 8, 8, 8, 12]
     assert claim.rule("tiny").version == 5
     assert claim.rule("paper").version == 4, "the newest that may judge this size"

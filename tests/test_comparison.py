@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import analysis, claims, comparison
-from granularity.labels.make import KINDS as SPECIFICATIONS
-from granularity.labels.make import parse
+from granularity.analysis import statistics, transfer_runs
+from granularity.claims import judgements, rules
+from granularity.labels.specification import KINDS as SPECIFICATIONS
+from granularity.labels.specification import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,16 +42,16 @@ def read(monkeypatch):
     """Reads rows instead of a folder of records."""
 
     def over(rows):
-        monkeypatch.setattr(comparison.records, "table", lambda path: pd.DataFrame(rows))
-        return comparison.read(Path("somewhere"))
+        monkeypatch.setattr(transfer_runs.tables, "table", lambda path: pd.DataFrame(rows))
+        return transfer_runs.read(Path("somewhere"))
 
     return over
 
 
 def test_the_two_runs_on_the_target_are_told_apart():
-    assert comparison.arm_of("target", 2) == "baseline"
-    assert comparison.arm_of("target", 1) == "one pass"
-    assert comparison.arm_of("rank:family", 2) == "rank:family"
+    assert transfer_runs.arm_of("target", 2) == "baseline"
+    assert transfer_runs.arm_of("target", 1) == "one pass"
+    assert transfer_runs.arm_of("rank:family", 2) == "rank:family"
 
 
 @pytest.mark.parametrize(
@@ -68,19 +69,19 @@ def test_the_two_runs_on_the_target_are_told_apart():
     ],
 )
 def test_names_for_readers(arm, name):
-    assert comparison.name_of(arm) == name
+    assert transfer_runs.name_of(arm) == name
 
 
 def test_every_label_function_has_a_name_and_a_kind():
     for form in SPECIFICATIONS.values():
         spec = form.replace("<K>", "7").replace("<p>", "0.5").replace("<rank>", "family")
         kind, _ = parse(spec.replace(",…", ""))
-        arm = comparison.arm_of(spec, 2)
-        assert comparison.kind_of(arm) == ("baseline" if kind == "target" else kind)
-        assert comparison.name_of(arm)
-    assert set(comparison.KINDS) - set(comparison.GROUPS) == {"baseline", "one pass"}
+        arm = transfer_runs.arm_of(spec, 2)
+        assert transfer_runs.kind_of(arm) == ("baseline" if kind == "target" else kind)
+        assert transfer_runs.name_of(arm)
+    assert set(transfer_runs.KINDS) - set(transfer_runs.GROUPS) == {"baseline", "one pass"}
     with pytest.raises(KeyError, match="'ranks'"):
-        comparison.kind_of("ranks:family")
+        transfer_runs.kind_of("ranks:family")
 
 
 def test_runs_of_other_images_or_recipes_are_compared_apart(read):
@@ -101,7 +102,7 @@ def test_a_single_pass_stands_beside_every_finetuning_of_its_pretraining(read):
 
 
 def test_runs_of_another_kind_than_the_rule_names_are_not_judged(read):
-    book = claims.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
+    book = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
     arms = book.claims["C8"].rule("tiny").arms
     tuned = {"preset": "resnet_small", "loss": "softmax", "head_start": "zero", "epochs": 30}
     judged = {"world": "tiny-imagenet-200", "target_classes": 9, "training_images": 4150}
@@ -114,12 +115,14 @@ def test_runs_of_another_kind_than_the_rule_names_are_not_judged(read):
         for seed in range(8)
     ]
     named, other = read([*rows, run("target", 9)])
-    made = [comparison.Study(name, "tiny", runs, {}) for name, runs in (("a", named), ("b", other))]
-    first, second = comparison.judged([book.claims["C8"]], made)
+    made = [
+        transfer_runs.Study(name, "tiny", runs, {}) for name, runs in (("a", named), ("b", other))
+    ]
+    first, second = judgements.judged([book.claims["C8"]], made)
     assert (first["runs"], first["verdict"]) == ("a", "reproduced")
     assert first["claim"].startswith("C8: ")
     assert (second["verdict"], second["because"][:7]) == ("not judged", "no runs")
-    assert comparison.Study("A b, c!", "tiny", named, {}).mark == "a_b_c_"
+    assert transfer_runs.Study("A b, c!", "tiny", named, {}).mark == "a_b_c_"
 
 
 def test_two_studies_in_one_cell_of_a_map_are_refused(monkeypatch):
@@ -131,12 +134,12 @@ def test_two_studies_in_one_cell_of_a_map_are_refused(monkeypatch):
             ]
         )
 
-    monkeypatch.setattr(comparison.records, "table", runs)
+    monkeypatch.setattr(transfer_runs.tables, "table", runs)
     paths = [ROOT / "book", ROOT / "lib", ROOT / "nowhere"]
-    (cell, study), *others = comparison.cells(paths, "rank:leaf", target="lib").items()
+    (cell, study), *others = transfer_runs.cells(paths, "rank:leaf", target="lib").items()
     assert (cell, len(study.runs), others) == ((50, 9), 2, [])
-    with pytest.raises(analysis.Unfit, match="two studies of 50 images and 9 epochs"):
-        comparison.cells(paths, "rank:leaf")
+    with pytest.raises(statistics.Unfit, match="two studies of 50 images and 9 epochs"):
+        transfer_runs.cells(paths, "rank:leaf")
 
 
 def test_a_single_pass_alone_is_read_too(read):
@@ -147,7 +150,7 @@ def test_a_single_pass_alone_is_read_too(read):
 def test_the_same_run_read_twice_counts_once_and_two_runs_of_a_seed_are_refused(read):
     (found,) = read([run("target", 0), run("target", 0)])
     assert len(found) == 1
-    with pytest.raises(analysis.Unfit, match="'cluster:4' has seed 0 twice"):
+    with pytest.raises(statistics.Unfit, match="'cluster:4' has seed 0 twice"):
         read([run("cluster:4", 0, embedding=name) for name in ("instance", "clip")])
     assert read([run("target", 0, kind="imagenet.finetune")]) == []
 
@@ -167,9 +170,9 @@ def test_arms_in_order_and_the_ranks_finer_than_the_target(read):
     rows += [run("random:9", 0, classes=9), run("target", 0), run("random:3", 0, classes=3)]
     (found,) = read(rows)
     ranks = ["rank:kingdom", "rank:class", "rank:species"]
-    assert comparison.ordered(found) == ["baseline", *ranks, "random:3", "random:9", "instance"]
-    assert comparison.ordered(found, ["random"]) == ["random:3", "random:9"]
-    assert comparison.ladder(found) == ranks[1:]
+    assert transfer_runs.ordered(found) == ["baseline", *ranks, "random:3", "random:9", "instance"]
+    assert transfer_runs.ordered(found, ["random"]) == ["random:3", "random:9"]
+    assert transfer_runs.ladder(found) == ranks[1:]
 
 
 def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch, tmp_path):
@@ -177,22 +180,22 @@ def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch,
         "inaturalist.jsonl": [run("target", seed, world="tiny-imagenet-200") for seed in (1, 0)],
         "transfer": [run("target", 0, error=0.25), run("target", 1, error=0.2)],
     }
-    monkeypatch.setattr(comparison.records, "table", lambda p: pd.DataFrame(tables[p.name]))
-    monkeypatch.setattr(comparison.records, "arrays", lambda p: {})
-    (here,) = comparison.studies(tmp_path / "transfer", tmp_path)
+    monkeypatch.setattr(transfer_runs.tables, "table", lambda p: pd.DataFrame(tables[p.name]))
+    monkeypatch.setattr(transfer_runs.tables, "arrays", lambda p: {})
+    (here,) = transfer_runs.studies(tmp_path / "transfer", tmp_path)
     assert (here.title, here.size, here.toy) == ("Toy species, this build", "smoke", True)
     assert here.of("baseline").tolist() == [0.25, 0.2]
     assert here.of("instance").size == 0
     assert here.mean("baseline") == pytest.approx(0.225)
     assert np.isnan(here.mean("instance"))
     (tmp_path / "inaturalist.jsonl").touch()
-    published, here = comparison.studies(tmp_path / "transfer", tmp_path)
+    published, here = transfer_runs.studies(tmp_path / "transfer", tmp_path)
     assert (published.title, published.size) == ("Tiny-ImageNet, published", "tiny")
     assert (published.toy, published.seeds) == (False, 2)
     tables["transfer"] = [run("target", 0, kind="other")]
     (tmp_path / "inaturalist.jsonl").unlink()
-    with pytest.raises(analysis.Unfit, match="no finetuned run"):
-        comparison.studies(tmp_path / "transfer", tmp_path)
+    with pytest.raises(statistics.Unfit, match="no finetuned run"):
+        transfer_runs.studies(tmp_path / "transfer", tmp_path)
 
 
 def test_cells_are_studies_by_images_and_length(monkeypatch, tmp_path):
@@ -204,11 +207,11 @@ def test_cells_are_studies_by_images_and_length(monkeypatch, tmp_path):
         for seed in range(2)
     ]
     tables = {"map": rows, "judged": [run("target", 0, images=5, pretraining=recipes[0])]}
-    monkeypatch.setattr(comparison.records, "table", lambda path: pd.DataFrame(tables[path.name]))
+    monkeypatch.setattr(transfer_runs.tables, "table", lambda path: pd.DataFrame(tables[path.name]))
     paths = [tmp_path / name for name in ("map", "judged", "absent")]
     for path in paths[:2]:
         path.touch()
-    found = comparison.cells(paths, "rank:leaf")
+    found = transfer_runs.cells(paths, "rank:leaf")
     assert set(found) == {(50, 20), (25, 60)}
     assert all(study.seeds == 2 for study in found.values())
 
@@ -219,13 +222,13 @@ def test_studies_are_told_apart_by_what_differs():
         rows = [run("target", 0) | {"target": "balanced", "images": 50, "pretraining": recipe}]
         return pd.DataFrame(rows).assign(**more)
 
-    assert comparison.told_apart([]) == []
-    assert comparison.told_apart([table()]) == [[]]
-    found = comparison.told_apart([table(), table(images=0), table(target="depth5")])
+    assert transfer_runs.told_apart([]) == []
+    assert transfer_runs.told_apart([table()]) == [[]]
+    found = transfer_runs.told_apart([table(), table(images=0), table(target="depth5")])
     assert found[0] == ["target balanced", "50 images of a class"]
     assert found[1] == ["target balanced", "all images of a class"]
     assert found[2] == ["target depth5", "50 images of a class"]
-    longer = comparison.told_apart([table(), table(epochs=60)])
+    longer = transfer_runs.told_apart([table(), table(epochs=60)])
     assert longer == [["20 epochs"], ["60 epochs"]]
 
 
@@ -236,12 +239,12 @@ def test_a_study_compares_within_seeds():
         "rank:genus": [0.4, 0.5],
     }
     rows = [
-        {"arm": arm, "kind_of_arm": comparison.kind_of(arm), "seed": seed, "error": error}
+        {"arm": arm, "kind_of_arm": transfer_runs.kind_of(arm), "seed": seed, "error": error}
         | {"classes": 2 * len(arm), "target_classes": 16}
         for arm, found in errors.items()
         for seed, error in enumerate(found)
     ]
-    study = comparison.Study("Title", "smoke", pd.DataFrame(rows), {})
+    study = transfer_runs.Study("Title", "smoke", pd.DataFrame(rows), {})
     assert study.best_rank == "rank:order"
     assert study.against("baseline", "rank:order").tolist() == pytest.approx([0.1, 0.05, 0.15])
     assert study.against("rank:order", "rank:genus").tolist() == pytest.approx([-0.1, -0.05])
@@ -257,7 +260,7 @@ def test_arms_are_sorted_by_what_the_interval_says():
         for arm, found in errors.items()
         for seed, error in enumerate(found)
     ]
-    study = comparison.Study("Title", "smoke", pd.DataFrame(rows), {})
+    study = transfer_runs.Study("Title", "smoke", pd.DataFrame(rows), {})
     found = study.sorted_out([arm for arm in errors if arm != "baseline"])
     assert found == {
         "below": ["rank:order"],
@@ -267,11 +270,11 @@ def test_arms_are_sorted_by_what_the_interval_says():
 
 
 def test_numbers_as_text():
-    assert comparison.deviating([0.2, 0.3, 0.4]) == "0.300 ±\N{NO-BREAK SPACE}0.100"
-    assert comparison.deviating([0.25], 2) == "0.25"
+    assert transfer_runs.deviating([0.2, 0.3, 0.4]) == "0.300 ±\N{NO-BREAK SPACE}0.100"
+    assert transfer_runs.deviating([0.25], 2) == "0.25"
     # mean 2, and 4.30265 / √3 each way
-    assert comparison.between([1, 2, 3], "+.2f") == "+2.00 (-0.48 to +4.48)"
-    assert comparison.between([1], ".0f") == "1"
+    assert transfer_runs.between([1, 2, 3], "+.2f") == "+2.00 (-0.48 to +4.48)"
+    assert transfer_runs.between([1], ".0f") == "1"
 
 
 def test_errors_by_class():
@@ -287,8 +290,8 @@ def test_errors_by_class():
         "a": {"rank": np.array([0, 1, 1, 2]), "label": label, "classes": names},
         "b": {"rank": np.array([0, 0, 0, 1]), "label": label, "classes": names},
     }
-    found = comparison.by_class(runs, arrays)
+    found = transfer_runs.by_class(runs, arrays)
     assert found["baseline"].to_numpy().tolist() == [[0.5], [1]]
     assert found.loc["Plants", ("rank:order", 0)] == 0.5
     assert found.shape == (2, 2)
-    assert comparison.by_class(runs, {}).empty
+    assert transfer_runs.by_class(runs, {}).empty

@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import comparison, comparison_figures
-from granularity.comparison import Study
+from granularity.analysis import transfer_runs
+from granularity.analysis.transfer_runs import Study
+from granularity.figures import transfer
 
 # arm → (classes, error, error before); seeds 0 and 1 lie 0.02 apart around the error
 ARMS = {
@@ -24,7 +25,7 @@ def study():
     rows = [
         {
             "arm": arm,
-            "kind_of_arm": comparison.kind_of(arm),
+            "kind_of_arm": transfer_runs.kind_of(arm),
             "seed": seed,
             "world": "toy",
             "fingerprint": f"{arm}-{seed}",
@@ -58,11 +59,11 @@ def texts(axis):
 
 
 def test_a_line_joins_the_arms_of_a_kind_at_their_numbers_of_classes(axis, study):
-    comparison_figures.draw_errors(axis, study)
+    transfer.draw_errors(axis, study)
     joined = [line for line in axis.lines if line.get_linewidth() == 1.3]
     ranks, random, instance = (line.get_xydata().tolist() for line in joined)
     assert ranks == [pytest.approx((4, 0.30)), pytest.approx((16, 0.20))]
-    assert random == [pytest.approx((4 * comparison_figures.ASIDE, 0.60))]  # beside the rank
+    assert random == [pytest.approx((4 * transfer.ASIDE, 0.60))]  # beside the rank
     assert instance == [pytest.approx((64, 0.80))]
     names = {"order", "species (manual ranks)", "random inside", "one label an image"}
     assert names | {"baseline: two stages on the target", "the same, one pass"} == set(texts(axis))
@@ -71,7 +72,7 @@ def test_a_line_joins_the_arms_of_a_kind_at_their_numbers_of_classes(axis, study
 
 
 def test_the_baseline_is_a_level_with_one_deviation(axis, study):
-    comparison_figures.draw_errors(axis, study)
+    transfer.draw_errors(axis, study)
     level = {line.get_linestyle(): line.get_ydata()[0] for line in axis.lines}
     assert (level["--"], level[":"]) == pytest.approx((0.40, 0.50))
     band = axis.patches[0]
@@ -81,7 +82,7 @@ def test_the_baseline_is_a_level_with_one_deviation(axis, study):
 
 
 def test_every_arm_stands_before_and_after_finetuning(axis, study):
-    comparison_figures.draw_stages(axis, study, "error")
+    transfer.draw_stages(axis, study, "error")
     names = [label.get_text() for label in axis.get_yticklabels()]
     assert names[0] == "one label an image" and names[-1] == "species"
     changes = [line.get_xdata() for line in axis.lines if line.get_alpha() == 0.6]
@@ -93,7 +94,7 @@ def test_every_arm_stands_before_and_after_finetuning(axis, study):
 
 
 def test_classes_are_sorted_by_the_baseline(axis, study):
-    comparison_figures.draw_by_class(axis, study, str.upper)
+    transfer.draw_by_class(axis, study, str.upper)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["A", "B"]  # 0.5, then 1
     points = {
         (round(float(bar.lines[0].get_xdata()[0]), 3), round(float(bar.lines[0].get_ydata()[0]), 2))

@@ -19,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from granularity import check, data, images, layouts, listing, loading, wordnet
+from granularity.hierarchies import wordnet
+from granularity.images import check, decoding, image_set, layouts, listing
+from granularity.training import loading
 
 CLASSES = ("n01440764", "n02084071", "n04399382")
 SEEN = 10 * 365 * 86_400  # s; a time of change that is long over
@@ -51,7 +53,7 @@ def settled(root: Path) -> Path:
     return root
 
 
-def names_of(found: data.ImageSet) -> list[str]:
+def names_of(found: image_set.ImageSet) -> list[str]:
     return [name.decode() for name in found.names]
 
 
@@ -68,7 +70,7 @@ def root(tmp_path):
 @pytest.fixture
 def opened(cache):
     """`open_set` with a cache of the test's own."""
-    return lambda *words, **options: data.open_set(*words, cache=cache, **options)
+    return lambda *words, **options: image_set.open_set(*words, cache=cache, **options)
 
 
 # --- What is listed -------------------------------------------------------------------------------
@@ -107,7 +109,9 @@ def test_order_and_fingerprint_do_not_depend_on_the_file_systems_order(tmp_path_
             for file in shuffled(tree[label]):
                 content = f"{label}/{file}".encode()
                 (folder / copy / label / f"{file}.png").write_bytes(content)
-    one, two = (data.open_set(folder / copy, cache=folder / "cache") for copy in ("one", "two"))
+    one, two = (
+        image_set.open_set(folder / copy, cache=folder / "cache") for copy in ("one", "two")
+    )
     assert one.fingerprint == two.fingerprint and names_of(one) == names_of(two)
     assert one.classes == tuple(sorted(tree)) and len(one) == sum(map(len, tree.values()))
     for i in range(len(one)):
@@ -132,7 +136,7 @@ def test_the_order_of_scandir_changes_nothing(root, opened, tmp_path, monkeypatc
             pass
 
     monkeypatch.setattr(layouts.os, "scandir", Shuffled)
-    again = data.open_set(root, cache=tmp_path / "another")
+    again = image_set.open_set(root, cache=tmp_path / "another")
     assert again.fingerprint == found.fingerprint and names_of(again) == names_of(found)
 
 
@@ -277,7 +281,7 @@ def test_a_read_only_folder_stays_as_it_is(root, opened, monkeypatch, tmp_path):
             folder.chmod(0o755)
     assert sorted(root.rglob("*")) == before  # root may write anywhere, so look
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    data.open_set(root)
+    image_set.open_set(root)
     assert len(list((tmp_path / "home" / "granularity").glob("set-*.index"))) == 1
 
 
@@ -287,7 +291,7 @@ def test_a_read_only_folder_stays_as_it_is(root, opened, monkeypatch, tmp_path):
 def test_a_file_that_changed_in_place_is_named(root, opened):
     found = opened(root)
     (root / names_of(found)[0]).write_bytes(encoded() + b"more")
-    with pytest.raises(data.DataError, match=rf"{CLASSES[0]}_0\.JPEG: .* when it was listed"):
+    with pytest.raises(image_set.DataError, match=rf"{CLASSES[0]}_0\.JPEG: .* when it was listed"):
         found.read(0)
 
 
@@ -309,12 +313,14 @@ def test_a_set_travels_to_worker_processes(root, opened):
 )
 def test_classes_that_are_not_as_listed_are_named(root, opened):
     assert opened(root, classes=CLASSES[::-1]).classes == CLASSES
-    with pytest.raises(data.DataError, match=r"'n04399382': not in the list.*skip_extra"):
+    with pytest.raises(image_set.DataError, match=r"'n04399382': not in the list.*skip_extra"):
         opened(root, classes=CLASSES[:2])
-    with pytest.raises(data.DataError, match=r"'n09999999': a class that is not there.*_missing"):
+    with pytest.raises(
+        image_set.DataError, match=r"'n09999999': a class that is not there.*_missing"
+    ):
         opened(root, classes=[*CLASSES, "n09999999"])
     misnamed = (*CLASSES[:2], "n0439938x")
-    with pytest.raises(data.DataError) as error:
+    with pytest.raises(image_set.DataError) as error:
         opened(root, classes=misnamed)
     assert "'n04399382': not in the list of classes (nearest: n0439938x)" in str(error.value)
     assert "'n0439938x': a class that is not there (nearest: n04399382)" in str(error.value)
@@ -331,7 +337,7 @@ def test_classes_that_are_not_as_listed_are_named(root, opened):
 )
 def test_a_class_without_images_is_named(root, opened):
     (root / "n03000000").mkdir()
-    with pytest.raises(data.DataError, match="'n03000000': a class without images"):
+    with pytest.raises(image_set.DataError, match="'n03000000': a class without images"):
         opened(root)
     found = opened(root, skip_missing=True)
     assert found.classes == CLASSES and found.leaf.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -346,11 +352,11 @@ def test_a_class_without_images_is_named(root, opened):
 def test_a_class_whose_images_are_all_broken_is_a_class_without_images(root, opened):
     for file in (root / CLASSES[0]).iterdir():
         file.write_bytes(b"broken")
-    with pytest.raises(data.DataError, match=f"'{CLASSES[0]}': a class without images"):
+    with pytest.raises(image_set.DataError, match=f"'{CLASSES[0]}': a class without images"):
         opened(root, skip_broken=True)
     found = opened(root, skip_broken=True, skip_missing=True)
     assert found.classes == CLASSES[1:] and len(found.skipped) == 4
-    with pytest.raises(data.DataError, match="no image is left"):
+    with pytest.raises(image_set.DataError, match="no image is left"):
         opened(root, classes=CLASSES[:1], skip_broken=True, skip_missing=True, skip_extra=True)
 
 
@@ -359,7 +365,7 @@ def test_a_class_whose_images_are_all_broken_is_a_class_without_images(root, ope
 )
 def test_what_is_in_no_known_layout_is_named(tmp_path, opened):
     laid_out(tmp_path / "data" / "train")
-    with pytest.raises(data.DataError, match=r"train: .* holds folders \(n01440764"):
+    with pytest.raises(image_set.DataError, match=r"train: .* holds folders \(n01440764"):
         opened(tmp_path / "data")
     assert opened(tmp_path / "data", "train").name == "data/train"
     with pytest.raises(FileNotFoundError, match=r"no val and no val\*.tar\*; it holds train"):
@@ -369,7 +375,7 @@ def test_what_is_in_no_known_layout_is_named(tmp_path, opened):
     ):
         opened(tmp_path / "data" / "train" / CLASSES[0])
     (tmp_path / "data" / "train" / "stray.JPEG").write_bytes(encoded())
-    with pytest.raises(data.DataError, match=r"a folder for each class, found images \(stray"):
+    with pytest.raises(image_set.DataError, match=r"a folder for each class, found images \(stray"):
         opened(tmp_path / "data" / "train")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="it holds nothing"):
@@ -407,7 +413,7 @@ PLAIN = Image.open(io.BytesIO(encoded("PNG", size=(64, 48))))
     ],
 )
 def test_modes_are_converted(kind, mode):
-    image = images.rgb(encoded(kind, mode, size=PLAIN.size), "x")
+    image = decoding.rgb(encoded(kind, mode, size=PLAIN.size), "x")
     wanted = PLAIN.convert(mode).convert("RGB")
     assert image.mode == "RGB" and image.size == PLAIN.size
     assert np.abs(np.asarray(image, int) - np.asarray(wanted, int)).mean() < 4
@@ -418,7 +424,7 @@ def test_a_palette_with_transparency_keeps_its_colours():
     content = encoded("PNG", "P", size=PLAIN.size, transparency=b"\x80" * 256)
     assert Image.open(io.BytesIO(content)).mode == "P"
     wanted = PLAIN.convert("P").convert("RGB")
-    assert (np.asarray(images.rgb(content, "x")) == np.asarray(wanted)).all()
+    assert (np.asarray(decoding.rgb(content, "x")) == np.asarray(wanted)).all()
 
 
 @pytest.mark.fault("a 16-bit {kind} image", "decoded right: scaled, not clipped")
@@ -427,7 +433,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(kind):
     file = io.BytesIO()
     grey = np.linspace(0, 65_535, 48).astype(np.uint16).reshape(6, 8)
     Image.fromarray(grey).save(file, kind)
-    image = np.asarray(images.rgb(file.getvalue(), "x"))
+    image = np.asarray(decoding.rgb(file.getvalue(), "x"))
     assert (image == (grey // 257)[:, :, None]).all()
 
 
@@ -437,9 +443,9 @@ def test_broken_exif_and_orientation_are_left_alone():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     whole = exif.tobytes()
-    plain = np.asarray(images.rgb(encoded(), "x"))
+    plain = np.asarray(decoding.rgb(encoded(), "x"))
     for block in (whole, whole[:-9], b"Exif\0\0MM\0*" + b"\xff" * 40, b"Exif\0\0"):
-        assert (np.asarray(images.rgb(encoded(exif=block), "x")) == plain).all()
+        assert (np.asarray(decoding.rgb(encoded(exif=block), "x")) == plain).all()
 
 
 def bomb() -> bytes:
@@ -463,8 +469,8 @@ BROKEN = {
 @pytest.mark.fault("a file that is no whole image: {reason}", "refused by name")
 @pytest.mark.parametrize("reason", BROKEN)
 def test_what_is_no_whole_image_is_refused_by_name(reason):
-    with pytest.raises(data.ImageError, match=f"n01/x.JPEG: .*({reason})"):
-        images.rgb(BROKEN[reason], "n01/x.JPEG")
+    with pytest.raises(image_set.ImageError, match=f"n01/x.JPEG: .*({reason})"):
+        decoding.rgb(BROKEN[reason], "n01/x.JPEG")
 
 
 @pytest.mark.fault(
@@ -473,18 +479,18 @@ def test_what_is_no_whole_image_is_refused_by_name(reason):
 def test_broken_images_are_refused_or_skipped_and_counted(root, opened):
     for number, content in enumerate(BROKEN.values()):
         (root / CLASSES[number % 3] / f"broken{number}.JPEG").write_bytes(content)
-    with pytest.raises(data.DataError, match=r"broken0\.JPEG': an empty file; skip_broken"):
+    with pytest.raises(image_set.DataError, match=r"broken0\.JPEG': an empty file; skip_broken"):
         opened(root)
     (root / CLASSES[0] / "broken0.JPEG").write_bytes(b"no image")
     found = opened(root)
     assert len(found) == 9 + len(BROKEN)
-    with pytest.raises(data.ImageError, match=rf"{CLASSES[0]}/broken0\.JPEG: no whole image"):
-        data.decode(found, 8, progress=False)
+    with pytest.raises(image_set.ImageError, match=rf"{CLASSES[0]}/broken0\.JPEG: no whole image"):
+        image_set.decode(found, 8, progress=False)
     sound = opened(root, skip_broken=True)
     assert sound.classes == CLASSES and len(sound) == 9
     assert len(sound.skipped) == len(BROKEN)
     assert sorted([*names_of(sound), *dict(sound.skipped)]) == names_of(found)
-    assert data.decode(sound, 8, progress=False).shape == (9, 3, 8, 8)
+    assert image_set.decode(sound, 8, progress=False).shape == (9, 3, 8, 8)
     assert sound.fingerprint == opened(laid_out(root.parent / "whole")).fingerprint
 
 
@@ -492,10 +498,10 @@ def test_all_images_are_looked_at_only_once(root, opened, monkeypatch):
     (root / CLASSES[0] / "broken.JPEG").write_bytes(b"no image")
     settled(root)
     first = opened(root, skip_broken=True)
-    monkeypatch.setattr(data, "rgb", None)
+    monkeypatch.setattr(image_set, "rgb", None)
     again = opened(root, skip_broken=True)
     assert again.skipped == first.skipped and len(again) == 9
-    with pytest.raises(data.DataError, match=r"broken\.JPEG': no whole image"):
+    with pytest.raises(image_set.DataError, match=r"broken\.JPEG': no whole image"):
         opened(root)  # known by now, so not left to be met in the middle of a run
 
 
@@ -561,12 +567,12 @@ def test_webdataset_shards(root, opened, tmp_path):
         packed(tmp_path / "wds" / f"train-{shard:04d}.tar", members)
     found = opened(tmp_path / "wds", "train", classes=order)
     assert found.fingerprint == opened(root).fingerprint and found.others == 9
-    with pytest.raises(data.DataError, match=r"class number \d, given no list of classes"):
+    with pytest.raises(image_set.DataError, match=r"class number \d, given no list of classes"):
         opened(tmp_path / "wds", "train")
-    with pytest.raises(data.DataError, match="class number 2, given a list of 2 classes"):
+    with pytest.raises(image_set.DataError, match="class number 2, given a list of 2 classes"):
         opened(tmp_path / "wds", "train", classes=order[:2])
     packed(tmp_path / "wds" / "train-0002.tar", members)
-    with pytest.raises(data.DataError, match=r"JPEG is there twice"):
+    with pytest.raises(image_set.DataError, match=r"JPEG is there twice"):
         opened(tmp_path / "wds", "train", classes=order)
 
 
@@ -574,7 +580,7 @@ def test_webdataset_shards(root, opened, tmp_path):
 @pytest.mark.parametrize("name", ["../x.JPEG", "n1/../../x.JPEG", "/etc/x.JPEG"])
 def test_a_member_that_leads_out_is_refused(tmp_path, opened, name):
     packed(tmp_path / "bad.tar", {"n1/fine.JPEG": encoded(), name: encoded()})
-    with pytest.raises(data.DataError, match=rf"bad\.tar: member '{name}' leads out"):
+    with pytest.raises(image_set.DataError, match=rf"bad\.tar: member '{name}' leads out"):
         opened(tmp_path / "bad.tar")
 
 
@@ -585,7 +591,7 @@ def test_a_member_that_is_a_link_is_refused(tmp_path, opened, kind):
         link = tarfile.TarInfo("n1/link.JPEG")
         link.type, link.linkname = kind, "/etc/passwd"
         archive.addfile(link)
-    with pytest.raises(data.DataError, match=r"'n1/link.JPEG' is a link or a device"):
+    with pytest.raises(image_set.DataError, match=r"'n1/link.JPEG' is a link or a device"):
         opened(tmp_path / "bad.tar")
 
 
@@ -594,14 +600,14 @@ def test_a_member_that_is_a_link_is_refused(tmp_path, opened, kind):
 def test_a_truncated_tar_file_is_named(root, opened, tmp_path, suffix):
     path = packed(tmp_path / f"bad.{suffix}", contents(root))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(data.DataError, match=rf"bad\.{suffix}: no whole tar file"):
+    with pytest.raises(image_set.DataError, match=rf"bad\.{suffix}: no whole tar file"):
         opened(path)
 
 
 @pytest.mark.fault("compressed tar files larger than memory allows", "refused, with what to do")
 def test_large_compressed_tar_files_are_refused(root, opened, tmp_path, monkeypatch):
     monkeypatch.setattr(layouts, "IN_MEMORY", 100)
-    with pytest.raises(data.DataError, match="GB of compressed tar files"):
+    with pytest.raises(image_set.DataError, match="GB of compressed tar files"):
         opened(packed(tmp_path / "large.tar.xz", contents(root)))
 
 
@@ -610,7 +616,7 @@ def test_the_hub_without_its_package_says_so(opened):
     try:
         import datasets  # noqa: F401
     except ImportError:
-        with pytest.raises(data.DataError, match="pip install datasets"):
+        with pytest.raises(image_set.DataError, match="pip install datasets"):
             opened("hfds/owner/name")
     else:
         pytest.skip("datasets is installed")
@@ -630,7 +636,7 @@ def test_the_hub_through_timms_reader(root, opened, tmp_path, monkeypatch):
 
 def test_splits_go_by_name(tmp_path, opened):
     found = opened(laid_out(tmp_path / "one", per_class=12))
-    parts = data.split(found, {"source": 7, "target": 3})
+    parts = image_set.split(found, {"source": 7, "target": 3})
     chosen = {part: {names_of(found)[i] for i in rows} for part, rows in parts.items()}
     assert [np.bincount(found.leaf[rows]).tolist() for rows in parts.values()] == [[7] * 3, [3] * 3]
     assert not chosen["source"] & chosen["target"]
@@ -641,14 +647,14 @@ def test_splits_go_by_name(tmp_path, opened):
     for file in (tmp_path / "two").rglob("*.JPEG"):
         file.write_bytes(encoded(seed=99))
     other = opened(tmp_path / "two")
-    for part, rows in data.split(other, {"source": 7, "target": 3}).items():
+    for part, rows in image_set.split(other, {"source": 7, "target": 3}).items():
         assert chosen[part] == {n for n in map(names_of(other).__getitem__, rows) if n[:3] != "n0/"}
-    with pytest.raises(data.DataError, match="class n01440764 has 12 images, 13 wanted"):
-        data.split(found, {"source": 10, "target": 3})
+    with pytest.raises(image_set.DataError, match="class n01440764 has 12 images, 13 wanted"):
+        image_set.split(found, {"source": 10, "target": 3})
 
 
 def test_the_same_images_are_chosen_for_ever(root, opened):
-    assert [data.split(opened(root), {"a": 1})["a"].tolist()] == [[1, 4, 7]]
+    assert [image_set.split(opened(root), {"a": 1})["a"].tolist()] == [[1, 4, 7]]
 
 
 def test_twins(root, opened, tmp_path):
@@ -659,8 +665,8 @@ def test_twins(root, opened, tmp_path):
         f"0,tiny/train/{a}/images/{a}_0.JPEG\n0,tiny/val/{b}/images/val_7.JPEG\n"
         f"1,tiny/train/{b}/images/{b}_0.JPEG\n1,tiny/train/{c}/images/{c}_0.JPEG\n"
     )
-    assert data.twins(table) == [(f"{a}/{a}_0.JPEG", f"{b}/val_7.JPEG")]
-    assert data.drop_twins(opened(root), table).tolist() == list(range(1, 9))
+    assert image_set.twins(table) == [(f"{a}/{a}_0.JPEG", f"{b}/val_7.JPEG")]
+    assert image_set.drop_twins(opened(root), table).tolist() == list(range(1, 9))
 
 
 # --- Pixels ---------------------------------------------------------------------------------------
@@ -668,24 +674,24 @@ def test_twins(root, opened, tmp_path):
 
 def test_decoded_pixels_are_those_of_the_images(root, opened):
     found = opened(root)
-    pixels = data.decode(found, 6, progress=False)
+    pixels = image_set.decode(found, 6, progress=False)
     assert pixels.shape == (9, 3, 6, 6) and pixels.dtype == torch.uint8
     wanted = np.asarray(found.read(2))[:, 2:8]  # 10×6: the middle square, not scaled
     assert (pixels[2].permute(1, 2, 0).numpy() == wanted).all()
-    assert (data.decode(found, 6, rows=[2, 0], progress=False) == pixels[[2, 0]]).all()
+    assert (image_set.decode(found, 6, rows=[2, 0], progress=False) == pixels[[2, 0]]).all()
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20))
 def test_squares(width, height, size):
     image = Image.new("RGB", (width, height), (10, 20, 30))
-    square = np.asarray(images.square(image, size))
+    square = np.asarray(decoding.square(image, size))
     assert square.shape == (size, size, 3) and (square == (10, 20, 30)).all()
 
 
 @pytest.mark.fault("more pixels than the memory holds", "refused before any image is decoded")
 def test_pixels_that_would_not_fit_are_refused(root, opened):
     with pytest.raises(MemoryError, match="9 images of 1000000×1000000 take"):
-        data.decode(opened(root), 1_000_000)
+        image_set.decode(opened(root), 1_000_000)
 
 
 # --- Command line ---------------------------------------------------------------------------------
@@ -718,9 +724,9 @@ def test_imagenet_samples(real_data, opened):
     assert len(found) == 1000 == len(found.classes)
     grey = sum(Image.open(io.BytesIO(found.content(i))).mode == "L" for i in range(1000))
     assert grey == 23
-    assert data.decode(found, 32, progress=False).shape == (1000, 3, 32, 32)
+    assert image_set.decode(found, 32, progress=False).shape == (1000, 3, 32, 32)
     source = wordnet.read_list("imagenet21k")
-    with pytest.raises(data.DataError, match="'n04399382': not in the list of classes"):
+    with pytest.raises(image_set.DataError, match="'n04399382': not in the list of classes"):
         opened(shard, classes=source, skip_missing=True)
     mapped = opened(shard, classes=source, skip_missing=True, skip_extra=True)
     assert len(mapped) == 999 and set(mapped.classes) < set(source)
@@ -744,11 +750,11 @@ def test_tiny_imagenet_in_both_layouts(real_data, opened, tmp_path):
     assert names_of(other) == names_of(found) and (other.leaf == found.leaf).all()
     assert all(other.content(i) == found.content(i) for i in range(0, 10_000, 97))
     (flat / "images" / "val_0.JPEG").unlink()
-    with pytest.raises(data.DataError, match=r"differ by 1 files \(\['val_0\.JPEG'\]\)"):
+    with pytest.raises(image_set.DataError, match=r"differ by 1 files \(\['val_0\.JPEG'\]\)"):
         opened(tmp_path / "flat", "val")
 
 
 def test_real_twins(real_data):
-    pairs = data.twins(real_data / "tiny-imagenet-duplicates.csv")
+    pairs = image_set.twins(real_data / "tiny-imagenet-duplicates.csv")
     assert len(pairs) == 7
     assert ("n01855672/n01855672_44.JPEG", "n02002724/val_2157.JPEG") in pairs

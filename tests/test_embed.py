@@ -15,15 +15,16 @@ from faults_seen import saw
 from safetensors.torch import save_file
 from torchvision import transforms
 
-from granularity import embed, loading, network, toy, toy_inaturalist
-from granularity.embed import WeightsError
-from granularity.presets import preset
+from granularity.images.toy import drawing, species_drawing
+from granularity.training import embeddings, loading, networks
+from granularity.training.embeddings import WeightsError
+from granularity.training.presets import preset
 
 COUNT = 61
 
 
 def tiny(seed=0):
-    return network.build(runs.recipe(), runs.CLASSES, seed)
+    return networks.build(runs.recipe(), runs.CLASSES, seed)
 
 
 def shown(count=COUNT):
@@ -67,8 +68,10 @@ def unread():
 
 def until_killed(folder, key, at_once, pieces):
     """What a process of its own does until it is killed before some piece; all is saved at once."""
-    embed.SAVED_EVERY = 0.0
-    embed.features(tiny(), Killing(shown(), pieces, die), key=key, folder=folder, at_once=at_once)
+    embeddings.SAVED_EVERY = 0.0
+    embeddings.features(
+        tiny(), Killing(shown(), pieces, die), key=key, folder=folder, at_once=at_once
+    )
 
 
 def killed(*arguments):
@@ -83,15 +86,15 @@ def killed(*arguments):
 @pytest.mark.parametrize("at_once", [1, 7, 61, 256])
 def test_features_are_those_of_a_direct_loop_in_order(tmp_path, at_once):
     images = shown()
-    found = embed.features(tiny(), images, key="a", folder=tmp_path, at_once=at_once)
+    found = embeddings.features(tiny(), images, key="a", folder=tmp_path, at_once=at_once)
     assert found.dtype == np.float16 and found.shape == (COUNT, 16)
     np.testing.assert_allclose(found, direct(tiny(), images), rtol=2e-3, atol=2e-3)
     assert len(np.unique(found, axis=0)) == COUNT
-    assert sorted(path.name for path in tmp_path.iterdir()) == [embed.NOTE, embed.ARRAY]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [embeddings.NOTE, embeddings.ARRAY]
 
 
 def test_the_array_is_mapped_and_read_only(tmp_path):
-    found = embed.features(tiny(), shown(), key="a", folder=tmp_path)
+    found = embeddings.features(tiny(), shown(), key="a", folder=tmp_path)
     assert isinstance(found, np.memmap) and not found.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
         found[0] = 0
@@ -101,14 +104,14 @@ def test_chosen_images_come_in_the_order_of_their_rows(tmp_path):
     images = shown()
     rows = np.random.default_rng(0).permutation(COUNT)[:20]
     some = loading.Memory(images.pixels, images.leaf, images.recipe, rows)
-    found = embed.features(tiny(), some, key="some", folder=tmp_path / "some", at_once=6)
-    whole = embed.features(tiny(), images, key="all", folder=tmp_path / "all", at_once=6)
+    found = embeddings.features(tiny(), some, key="some", folder=tmp_path / "some", at_once=6)
+    whole = embeddings.features(tiny(), images, key="all", folder=tmp_path / "all", at_once=6)
     np.testing.assert_allclose(found, whole[rows], rtol=2e-3, atol=2e-3)
 
 
 def test_images_in_files_give_what_images_in_memory_give(tmp_path):
     """Through the other loader too, in the order of the files."""
-    recipe = preset("resnet_toy", image_size=toy.SIDE)
+    recipe = preset("resnet_toy", image_size=drawing.SIDE)
 
     class Drawn:
         leaf = np.arange(9)
@@ -117,23 +120,23 @@ def test_images_in_files_give_what_images_in_memory_give(tmp_path):
             return 9
 
         def read(self, i):
-            species = toy_inaturalist.SPECIES[i]
-            return transforms.ToPILImage()(toy_inaturalist.image(species, 0, 0))
+            species = species_drawing.SPECIES[i]
+            return transforms.ToPILImage()(species_drawing.image(species, 0, 0))
 
     pixels = torch.stack([transforms.PILToTensor()(Drawn().read(i)) for i in range(9)])
-    model = network.build(recipe, 3, 0)
+    model = networks.build(recipe, 3, 0)
     memory = loading.Memory(pixels, torch.arange(9), recipe)
-    one = embed.features(model, memory, key="a", folder=tmp_path / "memory", at_once=4)
-    other = embed.features(
+    one = embeddings.features(model, memory, key="a", folder=tmp_path / "memory", at_once=4)
+    other = embeddings.features(
         model, loading.Files(Drawn(), recipe), key="a", folder=tmp_path / "files", at_once=4
     )
     assert np.array_equal(one, other)
 
 
 def test_a_network_in_training_is_evaluated(tmp_path):
-    model = network.build(preset("resnet_toy", image_size=8), 3, 0).train()
+    model = networks.build(preset("resnet_toy", image_size=8), 3, 0).train()
     images = shown(20)
-    found = embed.features(model, images, key="a", folder=tmp_path, at_once=3)
+    found = embeddings.features(model, images, key="a", folder=tmp_path, at_once=3)
     np.testing.assert_allclose(found, direct(model, images), rtol=2e-3, atol=2e-3)
 
 
@@ -141,7 +144,7 @@ def test_a_network_in_training_is_evaluated(tmp_path):
 def test_any_timm_network_serves(tmp_path, name):
     images = runs.memory(runs.recipe(image_size=224, batch=4), 3)
     model = timm.create_model(name, num_classes=0).eval()
-    found = embed.features(model, images, key="a", folder=tmp_path)
+    found = embeddings.features(model, images, key="a", folder=tmp_path)
     assert found.shape == (3, model.num_features)
     np.testing.assert_allclose(found, direct(model, images), rtol=5e-3, atol=5e-3)
 
@@ -150,8 +153,10 @@ def test_any_timm_network_serves(tmp_path, name):
 
 
 def test_what_is_there_is_found_without_looking_at_an_image(tmp_path):
-    first = np.array(embed.features(tiny(), shown(), key="a", folder=tmp_path))
-    again = embed.features(tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path, at_once=5)
+    first = np.array(embeddings.features(tiny(), shown(), key="a", folder=tmp_path))
+    again = embeddings.features(
+        tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path, at_once=5
+    )
     assert np.array_equal(first, again)
 
 
@@ -162,13 +167,13 @@ def test_what_is_there_is_found_without_looking_at_an_image(tmp_path):
 def test_killed_again_and_again_it_ends_as_one_that_ran_through(tmp_path):
     for pieces in (0, 1, 3, 2):  # of 9, in turn
         killed(tmp_path / "killed", "a", 7, pieces)
-    note = json.loads((tmp_path / "killed" / embed.NOTE).read_text())
+    note = json.loads((tmp_path / "killed" / embeddings.NOTE).read_text())
     assert note["finished"] == 6 * 7
     rest = Killing(shown(), 3, unread)  # of 9 pieces 3 are left
-    found = embed.features(tiny(), rest, key="a", folder=tmp_path / "killed", at_once=7)
-    through = embed.features(tiny(), shown(), key="a", folder=tmp_path / "through", at_once=7)
+    found = embeddings.features(tiny(), rest, key="a", folder=tmp_path / "killed", at_once=7)
+    through = embeddings.features(tiny(), shown(), key="a", folder=tmp_path / "through", at_once=7)
     assert np.array_equal(found, through)
-    files = {(tmp_path / name / embed.ARRAY).read_bytes() for name in ("killed", "through")}
+    files = {(tmp_path / name / embeddings.ARRAY).read_bytes() for name in ("killed", "through")}
     assert len(files) == 1
     saw(f"{note['finished']} rows were there after the fourth kill; the files are the same")
 
@@ -176,11 +181,13 @@ def test_killed_again_and_again_it_ends_as_one_that_ran_through(tmp_path):
 @pytest.mark.fault("killed before any row was noted as saved", "the rows are made again")
 def test_rows_that_were_not_saved_are_made_again(tmp_path, monkeypatch):
     """A count stands for rows on the disk: those written after it count for nothing."""
-    monkeypatch.setattr(embed, "SAVED_EVERY", float("inf"))
+    monkeypatch.setattr(embeddings, "SAVED_EVERY", float("inf"))
     with pytest.raises(AssertionError, match="was read"):
-        embed.features(tiny(), Killing(shown(), 4, unread), key="a", folder=tmp_path, at_once=7)
-    assert not (tmp_path / embed.NOTE).exists()
-    found = embed.features(tiny(), shown(), key="a", folder=tmp_path, at_once=7)
+        embeddings.features(
+            tiny(), Killing(shown(), 4, unread), key="a", folder=tmp_path, at_once=7
+        )
+    assert not (tmp_path / embeddings.NOTE).exists()
+    found = embeddings.features(tiny(), shown(), key="a", folder=tmp_path, at_once=7)
     np.testing.assert_allclose(found, direct(tiny(), shown()), rtol=2e-3, atol=2e-3)
 
 
@@ -188,7 +195,7 @@ def test_rows_that_were_not_saved_are_made_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changed", ["images", "weights", "layers", "count"])
 def test_what_is_of_another_make_is_made_afresh(tmp_path, changed):
     killed(tmp_path, "a", 7, 5)
-    before = (tmp_path / embed.ARRAY).read_bytes()
+    before = (tmp_path / embeddings.ARRAY).read_bytes()
     model, images, key = tiny(), shown(), "a"
     if changed == "images":
         images, key = runs.memory(runs.recipe(), COUNT, seed=1), "b"
@@ -198,17 +205,17 @@ def test_what_is_of_another_make_is_made_afresh(tmp_path, changed):
         model.norm = torch.nn.Identity()
     if changed == "count":
         images = shown(COUNT - 1)
-    found = embed.features(model, images, key=key, folder=tmp_path, at_once=7)
+    found = embeddings.features(model, images, key=key, folder=tmp_path, at_once=7)
     np.testing.assert_allclose(found, direct(model, images), rtol=2e-3, atol=2e-3)
-    assert (tmp_path / embed.ARRAY).read_bytes() != before
+    assert (tmp_path / embeddings.ARRAY).read_bytes() != before
 
 
 @pytest.mark.fault("an embedding array of changed code", "made afresh")
 def test_changed_code_makes_afresh(tmp_path, monkeypatch):
-    embed.features(tiny(), shown(), key="a", folder=tmp_path)
-    monkeypatch.setattr(embed.source, "fingerprint", lambda *modules: f"another {modules}")
+    embeddings.features(tiny(), shown(), key="a", folder=tmp_path)
+    monkeypatch.setattr(embeddings.source, "fingerprint", lambda *modules: f"another {modules}")
     with pytest.raises(AssertionError, match="was read"):
-        embed.features(tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path)
+        embeddings.features(tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path)
 
 
 @pytest.mark.fault(
@@ -219,26 +226,28 @@ def test_a_full_disk_is_told_before_any_work_is_kept_and_leaves_the_earlier_arra
     def contents():
         return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    small = embed.features(tiny(), shown(20), key="small", folder=tmp_path)
+    small = embeddings.features(tiny(), shown(20), key="small", folder=tmp_path)
     before = contents()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OSError, match="large"):
-            embed.features(tiny(), Killing(shown(), 1, unread), key="a", folder=tmp_path, at_once=7)
+            embeddings.features(
+                tiny(), Killing(shown(), 1, unread), key="a", folder=tmp_path, at_once=7
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert contents() == before
-    again = embed.features(tiny(), Killing(shown(20), 0, unread), key="small", folder=tmp_path)
+    again = embeddings.features(tiny(), Killing(shown(20), 0, unread), key="small", folder=tmp_path)
     assert np.array_equal(small, again)
 
 
 @pytest.mark.fault("stopped between an array and its note", "the rows are made, not taken for done")
 def test_the_note_of_an_earlier_array_never_vouches_for_a_new_one(tmp_path, monkeypatch):
     """Stopped between the two, there is no note; so the rows of zeros are made, not returned."""
-    embed.features(tiny(), shown(), key="a", folder=tmp_path)
+    embeddings.features(tiny(), shown(), key="a", folder=tmp_path)
     rename = type(tmp_path).replace
 
     def stopped(part, path):
@@ -247,10 +256,10 @@ def test_the_note_of_an_earlier_array_never_vouches_for_a_new_one(tmp_path, monk
 
     monkeypatch.setattr(type(tmp_path), "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
-        embed.features(tiny(seed=1), shown(), key="a", folder=tmp_path)
+        embeddings.features(tiny(seed=1), shown(), key="a", folder=tmp_path)
     monkeypatch.undo()
-    assert not np.load(tmp_path / embed.ARRAY).any()
-    found = embed.features(tiny(), shown(), key="a", folder=tmp_path)
+    assert not np.load(tmp_path / embeddings.ARRAY).any()
+    found = embeddings.features(tiny(), shown(), key="a", folder=tmp_path)
     np.testing.assert_allclose(found, direct(tiny(), shown()), rtol=2e-3, atol=2e-3)
 
 
@@ -271,29 +280,29 @@ def test_a_feature_that_cannot_be_kept_is_named(tmp_path, value):
     )
     images.pixels[7] = 255
     with pytest.raises(FloatingPointError, match="image 7 has"):
-        embed.features(Odd(), images, key="a", folder=tmp_path, at_once=4)
+        embeddings.features(Odd(), images, key="a", folder=tmp_path, at_once=4)
 
 
 def test_no_images_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="no images"):
-        embed.features(tiny(), shown(0), key="a", folder=tmp_path)
+        embeddings.features(tiny(), shown(0), key="a", folder=tmp_path)
 
 
 # --------------------------------------------------------------------------------- fingerprints
 
 
 def test_a_fingerprint_is_of_weights_and_layers():
-    assert embed.fingerprint_of(tiny()) == embed.fingerprint_of(tiny())
-    others = [tiny(seed=1), tiny().bfloat16(), network.build(runs.recipe(), 5, 0)]
+    assert embeddings.fingerprint_of(tiny()) == embeddings.fingerprint_of(tiny())
+    others = [tiny(seed=1), tiny().bfloat16(), networks.build(runs.recipe(), 5, 0)]
     other = tiny()
     other.blocks[0].mlp.act = torch.nn.ReLU()  # which has no weights
     changed = tiny()
     with torch.no_grad():
         changed.norm.bias[3] = 1e-7
-    found = {embed.fingerprint_of(model) for model in (tiny(), other, changed, *others)}
+    found = {embeddings.fingerprint_of(model) for model in (tiny(), other, changed, *others)}
     assert len(found) == 6
     moved = tiny().to(memory_format=torch.channels_last).train()
-    assert embed.fingerprint_of(moved) == embed.fingerprint_of(tiny())
+    assert embeddings.fingerprint_of(moved) == embeddings.fingerprint_of(tiny())
 
 
 # -------------------------------------------------------------------------- pretrained weights
@@ -303,14 +312,14 @@ def test_weights_come_from_a_local_file_and_images_are_shown_as_they_want(tmp_pa
     torch.manual_seed(3)
     model = timm.create_model("resnet10t").eval()
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    found = embed.pretrained("resnet10t", weights=tmp_path / "model.safetensors")
-    assert embed.size_of(found) == 176
+    found = embeddings.pretrained("resnet10t", weights=tmp_path / "model.safetensors")
+    assert embeddings.size_of(found) == 176
     images = runs.memory(runs.recipe(image_size=64, batch=4), 5)
     mean, std = (model.pretrained_cfg[name] for name in ("mean", "std"))
     x = transforms.Normalize(mean, std)(images.pixels / 255)
     with torch.no_grad():
         wanted = model.forward_head(model.forward_features(x), pre_logits=True).numpy()
-    features = embed.features(found, images, key="a", folder=tmp_path / "features")
+    features = embeddings.features(found, images, key="a", folder=tmp_path / "features")
     assert features.shape == (5, 512)
     np.testing.assert_allclose(features, wanted, rtol=5e-3, atol=5e-3)
 
@@ -321,17 +330,17 @@ def test_weights_come_from_a_local_file_and_images_are_shown_as_they_want(tmp_pa
 def test_a_file_that_does_not_serve_is_named(tmp_path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors, the weights of resnet10t"):
-        embed.pretrained("resnet10t", weights=path)
+        embeddings.pretrained("resnet10t", weights=path)
     (tmp_path / "model.bin").touch()
     with pytest.raises(ValueError, match=r"model\.bin: weights are read from \.safetensors"):
-        embed.pretrained("resnet10t", weights=tmp_path / "model.bin")
+        embeddings.pretrained("resnet10t", weights=tmp_path / "model.bin")
     tensors = timm.create_model("resnet10t").state_dict()
     save_file({name: value for name, value in tensors.items() if "layer3" not in name}, path)
     with pytest.raises(WeightsError, match=r"model\.safetensors holds no weights of resnet10t"):
-        embed.pretrained("resnet10t", weights=path)
+        embeddings.pretrained("resnet10t", weights=path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match=r"model\.safetensors holds no weights of resnet10t"):
-        embed.pretrained("resnet10t", weights=path)
+        embeddings.pretrained("resnet10t", weights=path)
 
 
 @pytest.mark.fault("the unknown network {name}", "refused, with the nearest name")
@@ -346,7 +355,7 @@ def test_a_file_that_does_not_serve_is_named(tmp_path):
 )
 def test_an_unknown_network_has_a_nearest_one(name, nearest):
     with pytest.raises(KeyError, match=f"{name}'; the nearest one is '{nearest}"):
-        embed.pretrained(name)
+        embeddings.pretrained(name)
 
 
 @pytest.mark.fault(
@@ -358,4 +367,4 @@ def test_without_a_network_it_says_where_weights_come_from(tmp_path, monkeypatch
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     told = rf"{name} cannot be fetched .*huggingface\.co/timm/resnet10t\.c3_in1k.*as `weights`"
     with pytest.raises(WeightsError, match=told):
-        embed.pretrained(name)
+        embeddings.pretrained(name)

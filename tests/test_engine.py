@@ -14,8 +14,8 @@ from faults_seen import saw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from granularity import checkpoint, engine, evaluation
-from granularity.recipe import Recipe
+from granularity.training import checkpoints, engine, evaluation, optimisation, sampling
+from granularity.training.recipe import Recipe
 
 # ----------------------------------------------------------------------------- which images when
 
@@ -40,7 +40,7 @@ def test_each_image_once_an_epoch_however_it_is_split(split, seed, epoch):
     seen = [sample for samples in seen for sample in samples]
     assert len(set(seen)) == each * batch  # the dropped tail is less than a batch
     assert set(seen) <= set(range(images))
-    assert seen == engine.order(images, seed, epoch)[: each * batch].tolist()
+    assert seen == sampling.order(images, seed, epoch)[: each * batch].tolist()
     assert {piece.seed for ps in found.values() for piece in ps} == {
         (seed, epoch, step) for step in steps
     }
@@ -55,7 +55,7 @@ def test_a_plan_taken_up_at_a_step_goes_on_as_before(split, seed, first, more):
 
 
 def test_other_seeds_and_epochs_have_other_orders():
-    orders = [tuple(engine.order(50, seed, epoch)) for seed in range(4) for epoch in range(4)]
+    orders = [tuple(sampling.order(50, seed, epoch)) for seed in range(4) for epoch in range(4)]
     assert len(set(orders)) == 16
 
 
@@ -64,9 +64,9 @@ def test_other_seeds_and_epochs_have_other_orders():
 )
 def test_a_batch_that_cannot_be_made_is_refused():
     with pytest.raises(ValueError, match="a batch of 9 is more than the 8 images"):
-        next(engine.plan(8, 9, 0, range(1), at_once=9))
+        next(sampling.plan(8, 9, 0, range(1), at_once=9))
     with pytest.raises(ValueError, match="a batch of 2 for 3 processes"):
-        next(engine.plan(8, 2, 0, range(1), at_once=1, rank=2, world=3))
+        next(sampling.plan(8, 2, 0, range(1), at_once=1, rank=2, world=3))
 
 
 # ------------------------------------------------------------------------- optimiser, schedule
@@ -82,7 +82,7 @@ RATES = {  # 10 steps, 2 of them warm-up, rate 8: by hand
 @pytest.mark.parametrize("schedule", RATES)
 def test_the_rate_of_each_step(schedule):
     recipe = Recipe(rate=8, steps=10, warmup=2, schedule=schedule)
-    rates = [engine.rate_at(recipe, step, 10) for step in range(10)]
+    rates = [optimisation.rate_at(recipe, step, 10) for step in range(10)]
     assert rates == pytest.approx(RATES[schedule], rel=1e-4)
 
 
@@ -92,14 +92,14 @@ def test_every_schedule_of_a_recipe_is_known():
 
 
 def test_without_warm_up_the_first_step_has_the_full_rate():
-    assert engine.rate_at(Recipe(rate=8, steps=10), 0, 10) == 8
+    assert optimisation.rate_at(Recipe(rate=8, steps=10), 0, 10) == 8
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
 def test_the_optimiser_is_torchs_and_decays_weights_alone(name, kind):
     recipe = runs.recipe(optimiser=name, momentum=0.7, beta2=0.8, weight_decay=0.3)
     model = torch.nn.Sequential(torch.nn.Linear(3, 2))
-    optimiser = engine.optimiser_of(model, recipe)
+    optimiser = optimisation.optimiser_of(model, recipe)
     assert type(optimiser).__name__ == kind
     groups = optimiser.param_groups
     decays = {tuple(p.shape): group["weight_decay"] for group in groups for p in group["params"]}
@@ -139,7 +139,7 @@ def test_a_run_learns_and_logs(tmp_path):
     run = runs.start(tmp_path, recipe)
     log = engine.fit(run, recipe, images, runs.LABELS, seed=0)
     assert log["step"] == [50, 100, 120]
-    assert log["rate"] == [engine.rate_at(recipe, step - 1, 120) for step in log["step"]]
+    assert log["rate"] == [optimisation.rate_at(recipe, step - 1, 120) for step in log["step"]]
     assert all(speed > 0 for speed in log["images_per_second"])
     assert log["loss"][-1] < 0.75 * log["loss"][0]
     assert [path.name for path in run.checkpoints()] == ["checkpoint-120.safetensors"]
@@ -327,7 +327,7 @@ def each_its_own(folder, place):
 def test_all_processes_go_on_with_the_statistics_that_are_kept(tmp_path):
     started = runs.begin(tmp_path, {}, world=2, task=each_its_own)
     assert runs.ended(started) == [0, 0]
-    tensors = checkpoint.weights(checkpoint.load(tmp_path / "checkpoint-3.safetensors")[0])
+    tensors = checkpoints.weights(checkpoints.load(tmp_path / "checkpoint-3.safetensors")[0])
     for rank in (0, 1):
         kept = torch.load(tmp_path / f"{rank}.pt")
         assert all(torch.equal(value, tensors[name]) for name, value in kept.items())

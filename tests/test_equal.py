@@ -9,18 +9,11 @@ import textwrap
 import pytest
 from conftest import ROOT
 
-from granularity import (
-    canary_runs,
-    changes,
-    entries,
-    equal,
-    equivalence,
-    files,
-    record,
-    records,
-    theory,
-)
-from granularity.canaries import Canary
+from granularity import files, theory
+from granularity.fingerprints import changes, equivalence
+from granularity.proofs import canary_runs, equal
+from granularity.proofs.canaries import Canary
+from granularity.records import entries, record, runner, tables
 
 KIND = "study.run"
 ENTRY = entries.Entry("granularity.study", "run", ("granularity.study:run",))
@@ -242,13 +235,13 @@ def test_the_published_rows_are_whole():
 
 def test_every_published_run_that_makes_no_timing_is_of_this_or_of_equal_code():
     for file in (ROOT / "book/results").glob("t*/*.jsonl"):
-        standings = {records.standing(made) for made in records.collect(file)}
+        standings = {tables.standing(made) for made in tables.collect(file)}
         assert equivalence.OLDER not in standings, file
 
 
 def test_a_published_simulation_has_the_key_that_our_code_gives_it():
-    for made in records.collect(ROOT / "book/results/theory/simulate.jsonl"):
-        assert records.fingerprint(theory.simulate, made["arguments"]) == made["fingerprint"]
+    for made in tables.collect(ROOT / "book/results/theory/simulate.jsonl"):
+        assert runner.fingerprint(theory.simulate, made["arguments"]) == made["fingerprint"]
 
 
 # ------------------------------------------------------------------------------------- by hand

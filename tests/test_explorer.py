@@ -8,14 +8,17 @@ import re
 import pytest
 from conftest import ROOT
 
-from granularity import explorer, taxonomy, wordnet
-from granularity.labels import levels
+from granularity.hierarchies import inaturalist_taxonomy, wordnet
+from granularity.labels import levels as label_levels
+from granularity.pages import explorers
 
 SHARED, TAXONOMY, LEVELS = (
     (ROOT / "book/_static" / name).read_text(encoding="utf-8")
     for name in ("explorer.js", "taxonomy.js", "levels.js")
 )
-COLOURS = dict.fromkeys([*(name for _, _, name in taxonomy.SUPERCATEGORIES), "Animalia"], "#000")
+COLOURS = dict.fromkeys(
+    [*(name for _, _, name in inaturalist_taxonomy.SUPERCATEGORIES), "Animalia"], "#000"
+)
 EXAMPLES = ["n02113023", "n03792782"]
 
 
@@ -30,7 +33,7 @@ def leaves():
 
 @pytest.fixture(scope="module")
 def of_levels(leaves):
-    return explorer.of_levels(leaves, EXAMPLES, SHARED + LEVELS)
+    return explorers.of_levels(leaves, EXAMPLES, SHARED + LEVELS)
 
 
 def synsets(rows):
@@ -68,7 +71,7 @@ def test_climbing_the_rows_by_brute_force_gives_the_library_s_labels_and_sizes(o
             reached = {above for one in reached for above in hypernyms[one] or [one]}
         return reached
 
-    functions = levels(leaves, range(13))
+    functions = label_levels(leaves, range(13))
     assert content["counts"] == [functions[level].num_classes for level in range(13)]
     sample = random.Random(0).sample(range(len(leaves)), 60)
     by_level = wordnet.levels(leaves, 12)
@@ -81,7 +84,7 @@ def test_climbing_the_rows_by_brute_force_gives_the_library_s_labels_and_sizes(o
 
 def test_an_example_that_is_no_leaf_is_named():
     with pytest.raises(ValueError, match="'n00001740' is none of the 1 leaves"):
-        explorer.of_levels(["n02113023"], ["n00001740"], LEVELS)
+        explorers.of_levels(["n02113023"], ["n00001740"], LEVELS)
 
 
 def test_a_name_that_would_break_a_row_is_refused(monkeypatch):
@@ -89,7 +92,7 @@ def test_a_name_that_would_break_a_row_is_refused(monkeypatch):
     odd = dataclasses.replace(wordnet.nouns(), names=names)
     monkeypatch.setattr(wordnet, "nouns", lambda: odd)
     with pytest.raises(ValueError, match="n02113023: the name 'Pembroke,_Welsh'"):
-        explorer.rows(["n02113023"])
+        explorers.rows(["n02113023"])
 
 
 # -------------------------------------------------------------------------------- the taxonomy
@@ -101,39 +104,39 @@ def test_the_nested_tree_holds_every_path_once():
             return [(*above, epithet) for epithet in tree]
         return [path for name, below in tree.items() for path in paths(below, (*above, name))]
 
-    shipped = taxonomy.shipped()
-    assert sorted(paths(explorer.nested(shipped))) == sorted(shipped.names)
+    shipped = inaturalist_taxonomy.shipped()
+    assert sorted(paths(explorers.nested(shipped))) == sorted(shipped.names)
     worms = {"Haplotaxida": {"Lumbricidae": {"Lumbricus": ["terrestris"]}}}
-    one = explorer.nested(taxonomy.read(shipped.folders[:1]))
+    one = explorers.nested(inaturalist_taxonomy.read(shipped.folders[:1]))
     assert one == {"Animalia": {"Annelida": {"Clitellata": worms}}}
 
 
 def test_the_element_carries_tree_rules_and_colours():
-    shipped = taxonomy.shipped()
-    found = data(explorer.of_taxonomy(shipped, COLOURS, SHARED + TAXONOMY))
-    assert found["tree"] == explorer.nested(shipped)
-    assert found["rules"] == [list(rule) for rule in taxonomy.SUPERCATEGORIES]
+    shipped = inaturalist_taxonomy.shipped()
+    found = data(explorers.of_taxonomy(shipped, COLOURS, SHARED + TAXONOMY))
+    assert found["tree"] == explorers.nested(shipped)
+    assert found["rules"] == [list(rule) for rule in inaturalist_taxonomy.SUPERCATEGORIES]
     assert set(shipped.classes("supercategory")) <= set(found["colours"])
     assert len(found["plurals"]) == len(found["ranks"]) == 7
 
 
 def test_markup_in_a_colour_stays_text():
     colours = COLOURS | {"Animalia": "</script><b>"}
-    element = explorer.of_taxonomy(taxonomy.shipped(), colours, SHARED + TAXONOMY)
+    element = explorers.of_taxonomy(inaturalist_taxonomy.shipped(), colours, SHARED + TAXONOMY)
     assert data(element)["colours"]["Animalia"] == "</script><b>"
 
 
 def test_a_supercategory_without_colour_is_named():
     colours = {kind: colour for kind, colour in COLOURS.items() if kind != "Birds"}
     with pytest.raises(ValueError, match="no colour for supercategory 'Birds'"):
-        explorer.of_taxonomy(taxonomy.shipped(), colours, SHARED + TAXONOMY)
+        explorers.of_taxonomy(inaturalist_taxonomy.shipped(), colours, SHARED + TAXONOMY)
 
 
 # ---------------------------------------------------------------------------------------- both
 
 
 def test_they_are_light_and_ask_no_other_host(of_levels):
-    of_taxonomy = explorer.of_taxonomy(taxonomy.shipped(), COLOURS, SHARED + TAXONOMY)
+    of_taxonomy = explorers.of_taxonomy(inaturalist_taxonomy.shipped(), COLOURS, SHARED + TAXONOMY)
     for element, most in ((of_taxonomy, 300_000), (of_levels, 450_000)):
         assert len(element.encode()) < most
         assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|\bsrc=", element)

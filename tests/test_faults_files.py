@@ -18,49 +18,41 @@ import yaml
 from conftest import clean, registered
 from faults_seen import saw, saw_end
 
-from granularity import (
-    checkpoint,
-    embed,
-    files,
-    jobs,
-    labels,
-    layouts,
-    listing,
-    network,
-    records,
-    scoreboard,
-    train,
-    verify,
-)
+from granularity import files, labels
+from granularity.claims import scoreboard
+from granularity.images import layouts, listing
+from granularity.records import launch, publish, record, runner, tables, verify
+from granularity.records.record import RecordError
+from granularity.training import checkpoints, embeddings, evaluation, networks
 
 # ------------------------------------------------------------------- what is written, and read back
 
 
 def write_record(folder, number):
-    records.write(folder / "record.json", kind="x.y", metrics={"number": number})
+    record.write(folder / "record.json", kind="x.y", metrics={"number": number})
 
 
 def read_record(folder):
-    return records.read(folder / "record.json")["metrics"]["number"]
+    return record.read(folder / "record.json")["metrics"]["number"]
 
 
 def write_checkpoint(folder, number):
     tensors = {"model.a": torch.full((2000,), float(number))}
-    checkpoint.save(folder / "checkpoint-1.safetensors", tensors, {"fingerprint": "x", "step": 1})
+    checkpoints.save(folder / "checkpoint-1.safetensors", tensors, {"fingerprint": "x", "step": 1})
 
 
 def read_checkpoint(folder):
-    return int(checkpoint.load(folder / "checkpoint-1.safetensors")[0]["model.a"][0])
+    return int(checkpoints.load(folder / "checkpoint-1.safetensors")[0]["model.a"][0])
 
 
 def write_arrays(folder, number):
     chance = np.random.default_rng(number).random(3000)  # nothing that could be packed
     found = {"loss": chance, "prediction": chance, "rank": chance, "label": chance + number}
-    train.keep(found, folder / "evaluation.npz", ["a", "b"])
+    evaluation.keep(found, folder / "evaluation.npz", ["a", "b"])
 
 
 def read_arrays(folder):
-    return int(records.opened(folder / "evaluation.npz")["label"][0])
+    return int(tables.opened(folder / "evaluation.npz")["label"][0])
 
 
 def write_labels(folder, number):
@@ -192,14 +184,14 @@ class Unread:
 )
 def test_a_disk_too_small_for_an_embedding_array_is_told_first(small_disk):
     recipe = runs.recipe()
-    model = network.build(recipe, runs.CLASSES, 0).eval()
+    model = networks.build(recipe, runs.CLASSES, 0).eval()
     few = runs.memory(recipe, 8)
-    first = np.array(embed.features(model, few, key="few", folder=small_disk))
+    first = np.array(embeddings.features(model, few, key="few", folder=small_disk))
     fill(small_disk, spare=3 * 4096)
     with pytest.raises(OSError, match=r"[Nn]o space"):
-        embed.features(model, Unread(), key="many", folder=small_disk)
+        embeddings.features(model, Unread(), key="many", folder=small_disk)
     (small_disk / "filler").unlink()
-    again = embed.features(model, few, key="few", folder=small_disk)
+    again = embeddings.features(model, few, key="few", folder=small_disk)
     assert np.array_equal(first, again)
 
 
@@ -209,14 +201,14 @@ def test_a_disk_too_small_for_an_embedding_array_is_told_first(small_disk):
 def test_a_full_disk_leaves_what_was_published(small_disk, tmp_path, entry, monkeypatch):
     clean(monkeypatch)
     runs_, published = tmp_path / "runs", small_disk / "published.jsonl"
-    (made,) = records.complete(runs_, entry, [{"seed": 0}])
+    (made,) = runner.complete(runs_, entry, [{"seed": 0}])
     array = np.random.default_rng(0).random(2000)
     np.savez(runs_ / made["fingerprint"] / "evaluation.npz", loss=array)
-    records.publish([runs_], published)
+    publish.publish([runs_], published)
     before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
     filler = fill(small_disk)
     with pytest.raises(OSError, match=r"[Nn]o space"):
-        records.publish([runs_], published)
+        publish.publish([runs_], published)
     filler.unlink()
     assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == before
 
@@ -260,12 +252,12 @@ SEEDS = [{"seed": seed} for seed in range(3)]
 def test_a_call_that_is_killed_goes_on_where_it_was(tmp_path, entry):
     folder, calls = tmp_path / "runs", tmp_path / "calls"
     places = {"calls": str(calls), "deadly": 1}
-    child = in_child(lambda: records.complete(folder, entry, SEEDS, places=places))
+    child = in_child(lambda: runner.complete(folder, entry, SEEDS, places=places))
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert not (folder / "record.json").exists()
     with pytest.raises(FileNotFoundError, match="nothing ran yet"):
-        records.table(folder)
-    made = records.complete(folder, entry, SEEDS, places=places | {"deadly": -1})
+        tables.table(folder)
+    made = runner.complete(folder, entry, SEEDS, places=places | {"deadly": -1})
     assert [record["metrics"]["error"] for record in made] == [0, 0.1, 0.2]
     assert calls.read_text().split() == ["0", "1", "1", "2"]
     saw(f"runs made: {', '.join(calls.read_text().split())}; seed 1 was killed the first time")
@@ -275,10 +267,10 @@ def test_a_call_that_is_killed_goes_on_where_it_was(tmp_path, entry):
 def test_two_calls_at_once_make_each_run_once(tmp_path, entry, capfd):
     folder, calls = tmp_path / "runs", tmp_path / "calls"
     places = {"calls": str(calls), "slow": 0.2}
-    child = in_child(lambda: records.complete(folder, entry, SEEDS, places=places))
+    child = in_child(lambda: runner.complete(folder, entry, SEEDS, places=places))
     while not calls.exists():
         time.sleep(0.01)
-    made = records.complete(folder, entry, SEEDS, places=places)
+    made = runner.complete(folder, entry, SEEDS, places=places)
     assert os.waitpid(child, 0)[1] == 0
     assert sorted(calls.read_text().split()) == ["0", "1", "2"]
     assert len(made) == 3
@@ -290,26 +282,26 @@ def test_two_calls_at_once_make_each_run_once(tmp_path, entry, capfd):
 @pytest.mark.fault("the lock of a call that was killed", "free: nobody waits for the dead")
 def test_the_lock_of_a_killed_call_is_free(tmp_path, entry, capfd):
     places = {"deadly": 0}
-    child = in_child(lambda: records.complete(tmp_path, entry, SEEDS, places=places))
+    child = in_child(lambda: runner.complete(tmp_path, entry, SEEDS, places=places))
     os.waitpid(child, 0)
     assert (tmp_path / "lock").exists()
-    assert len(records.complete(tmp_path, entry, SEEDS)) == 3
+    assert len(runner.complete(tmp_path, entry, SEEDS)) == 3
     assert "another process" not in capfd.readouterr().out
     saw("the lock file is there, nobody holds it, and the call went on at once")
 
 
 @pytest.mark.fault("the record of another run in a run's folder", "refused by name")
 def test_a_record_of_another_run_is_not_taken_for_this_one(tmp_path, entry):
-    first, second, _ = records.complete(tmp_path, entry, SEEDS)
+    first, second, _ = runner.complete(tmp_path, entry, SEEDS)
     shutil.copy(
         tmp_path / first["fingerprint"] / "record.json",
         tmp_path / second["fingerprint"] / "record.json",
     )
     for read in (
-        lambda: records.complete(tmp_path, entry, SEEDS),
-        lambda: records.table(tmp_path),
+        lambda: runner.complete(tmp_path, entry, SEEDS),
+        lambda: tables.table(tmp_path),
     ):
-        with pytest.raises(records.RecordError, match="the record of another run"):
+        with pytest.raises(RecordError, match="the record of another run"):
             read()
 
 
@@ -340,7 +332,7 @@ SPOILT = {
 )
 def test_the_scoreboard_uses_no_spoilt_record(tmp_path, entry, how, where):
     folder, published = tmp_path / "runs" / "smoke", tmp_path / "results"
-    made = records.complete(folder / "x", entry, SEEDS)
+    made = runner.complete(folder / "x", entry, SEEDS)
     if "folders" in where:
         SPOILT[how](folder / "x" / made[1]["fingerprint"] / "record.json")
         named = r"record\.json"
@@ -350,7 +342,7 @@ def test_the_scoreboard_uses_no_spoilt_record(tmp_path, entry, how, where):
         spoilt.write_text(json.dumps(made[1]) + "\n")
         SPOILT[how](spoilt)
         named = r"x\.jsonl"
-    with pytest.raises(records.RecordError, match=named):
+    with pytest.raises(RecordError, match=named):
         scoreboard.load(folder, published)
 
 
@@ -373,7 +365,7 @@ def test_the_scoreboard_uses_no_spoilt_record(tmp_path, entry, how, where):
 )
 def test_a_forged_record_calls_nothing(tmp_path, name):
     record = {"entry": name, "arguments": {"command": f"touch {tmp_path / 'exploded'}"}}
-    with pytest.raises(records.RecordError, match="no runs are made by"):
+    with pytest.raises(RecordError, match="no runs are made by"):
         verify.again(record, {})
     assert not list(tmp_path.iterdir())
 
@@ -390,8 +382,8 @@ def test_a_forged_record_calls_nothing(tmp_path, name):
 )
 def test_a_job_calls_functions_of_the_library_only(tmp_path, name, told):
     job = {"entry": name, "settings": [], "places": {}, "folder": str(tmp_path)}
-    with pytest.raises(records.RecordError, match=told):
-        jobs.run_job(job)
+    with pytest.raises(RecordError, match=told):
+        launch.run_job(job)
 
 
 GOOD = {"entry": "granularity.theory:simulate", "settings": [], "places": {}, "folder": "x"}
@@ -411,15 +403,20 @@ GOOD = {"entry": "granularity.theory:simulate", "settings": [], "places": {}, "f
 def test_a_job_file_that_is_none_is_refused(tmp_path, change, told):
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(GOOD | change))
-    with pytest.raises(jobs.JobError, match=rf"job\.yaml: .*{told}"):
-        jobs.read(path)
+    with pytest.raises(launch.JobError, match=rf"job\.yaml: .*{told}"):
+        launch.read(path)
 
 
 @pytest.mark.fault("a job file that is cut short", "status not zero, and a message that names it")
 def test_a_job_file_that_is_cut_short_stops_the_process(tmp_path):
     path = tmp_path / "job.yaml"
     path.write_text("entry: 'granularity.theo")
-    command = [sys.executable, "-c", "from granularity import jobs; jobs.main()", str(path)]
+    command = [
+        sys.executable,
+        "-c",
+        "from granularity.records import launch; launch.main()",
+        str(path),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
     assert "job.yaml: no YAML" in ended.stderr

@@ -6,7 +6,9 @@ import pytest
 from conftest import ROOT
 from faults_seen import plain
 
-from granularity import faults, records
+from granularity.pages import fault_table
+from granularity.records import record
+from granularity.records.record import RecordError
 
 CASE = {"fault": "a <b>", "must": "stops", "outcome": "passed", "saw": [], "slow": False}
 
@@ -22,8 +24,10 @@ def test_every_file_with_a_fault_has_a_heading():
         name for name, text in texts.items() if re.search(r"(?m)^@pytest\.mark\.fault\(", text)
     ]
     assert len(marked) > 20
-    assert not [name for name in marked if faults.group_of(f"tests/{name}::x") == faults.OTHER]
-    assert faults.group_of("tests/test_nothing.py::test_x") == faults.OTHER
+    assert not [
+        name for name in marked if fault_table.group_of(f"tests/{name}::x") == fault_table.OTHER
+    ]
+    assert fault_table.group_of("tests/test_nothing.py::test_x") == fault_table.OTHER
 
 
 def test_cases_of_one_test_are_one_row():
@@ -33,18 +37,18 @@ def test_cases_of_one_test_are_one_row():
         case("test_build.py::test_a_b[3]", fault="c", saw=["F"], slow=True),
         case("test_setup.py::test_c", outcome="skipped", saw=["no root"]),
     ]
-    table = faults.rows({"cases": cases})
+    table = fault_table.rows({"cases": cases})
     assert [[one["times"] for one in row["cases"]] for row in table] == [[1, 2], [1]]
     assert [row["test"] for row in table] == ["tests/test_build.py::test_a_b", cases[3]["test"]]
-    assert faults.counts(table) == {
+    assert fault_table.counts(table) == {
         "Runs, builds and the book": {"fast": 0, "slow": 1, "skipped": 0},
         "Machines and places": {"fast": 0, "slow": 0, "skipped": 1},
     }
-    shown = faults.html(table, "Runs, builds and the book")
+    shown = fault_table.html(table, "Runs, builds and the book")
     assert "a &lt;b&gt;" in shown and "E: &lt;x&gt;" in shown and "1 more like it" in shown
     assert "(2 times)" in shown
-    assert "<strong>skipped</strong>" in faults.html(table, "Machines and places")
-    assert "None of these" in faults.html(table, "Anything at all")
+    assert "<strong>skipped</strong>" in fault_table.html(table, "Machines and places")
+    assert "None of these" in fault_table.html(table, "Anything at all")
     for tag in ("table", "tr", "td", "code", "strong", "small", "details", "li"):
         assert len(re.findall(f"<{tag}[ >]", shown)) == shown.count(f"</{tag}>")
 
@@ -54,15 +58,15 @@ def test_of_several_cases_one_that_failed_is_shown():
         case("test_x.py::test_a[1]"),
         case("test_x.py::test_a[2]", outcome="failed"),
     ]
-    (row,) = faults.rows({"cases": cases})
+    (row,) = fault_table.rows({"cases": cases})
     assert row["outcomes"] == ["failed"]
 
 
 def test_a_record_of_something_else_is_refused(tmp_path):
     path = tmp_path / "record.json"
-    records.write(path, kind="chapter", metrics={})
-    with pytest.raises(records.RecordError, match="a record of chapter, not of faults"):
-        faults.read(path)
+    record.write(path, kind="chapter", metrics={})
+    with pytest.raises(RecordError, match="a record of chapter, not of faults"):
+        fault_table.read(path)
 
 
 def test_messages_name_no_place_of_this_machine(tmp_path):

@@ -11,7 +11,9 @@ import torch
 from faults_seen import saw
 from PIL import Image
 
-from granularity import data, engine, loading, presets, sets, stages, train
+from granularity.experiments import two_stages
+from granularity.images import image_set, subset
+from granularity.training import engine, loading, one_stage, presets
 
 torch.set_num_threads(1)
 CLASSES, IMAGES = 4, 6
@@ -30,7 +32,7 @@ def drawn(root, shade=0):
             if shade and number == label == 0:
                 pixels[:] = shade  # another image, which takes other bytes
             Image.fromarray(pixels).save(path)
-    return sets.whole(data.open_set(root, cache=root.parent / "cache"))
+    return subset.whole(image_set.open_set(root, cache=root.parent / "cache"))
 
 
 @pytest.fixture
@@ -51,11 +53,11 @@ STALE = ["recipe", "images", "labels", "seed", "trainer's code"]
 )
 @pytest.mark.parametrize("what", STALE)
 def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, monkeypatch, what):
-    part, machine = drawn(tmp_path / "one"), stages.Machine(stages=tmp_path / "stages")
-    first = stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
+    part, machine = drawn(tmp_path / "one"), two_stages.Machine(stages=tmp_path / "stages")
+    first = two_stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
     kept = {path: path.read_bytes() for path in first.folder.iterdir()}
     assert steps_made == [0, 1, 2]
-    stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
+    two_stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
     assert steps_made == [0, 1, 2], "the same stage is found done"
 
     recipe, labels, seed = dict(SHORT), LABELS, 0
@@ -68,8 +70,8 @@ def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, m
     if what == "seed":
         seed = 1
     if what == "trainer's code":
-        monkeypatch.setattr(train.source, "fingerprint", lambda *modules: f"another {modules}")
-    second = stages.trained(presets.recipe_of(recipe), part, labels, machine, seed)
+        monkeypatch.setattr(one_stage.source, "fingerprint", lambda *modules: f"another {modules}")
+    second = two_stages.trained(presets.recipe_of(recipe), part, labels, machine, seed)
     assert steps_made == [0, 1, 2, 0, 1, 2]
     assert second.key != first.key and second.folder != first.folder
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == kept
@@ -108,9 +110,9 @@ def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
 
 @pytest.mark.fault("an image of a leaf without a label", "refused before any step, by its name")
 def test_an_image_without_a_label_is_named(tmp_path, steps_made):
-    part, machine = drawn(tmp_path / "one"), stages.Machine(stages=tmp_path / "stages")
+    part, machine = drawn(tmp_path / "one"), two_stages.Machine(stages=tmp_path / "stages")
     with pytest.raises(IndexError, match=r"image n3/0\.png asks for label 3 of 3"):
-        stages.trained(presets.recipe_of(SHORT), part, LABELS[:3], machine, 0)
+        two_stages.trained(presets.recipe_of(SHORT), part, LABELS[:3], machine, 0)
     assert steps_made == []
 
 

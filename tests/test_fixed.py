@@ -10,12 +10,13 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import claims, fixed, presets, scoreboard, verdicts
-from granularity.claims import Fixed
-from granularity.digest import canonical
-from granularity.presets import preset
+from granularity.claims import fixed, rules, scoreboard, verdicts
+from granularity.claims.rules import Fixed
+from granularity.fingerprints.digest import canonical
+from granularity.training import presets
+from granularity.training.presets import preset
 
-BOOK = claims.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
+BOOK = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
 PAPER = yaml.safe_load((ROOT / "notebooks/params/paper.yaml").read_text(encoding="utf-8"))["runs"]
 JUDGED = ["C1", "C2a", "C2", "C5", "C6", "C7", "C8", "C10"]  # on images; C9 stands below
 TOY = {"preset": "resnet_toy", "loss": "softmax", "image_size": 32}
@@ -55,11 +56,11 @@ def set_of(records: str, where: dict, seed: int) -> dict:
     }
 
 
-def leaves(rule: claims.Rule) -> list[claims.Rule]:
+def leaves(rule: rules.Rule) -> list[rules.Rule]:
     return list(rule.parts.values()) or [rule]
 
 
-def experiment(rule: claims.Rule) -> pd.DataFrame:
+def experiment(rule: rules.Rule) -> pd.DataFrame:
     """Runs of all arms of a rule, whose errors are in the paper's direction."""
     rows = {}
     for part in leaves(rule):

@@ -2,11 +2,14 @@
 
 import pytest
 
-from granularity import bench_full, notebook, sets, wordnet
+from granularity.benchmarks import full_size
+from granularity.experiments import datasets
+from granularity.hierarchies import wordnet
+from granularity.pages import notebook
 
 ROOT = notebook.root(__file__.rpartition("/")[0])
 PARTS = ("assemble", "write", "open", "join", "labels", "placebo", "name", "epoch", "metrics")
-IMAGES, CLASSES = 50_000, bench_full.FULL_CLASSES
+IMAGES, CLASSES = 50_000, full_size.FULL_CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -14,14 +17,14 @@ def costs():
     """Bytes that each part held at most, by images and classes."""
     found = {}
     for images, classes in ((IMAGES, CLASSES), (2 * IMAGES, CLASSES), (2 * IMAGES, CLASSES // 4)):
-        metrics = bench_full.full(images=images, classes=classes)["metrics"]
+        metrics = full_size.full(images=images, classes=classes)["metrics"]
         found[images, classes] = {part: metrics[f"{part}_bytes"] * images for part in PARTS}
         assert all(metrics[f"{part}_seconds"] > 0 for part in PARTS)
         if classes == CLASSES:
             assert (
                 metrics["label_classes"]
-                == wordnet.class_counts(wordnet.read_list("imagenet21k"), last=bench_full.LEVEL)[
-                    bench_full.LEVEL
+                == wordnet.class_counts(wordnet.read_list("imagenet21k"), last=full_size.LEVEL)[
+                    full_size.LEVEL
                 ]
             )
     return found
@@ -42,20 +45,20 @@ def test_nothing_of_the_order_of_images_times_classes_is_held(costs, part):
 
 def test_the_user_s_own_index_files_are_left_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    bench_full.full(images=500, classes=30)
+    full_size.full(images=500, classes=30)
     assert not list(tmp_path.iterdir())
-    assert not sets.opened.cache_info().currsize
+    assert not datasets.opened.cache_info().currsize
 
 
 @pytest.mark.parametrize("asked", [{"images": 30, "classes": 31}, {"classes": 21_844}])
 def test_impossible_sizes_are_refused(asked):
     with pytest.raises(ValueError, match="classes for"):
-        bench_full.full(**asked)
+        full_size.full(**asked)
 
 
 def test_the_run_notebook_offers_every_parameter_with_its_default():
     declared = notebook.declared(ROOT / "notebooks" / "bench" / "full.ipynb")
-    defaults = bench_full.full.__kwdefaults__
+    defaults = full_size.full.__kwdefaults__
     assert set(declared) == {*defaults, "folder"}
     assert declared["classes"] == defaults["classes"]
     assert declared["images"][-1] == defaults["images"]

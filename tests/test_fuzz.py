@@ -16,15 +16,21 @@ from faults_seen import saw
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from granularity import checkpoint, claims, jobs, labels, listing, notebook, records, wordnet
-from granularity.checkpoint import CheckpointError
-from granularity.claims import ClaimsError
-from granularity.digest import digest
-from granularity.jobs import JobError
-from granularity.notebook import ParameterError
-from granularity.presets import recipe_of
-from granularity.recipe import Recipe
-from granularity.records import RecordError
+from granularity import labels
+from granularity.claims import rules
+from granularity.claims.rules import ClaimsError
+from granularity.fingerprints.digest import digest
+from granularity.hierarchies import wordnet
+from granularity.images import listing
+from granularity.pages import notebook
+from granularity.pages.notebook import ParameterError
+from granularity.records import launch, record, runner, tables
+from granularity.records.launch import JobError
+from granularity.records.runner import RecordError
+from granularity.training import checkpoints
+from granularity.training.checkpoints import CheckpointError
+from granularity.training.presets import recipe_of
+from granularity.training.recipe import Recipe
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import book
@@ -181,7 +187,7 @@ def test_any_table_of_contents(house, text):
 @example("!!bool x")
 @example("!!timestamp x")
 def test_any_text_as_claims(text):
-    tried(lambda: claims.read(text), ClaimsError)
+    tried(lambda: rules.read(text), ClaimsError)
 
 
 EVERY = yaml.safe_load((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
@@ -193,8 +199,8 @@ CLAIMS = {part: dict(list(EVERY[part].items())[:4]) for part in ("claims", "tabl
 @given(paths, plain)
 def test_any_value_in_the_claims(path, value):
     text = yaml.safe_dump(nested(CLAIMS, path, value))
-    made = tried(lambda: claims.read(text), ClaimsError)
-    assert made is None or isinstance(made, claims.Book)
+    made = tried(lambda: rules.read(text), ClaimsError)
+    assert made is None or isinstance(made, rules.Book)
 
 
 JOB = {"entry": "granularity.theory:simulate", "settings": [{"seed": 0}], "places": {}}
@@ -208,7 +214,7 @@ JOB |= {"folder": "x"}
 def test_any_text_as_a_job(tmp_path, content):
     path = tmp_path / "job.yaml"
     path.write_bytes(content)
-    tried(lambda: jobs.read(path), JobError)
+    tried(lambda: launch.read(path), JobError)
 
 
 @pytest.mark.fault("a job file with any value at any place (fuzz)", FAULT)
@@ -217,23 +223,23 @@ def test_any_text_as_a_job(tmp_path, content):
 def test_any_value_in_a_job(tmp_path, path, value):
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(nested(JOB, path, value)))
-    job = tried(lambda: jobs.read(file), JobError)
+    job = tried(lambda: launch.read(file), JobError)
     if job:
         assert isinstance(job["entry"], str) and isinstance(job["places"], dict)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(records, "complete", lambda *_, **__: None)
-            tried(lambda: jobs.run_job(job), RecordError)
+            patch.setattr(runner, "complete", lambda *_, **__: None)
+            tried(lambda: launch.run_job(job), RecordError)
 
 
 # --------------------------------------------------------------------------------------- records
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
+def published_record(tmp_path_factory):
     """A record of a run."""
     path = tmp_path_factory.mktemp("record") / "a" / "record.json"
     values = {"metrics": {"error": 0.5}, "arguments": {"seed": 0}, "curves": {"step": [0]}}
-    return records.write(path, kind="x.y", entry="granularity.x:y", code="c", data=None, **values)
+    return record.write(path, kind="x.y", entry="granularity.x:y", code="c", data=None, **values)
 
 
 @pytest.mark.fault("any bytes as a record (fuzz)", "refused by name")
@@ -245,32 +251,32 @@ def test_any_bytes_as_a_record(tmp_path, content):
     path = tmp_path / "record.json"
     path.write_bytes(content)
     with pytest.raises(RecordError, match=r"record\.json"):
-        records.read(path)
+        record.read(path)
 
 
 @pytest.mark.fault("a record with any value at any place, its checksum made to fit (fuzz)", FAULT)
 @fuzzed
 @given(paths, json_plain)
-def test_any_value_in_a_record(record, path, value):
-    changed = nested(record, path, value)
+def test_any_value_in_a_record(published_record, path, value):
+    changed = nested(published_record, path, value)
     changed.pop("checksum", None)
     with contextlib.suppress(ValueError):
         changed["checksum"] = digest(changed)
     text = json.dumps(changed)
-    found = tried(lambda: records.parse(text, "somewhere"), RecordError)
+    found = tried(lambda: record.parse(text, "somewhere"), RecordError)
     if found:
-        assert records.row(found)["kind"] == found["kind"]
+        assert tables.row(found)["kind"] == found["kind"]
 
 
 @pytest.mark.fault("a record of which any bytes were changed (fuzz)", "refused by name")
 @fuzzed
 @given(edits, st.floats(0, 1))
-def test_a_changed_record(record, edits, share):
-    content = json.dumps(record).encode()
+def test_a_changed_record(published_record, edits, share):
+    content = json.dumps(published_record).encode()
     text = spoilt(content, edits, share).decode("utf-8", "replace")
     if text.encode() != content:
-        found = tried(lambda: records.parse(text, "somewhere"), RecordError)
-        assert found is None or found == record  # spaces may come and go
+        found = tried(lambda: record.parse(text, "somewhere"), RecordError)
+        assert found is None or found == published_record  # spaces may come and go
 
 
 @pytest.mark.fault("arrays beside a record, cut or changed anywhere (fuzz)", FAULT)
@@ -281,7 +287,7 @@ def test_any_arrays(tmp_path, change):
     np.savez_compressed(path, loss=np.arange(20.0), classes=np.array(["a", "b"]))
     content = change if isinstance(change, bytes) else spoilt(path.read_bytes(), *change)
     path.write_bytes(content)
-    found = tried(lambda: records.opened(path), RecordError)
+    found = tried(lambda: tables.opened(path), RecordError)
     assert found is None or isinstance(found, dict)
 
 
@@ -377,7 +383,7 @@ def test_any_header_of_a_checkpoint(tmp_path, header, body):
     path = tmp_path / "checkpoint-1.safetensors"
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + body)
-    found = tried(lambda: checkpoint.load(path), CheckpointError)
+    found = tried(lambda: checkpoints.load(path), CheckpointError)
     assert found is None or {"fingerprint", "step"} <= set(found[1])
 
 
@@ -386,9 +392,9 @@ def test_any_header_of_a_checkpoint(tmp_path, header, body):
 @given(noise | st.tuples(edits, shares))
 def test_any_checkpoint(tmp_path, change):
     path = tmp_path / "checkpoint-1.safetensors"
-    checkpoint.save(path, {"model.a": torch.arange(9.0)}, {"fingerprint": "x", "step": 1})
+    checkpoints.save(path, {"model.a": torch.arange(9.0)}, {"fingerprint": "x", "step": 1})
     path.write_bytes(change if isinstance(change, bytes) else spoilt(path.read_bytes(), *change))
-    tried(lambda: checkpoint.load(path), CheckpointError)
+    tried(lambda: checkpoints.load(path), CheckpointError)
 
 
 @pytest.mark.fault("any bytes as an index file (fuzz)", "not used: the folder is listed anew")

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from granularity import analysis, claims, hardness, records, verdicts
-from granularity.analysis import Unfit, interval, select
-from granularity.located import standing
+from granularity.analysis import hardness, selection
+from granularity.analysis.located import standing
+from granularity.analysis.selection import select
+from granularity.analysis.statistics import Unfit, interval
+from granularity.claims import rules, verdicts
+from granularity.records import record, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -206,7 +209,7 @@ def written(folder, seeds=8, gain=0.0, **changes):
                 found["rank"][wrong[: int(gain * len(wrong))]] = 0
             place = {"world": "tiny-imagenet-200", "overlap": "contained", "held_out": False}
             place |= {"source_images": 0, "target_images": 100} | changes
-            records.write(
+            record.write(
                 folder / key / "record.json",
                 kind="imagenet.finetune",
                 fingerprint=key,
@@ -215,11 +218,11 @@ def written(folder, seeds=8, gain=0.0, **changes):
             )
             np.savez(folder / key / "evaluation.npz", **found)
             keys.append(key)
-    records.write(folder / "record.json", kind="contents of x", metrics={}, runs=keys)
+    record.write(folder / "record.json", kind="contents of x", metrics={}, runs=keys)
 
 
 def rule(arm="ImageNet arm"):
-    book = claims.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
+    book = rules.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
     return book.claims["C9"].rule("tiny").parts[arm]
 
 
@@ -228,7 +231,7 @@ def test_the_rule_of_c9_reads_the_table(tmp_path):
     table = hardness.table(tmp_path)
     assert set(table["kind"]) == {rule().records}
     assert verdicts.verdict(rule(), table, "tiny").word == "reproduced"
-    beside = pd.concat([records.table(tmp_path), table], ignore_index=True)  # as on the scoreboard
+    beside = pd.concat([tables.table(tmp_path), table], ignore_index=True)  # as on the scoreboard
     assert verdicts.verdict(rule(), beside, "tiny") == verdicts.verdict(rule(), table, "tiny")
     assert verdicts.verdict(rule(), table, "smoke").word == "machinery only"
     none = tmp_path / "none"
@@ -251,10 +254,10 @@ def test_other_columns_of_the_table_are_those_of_the_runs(tmp_path):
 def test_the_largest_cell_selects_its_runs(tmp_path):
     written(tmp_path / "many", seeds=3)
     written(tmp_path / "few", seeds=2, target_images=50)
-    runs = pd.concat([records.table(tmp_path / "few"), records.table(tmp_path / "many")])
+    runs = pd.concat([tables.table(tmp_path / "few"), tables.table(tmp_path / "many")])
     cell = hardness.largest_cell(runs)
     assert cell["target_images"] == 100 and cell["held_out"] is False
-    assert len(analysis.select(runs, cell)) == 12
+    assert len(selection.select(runs, cell)) == 12
 
 
 def test_too_few_seeds_give_an_empty_table(tmp_path):
@@ -262,24 +265,24 @@ def test_too_few_seeds_give_an_empty_table(tmp_path):
     assert hardness.table(tmp_path).empty
     assert verdicts.verdict(rule(), hardness.table(tmp_path), "tiny").word == "not run"
     path = tmp_path / "x" / "a" / "record.json"
-    records.write(path, kind="theory.simulate", fingerprint="a", metrics={})
-    records.write(tmp_path / "x" / "record.json", kind="contents of x", metrics={}, runs=["a"])
+    record.write(path, kind="theory.simulate", fingerprint="a", metrics={})
+    record.write(tmp_path / "x" / "record.json", kind="contents of x", metrics={}, runs=["a"])
     assert hardness.table(tmp_path / "x").empty  # runs of another study
 
 
 @pytest.mark.fault("one seed twice in an arm of C9", "refused by name")
 def test_a_seed_twice_in_an_arm_is_refused(tmp_path):
     written(tmp_path, seeds=3)
-    record = records.read(tmp_path / "leaf-0" / "record.json")
-    records.write(
+    made = record.read(tmp_path / "leaf-0" / "record.json")
+    record.write(
         tmp_path / "other" / "record.json",
-        kind=record["kind"],
-        metrics=record["metrics"],
-        arguments=record["arguments"] | {"finetuning": {"rate": 1}},
+        kind=made["kind"],
+        metrics=made["metrics"],
+        arguments=made["arguments"] | {"finetuning": {"rate": 1}},
         fingerprint="other",
     )
-    listed = [*records.read(tmp_path / "record.json")["runs"], "other"]
-    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=listed)
+    listed = [*record.read(tmp_path / "record.json")["runs"], "other"]
+    record.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=listed)
     with pytest.raises(Unfit, match="'leaf' has seed 0 twice"):
         hardness.table(tmp_path)
 
@@ -309,7 +312,7 @@ def test_other_recipes_are_no_further_seeds(tmp_path):
         keys.append(f"{arm}-{seed}-{steps}")
         recipes = {"pretraining": None if arm == "baseline" else {"epochs": 6}}
         recipes["finetuning"] = {"steps": steps}
-        records.write(
+        record.write(
             tmp_path / keys[-1] / "record.json",
             kind="imagenet.finetune",
             fingerprint=keys[-1],
@@ -317,7 +320,7 @@ def test_other_recipes_are_no_further_seeds(tmp_path):
             metrics={"error": 0.5, "training_error": steps / 10_000},
         )
         np.savez(tmp_path / keys[-1] / "evaluation.npz", **runs[arm][seed])
-    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
+    record.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
     found = select(hardness.table(tmp_path), {"compared": "leaf"})
     assert found["seed"].tolist() == [0, 1, 2, 3] and set(found["training_error"]) == {0.08}
     twice = hardness.table(tmp_path, tmp_path)  # as where published runs lie in a folder as well
@@ -356,7 +359,7 @@ def test_the_other_arm_is_split_as_well(tmp_path):
     ):
         keys.append(f"{arm}-{seed}-{epochs}")
         asked = {"labels": labels, "seed": seed, "finetuning": {"epochs": 2}}
-        records.write(
+        record.write(
             tmp_path / keys[-1] / "record.json",
             kind="inaturalist.transfer",
             fingerprint=keys[-1],
@@ -364,7 +367,7 @@ def test_the_other_arm_is_split_as_well(tmp_path):
             metrics={"training_error": 0.01, "classes": classes, "stages": 2},
         )
         np.savez(tmp_path / keys[-1] / "evaluation.npz", **runs[arm][seed])
-    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
+    record.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
     found = hardness.table(tmp_path)
     assert set(found["study"]) == {"inaturalist.transfer"}
     assert set(found["compared"]) == {"leaf", "random", "baseline"}
@@ -373,6 +376,6 @@ def test_the_other_arm_is_split_as_well(tmp_path):
         assert cell["seed"].tolist() == [0, 1, 2]
     judged = verdicts.verdict(rule("iNaturalist-style arm"), found, "tiny")
     assert (judged.word, judged.reason[:7]) == ("undecided", "3 seeds")  # of one length, not six
-    cell = hardness.largest_cell(records.table(tmp_path))
+    cell = hardness.largest_cell(tables.table(tmp_path))
     assert cell["finetuning"] == {"epochs": 2}
-    assert len(select(records.table(tmp_path), cell)) == 9
+    assert len(select(tables.table(tmp_path), cell)) == 9

@@ -7,21 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from granularity import (
-    checkpoint,
-    imagenet,
-    jobs,
-    labels,
-    loading,
-    presets,
-    records,
-    sets,
-    splits,
-    stages,
-    toy,
-    train,
-    wordnet,
-)
+from granularity import labels
+from granularity.experiments import imagenet, two_stages
+from granularity.hierarchies import wordnet
+from granularity.images import splits
+from granularity.images.toy import drawing
+from granularity.records import launch, runner, tables
+from granularity.training import checkpoints, loading, one_stage, presets
 
 torch.set_num_threads(1)
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 3, "warmup": 1}
@@ -34,9 +26,9 @@ def roots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toy")
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     patch = pytest.MonkeyPatch()
-    parts = [(part, synsets, first, min(n, 12)) for part, synsets, first, n in toy.PARTS]
-    patch.setattr(toy, "PARTS", (parts[0], (*parts[1][:3], 6), parts[2]))
-    yield {"toy": str(toy.draw(folder / "world"))}
+    parts = [(part, synsets, first, min(n, 12)) for part, synsets, first, n in drawing.PARTS]
+    patch.setattr(drawing, "PARTS", (parts[0], (*parts[1][:3], 6), parts[2]))
+    yield {"toy": str(drawing.draw(folder / "world"))}
     patch.undo()
 
 
@@ -54,7 +46,7 @@ def test_the_target_is_contained_in_the_source_or_taken_out_of_it(roots, source_
         both = names(found.target) & names(found.source)
         assert both == (names(found.target) if overlap == "contained" else set())
         assert not names(found.evaluation) & (names(found.target) | names(found.source))
-        assert found.classes == toy.TARGET
+        assert found.classes == drawing.TARGET
 
 
 def test_so_many_images_of_each_class(roots):
@@ -69,7 +61,7 @@ def test_what_is_held_out_is_not_trained_on_and_is_of_the_training_images(roots)
     found = imagenet.open_sets("toy", roots, held_out=True)
     assert not names(found.evaluation) & names(found.target)
     assert names(found.evaluation) | names(found.target) == names(whole.target)
-    assert len(np.unique(found.evaluation.leaf)) == len(toy.TARGET)
+    assert len(np.unique(found.evaluation.leaf)) == len(drawing.TARGET)
 
 
 @pytest.mark.fault(
@@ -105,7 +97,7 @@ def tiny(real_data, tmp_path_factory):
 
 
 def test_tiny_imagenet_is_cut_as_said(tiny):
-    twins = splits.twins(sets.DUPLICATES)
+    twins = splits.twins(splits.DUPLICATES)
     lost = {training.encode() for training, _ in twins}
     assert len(lost) == 7
     apart = imagenet.open_sets("tiny-imagenet-200", tiny, overlap="disjoint")
@@ -138,9 +130,11 @@ def test_the_labels_of_a_batch_are_those_of_a_walk_up_wordnet(roots, level):
     part = imagenet.open_sets("toy", roots).source
     recipe = presets.recipe_of(SHORT)
     lookup, table = imagenet.source_labels(part, "level", level, 0)
-    images = stages.loaded(part, recipe, lookup)
+    images = two_stages.loaded(part, recipe, lookup)
     classes = labels.levels(part.images.classes, [level])[level].classes
-    pieces = list(train.engine.plan(len(images), recipe.batch, 0, range(4), at_once=recipe.batch))
+    pieces = list(
+        one_stage.engine.plan(len(images), recipe.batch, 0, range(4), at_once=recipe.batch)
+    )
     shown = images.batches(iter(pieces), train=True, device=torch.device("cpu"))
     for piece, (_, leaf) in zip(pieces, shown, strict=True):
         found = torch.from_numpy(table.copy())[leaf].numpy()  # as the engine looks them up
@@ -178,7 +172,7 @@ def study(roots, tmp_path_factory):
     """Two levels, the placebo and the baseline, three steps each; which batches were shown."""
     folder = tmp_path_factory.mktemp("runs")
     shown, patch = [], pytest.MonkeyPatch()
-    stage, batches = train.stage, loading.Memory.batches
+    stage, batches = one_stage.stage, loading.Memory.batches
 
     def watched(recipe, images, table, num_classes, **options):
         shown.append({"recipe": recipe, "table": table, "pieces": [], **options})
@@ -190,14 +184,14 @@ def study(roots, tmp_path_factory):
                 shown[-1]["pieces"].append(image.clone())
             yield image, leaf
 
-    patch.setattr(train, "stage", watched)
+    patch.setattr(one_stage, "stage", watched)
     patch.setattr(loading.Memory, "batches", seen)
     settings = imagenet.arms(
         level=[0, 9], placebo=0, baseline=True, pretraining=SHORT, finetuning=TUNED, scratch=TUNED,
         world="toy", seed=0,
     )  # fmt: skip
     places = {"roots": roots, "stages": str(folder / "stages"), "train_missing": True}
-    made = records.complete(folder / "runs", imagenet.finetune, settings, places=places)
+    made = runner.complete(folder / "runs", imagenet.finetune, settings, places=places)
     patch.undo()
     return folder, settings, places, made, shown
 
@@ -210,7 +204,7 @@ def test_arms_differ_in_the_label_function_alone(study):
         assert len(other["pieces"]) == 3
         assert all(torch.equal(*pair) for pair in zip(leaf["pieces"], other["pieces"], strict=True))
         assert not torch.equal(other["table"], leaf["table"])
-    build = train.network.build
+    build = one_stage.networks.build
     first, second = (build(leaf["recipe"], k, 0).state_dict() for k in (60, 11))
     body = [name for name in first if not name.startswith("fc.")]
     assert body and all(torch.equal(first[name], second[name]) for name in body)
@@ -225,9 +219,9 @@ def test_a_finetuning_finds_its_pretraining_and_nothing_trains_twice(study, tmp_
     folder, settings, places, made, _ = study
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("checkpoint-*")}
     pretrained = imagenet.arms(level=[0, 9], placebo=0, pretraining=SHORT, world="toy", seed=0)
-    monkeypatch.setattr(train.engine, "step_optimiser", None)  # a step would raise
-    first = records.complete(tmp_path / "pre", imagenet.pretrain, pretrained, places=places)
-    again = records.complete(tmp_path / "fine", imagenet.finetune, settings, places=places)
+    monkeypatch.setattr(one_stage.engine, "step_optimiser", None)  # a step would raise
+    first = runner.complete(tmp_path / "pre", imagenet.pretrain, pretrained, places=places)
+    again = runner.complete(tmp_path / "fine", imagenet.finetune, settings, places=places)
     assert [r["metrics"] for r in again] == [r["metrics"] for r in made]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("checkpoint-*")} == before
     assert all((Path(places["stages"]) / record["stage"] / "done").exists() for record in first)
@@ -238,16 +232,16 @@ def test_a_finetuning_finds_its_pretraining_and_nothing_trains_twice(study, tmp_
 
 def test_finetuning_starts_from_the_pretrained_weights(study):
     shown = study[-1]
-    weights = checkpoint.weights(checkpoint.load(train.finished(shown[1]["start"]))[0])
+    weights = checkpoints.weights(checkpoints.load(one_stage.finished(shown[1]["start"]))[0])
     assert shown[1]["start"].name == shown[0]["key"] and shown[6]["start"] is None
-    model = train.network.build(shown[1]["recipe"], 20, 0)
-    train.network.transfer(model, weights)
+    model = one_stage.networks.build(shown[1]["recipe"], 20, 0)
+    one_stage.networks.transfer(model, weights)
     assert torch.equal(model.state_dict()["conv1.0.weight"], weights["conv1.0.weight"])
 
 
 def test_what_a_run_keeps_of_each_image(study, roots):
     folder, _, _, made, _ = study
-    arrays = records.arrays(folder / "runs")
+    arrays = tables.arrays(folder / "runs")
     part = imagenet.open_sets("toy", roots).evaluation
     for record in made:
         found = arrays[record["fingerprint"]]
@@ -288,15 +282,15 @@ def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         places = {"roots": roots, "stages": str(folder / "stages"), "train_missing": True}
-        jobs.launch(folder, imagenet.finetune, settings, places=places, processes=processes)
+        launch.launch(folder, imagenet.finetune, settings, places=places, processes=processes)
         if processes == 2:
             assert len(list(folder.glob("*/evaluation.npz"))) == 2  # made by the children
             assert "finetune" in capsys.readouterr().out
-        found.append(records.complete(folder, imagenet.finetune, settings, places=places))
+        found.append(runner.complete(folder, imagenet.finetune, settings, places=places))
     assert [r["fingerprint"] for r in found[0]] == [r["fingerprint"] for r in found[1]]
     broken = [settings[0] | {"world": "nowhere"}]
     with pytest.raises(RuntimeError, match="nowhere"):
-        jobs.launch(tmp_path / "x", imagenet.finetune, broken, places=places, processes=2)
+        launch.launch(tmp_path / "x", imagenet.finetune, broken, places=places, processes=2)
 
 
 @pytest.mark.fault(

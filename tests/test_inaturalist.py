@@ -9,21 +9,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from granularity import (
-    checkpoint,
-    embed,
-    inaturalist,
-    jobs,
-    labels,
-    loading,
-    network,
-    presets,
-    records,
-    stages,
-    toy,
-    toy_inaturalist,
-    train,
-)
+from granularity import labels
+from granularity.experiments import inaturalist, two_stages
+from granularity.images.toy import drawing, species_drawing
+from granularity.records import launch, runner, tables
+from granularity.training import checkpoints, embeddings, loading, networks, one_stage, presets
 
 torch.set_num_threads(1)
 SHORT = {"preset": "resnet_toy", "loss": "softmax", "image_size": 16, "steps": 3, "epochs": 0}
@@ -48,10 +38,10 @@ def roots(tmp_path_factory):
     """A drawn world, smaller than the toy's own."""
     folder = tmp_path_factory.mktemp("toy")
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    parts = [(part, species, first, min(n, 5)) for part, species, first, n in toy_inaturalist.PARTS]
+    parts = [(part, species, first, min(n, 5)) for part, species, first, n in species_drawing.PARTS]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy, "PARTS", tuple(parts))
-        yield {"toy": str(toy.draw(folder / "world"))}
+        patch.setattr(drawing, "PARTS", tuple(parts))
+        yield {"toy": str(drawing.draw(folder / "world"))}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +60,7 @@ def test_source_and_target_are_the_same_images(world):
     assert names(world.sets.source) == names(world.sets.target)
     assert not names(world.sets.source) & names(world.sets.evaluation)
     assert len(world.sets.source) == 60 * 5 and len(world.sets.evaluation) == 60 * 5
-    assert world.tree.leaves == toy_inaturalist.SPECIES
+    assert world.tree.leaves == species_drawing.SPECIES
 
 
 def test_fewer_images_and_held_out_ones(roots, world):
@@ -129,14 +119,16 @@ def test_training_sees_the_labels_that_the_function_states(spec, kind, world, ve
     function = function_of(spec, world, vectors)
     lookup, table = inaturalist.lookup_of(function, world)
     recipe, part = presets.recipe_of(SHORT | {"augmentation": "crop"}), world.sets.source
-    images = stages.loaded(part, recipe, lookup)
+    images = two_stages.loaded(part, recipe, lookup)
     if kind == "files":
         leaf = part.images.leaf if lookup is None else lookup
         images = loading.Files(part.images, recipe, part.rows, leaf, workers=2)
     seen = 0
     for rank in range(2):
         pieces = list(
-            train.engine.plan(len(images), recipe.batch, 1, range(3), at_once=7, rank=rank, world=2)
+            one_stage.engine.plan(
+                len(images), recipe.batch, 1, range(3), at_once=7, rank=rank, world=2
+            )
         )
         shown = images.batches(iter(pieces), train=True, device=torch.device("cpu"))
         for piece, (_, index) in zip(pieces, shown, strict=True):
@@ -203,7 +195,7 @@ def study(roots, tmp_path_factory):
     """Three arms and the single pass, three steps each, and which batches were shown."""
     folder = tmp_path_factory.mktemp("runs")
     shown, batches = [], loading.Memory.batches
-    stage = train.stage
+    stage = one_stage.stage
 
     def watched(recipe, images, table, num_classes, **options):
         shown.append({"recipe": recipe, "table": table, "pieces": [], **options})
@@ -221,9 +213,9 @@ def study(roots, tmp_path_factory):
     )  # fmt: skip
     places = {"roots": roots, "stages": str(folder / "stages")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "stage", watched)
+        patch.setattr(one_stage, "stage", watched)
         patch.setattr(loading.Memory, "batches", seen)
-        made = records.complete(folder / "runs", inaturalist.transfer, settings, places=places)
+        made = runner.complete(folder / "runs", inaturalist.transfer, settings, places=places)
     return folder, settings, places, made, shown
 
 
@@ -248,12 +240,12 @@ def test_the_single_pass_is_the_baseline_before_finetuning(study):
 def answered(stage, function, world, part):
     """Wrong or right for each image of a part, by a plain loop over a stage's network."""
     recipe = stage["recipe"]
-    model = network.build(recipe, function.num_classes, 0)
-    kept = train.finished(stage["folder"] / stage["key"])
-    model.load_state_dict(checkpoint.weights(checkpoint.load(kept)[0]))
+    model = networks.build(recipe, function.num_classes, 0)
+    kept = one_stage.finished(stage["folder"] / stage["key"])
+    model.load_state_dict(checkpoints.weights(checkpoints.load(kept)[0]))
     every = np.arange(len(part))
-    shown = stages.loaded(part, recipe).batches(
-        iter([train.engine.Piece(0, every, every, (0, 0, 0))]), False, torch.device("cpu")
+    shown = two_stages.loaded(part, recipe).batches(
+        iter([one_stage.engine.Piece(0, every, every, (0, 0, 0))]), False, torch.device("cpu")
     )
     with torch.no_grad():
         probabilities = model.eval()(next(shown)[0]).softmax(1).numpy()
@@ -270,13 +262,13 @@ def test_errors_before_finetuning_are_of_the_pretrained_network(
     tmp_path, roots, world, monkeypatch
 ):
     """Trained for long enough that no two of the four evaluations agree."""
-    made, stage = [], train.stage
+    made, stage = [], one_stage.stage
 
     def watched(recipe, *given, **options):
         made.append({"recipe": recipe, **options})
         return stage(recipe, *given, **options)
 
-    monkeypatch.setattr(train, "stage", watched)
+    monkeypatch.setattr(one_stage, "stage", watched)
     metrics = inaturalist.transfer(
         labels="rank:class",
         pretraining=SHORT | {"steps": 90},
@@ -309,17 +301,17 @@ def test_an_embedding_is_named_after_its_weights(tmp_path, roots, world):
             made = timm.create_model("test_vit")
         path = tmp_path / f"{seed}.safetensors"
         save_file(made.state_dict(), path)
-        machine = stages.Machine(roots=roots, stages=tmp_path, weights=path)
+        machine = two_stages.Machine(roots=roots, stages=tmp_path, weights=path)
         found[seed] = inaturalist.embedded(world, "test_vit", SHORT, machine, 0).copy()
-        assert inaturalist.weights_of("test_vit", machine) == [embed.weights_fingerprint(path)]
+        assert inaturalist.weights_of("test_vit", machine) == [embeddings.weights_fingerprint(path)]
         assert inaturalist.weights_of("instance", machine) == []
     assert len(list((tmp_path / "embeddings").iterdir())) == 2
     assert np.abs(found[0] - found[1]).max() > 0.01
-    assert inaturalist.weights_of("test_vit", stages.Machine()) == []
+    assert inaturalist.weights_of("test_vit", two_stages.Machine()) == []
     path.write_bytes(b"other")
-    assert embed.weights_fingerprint(path) == hashlib.sha256(b"other").hexdigest()
+    assert embeddings.weights_fingerprint(path) == hashlib.sha256(b"other").hexdigest()
     with pytest.raises(FileNotFoundError, match="a file of weights: no such file"):
-        embed.weights_fingerprint(tmp_path / "none")
+        embeddings.weights_fingerprint(tmp_path / "none")
 
 
 WIDE = {"stem_type": "deep", "stem_width": 8}
@@ -349,7 +341,7 @@ def test_a_second_stage_that_cannot_be_is_refused_before_the_first(tmp_path, roo
 
 def test_what_a_run_measures_and_keeps(study, world):
     folder, settings, _, made, _ = study
-    arrays = records.arrays(folder / "runs")
+    arrays = tables.arrays(folder / "runs")
     hard = np.array([b"_hard" in name for name in world.sets.evaluation.names])
     of_leaf = dict(zip(world.tree.leaves, world.tree.target.indices[:, 0], strict=True))
     classes = [of_leaf[name.decode().partition("/")[0]] for name in world.sets.evaluation.names]
@@ -379,7 +371,7 @@ def test_two_processes_make_the_same_clusters_and_runs(roots, tmp_path):
     made = []
     for processes in (1, 2):
         folder, places = run_by(processes, roots, tmp_path, VIT)
-        (record,) = records.complete(folder, **places)
+        (record,) = runner.complete(folder, **places)
         made.append(labels.load(folder / record["fingerprint"] / "labels.npz"))
         assert len(list((folder / "stages" / "embeddings").iterdir())) == 1
         assert len(list((folder / "stages").glob("*/done"))) == 3
@@ -403,5 +395,5 @@ def run_by(processes, roots, tmp_path, network):
     folder = tmp_path / str(processes)
     places = {"roots": roots, "stages": str(folder / "stages")}
     run = {"entry": inaturalist.transfer, "settings": settings, "places": places}
-    jobs.launch(folder, **run, processes=processes)
+    launch.launch(folder, **run, processes=processes)
     return folder, run

@@ -2,10 +2,10 @@
 
 import pytest
 
-from granularity import jobs
+from granularity.records import launch
 
 
 @pytest.mark.fault("a job file with a field too many", "refused")
 def test_a_job_with_a_field_too_many_is_refused():
     with pytest.raises(ValueError, match="a job has"):
-        jobs.run_job({"entry": "x:y", "settings": [], "places": {}, "folder": "x", "more": 1})
+        launch.run_job({"entry": "x:y", "settings": [], "places": {}, "folder": "x", "more": 1})

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from granularity import labels, wordnet
+from granularity import labels
+from granularity.hierarchies import wordnet
 
 names = st.text("abcé 字", min_size=1, max_size=3)
 tables = st.dictionaries(names, st.sets(names, min_size=1, max_size=4), min_size=1, max_size=12)
@@ -62,7 +63,7 @@ def test_the_order_of_the_items_moves_rows_and_nothing_else(table, random):
 
 def test_the_hash_seed_changes_nothing():
     code = (
-        "from granularity import labels, wordnet;"
+        "from granularity import labels; from granularity.hierarchies import wordnet;"
         "print(labels.levels(wordnet.read_list('imagenet1k'), [4])[4].fingerprint)"
     )
     prints = {

@@ -15,7 +15,7 @@ from worlds import PLAIN, Images, shuffled, tables, tree_of, world_of
 
 from granularity import labels
 from granularity.labels import clusters
-from granularity.labels.shares import largest_remainder, shares
+from granularity.labels.allocation import largest_remainder, shares
 
 # At the middle world: 11 groups, 21 leaves, 175 images.
 CHANCE = [

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import analysis, ladder, records
+from granularity.analysis import level_runs, statistics
+from granularity.figures import levels
+from granularity.records import record
 
 ARMS = {"baseline": ("target", 0), "leaf": ("level", 0), "level 4": ("level", 4)}
 ARMS |= {"level 9": ("level", 9), "random": ("random", 0)}
@@ -24,7 +26,7 @@ def published(tmp_path):
         keys.append(f"{arm}-{images}-{seed}".replace(" ", "_"))
         labels, level = ARMS[arm]
         place = {"world": "toy", "overlap": "contained", "source_images": 9, "held_out": False}
-        records.write(
+        record.write(
             tmp_path / keys[-1] / "record.json",
             kind="imagenet.finetune",
             fingerprint=keys[-1],
@@ -34,12 +36,12 @@ def published(tmp_path):
             | {"classes": CLASSES[arm]},
             curves={"step": [1, 2], "loss": [3.0, 1.0 + seed]},
         )
-    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
+    record.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=keys)
     return tmp_path
 
 
 def test_a_study_is_the_largest_choice_of_sets(published):
-    found = ladder.study(published, "this build")
+    found = level_runs.study(published, "this build")
     assert (found.title, found.toy) == ("Toy images, this build", True)
     assert len(found.runs) == 10 and set(found.runs["target_images"]) == {100}
     assert (found.levels, found.rungs) == ([0, 4, 9], ["leaf", "level 4", "level 9"])
@@ -52,25 +54,25 @@ def test_a_study_is_the_largest_choice_of_sets(published):
 
 @pytest.mark.fault("a folder without a finetuned run of the arm", "refused by name")
 def test_a_study_of_nothing_is_refused(tmp_path):
-    records.write(tmp_path / "a" / "record.json", kind="x.y", fingerprint="a", metrics={})
-    records.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=["a"])
-    with pytest.raises(analysis.Unfit, match="no run"):
-        ladder.study(tmp_path, "this build")
-    assert ladder.by_choice(tmp_path, "target_images") == {}
+    record.write(tmp_path / "a" / "record.json", kind="x.y", fingerprint="a", metrics={})
+    record.write(tmp_path / "record.json", kind="contents of x", metrics={}, runs=["a"])
+    with pytest.raises(statistics.Unfit, match="no run"):
+        level_runs.study(tmp_path, "this build")
+    assert level_runs.by_choice(tmp_path, "target_images") == {}
 
 
 def test_sizes_of_the_target_are_those_that_the_baseline_has(published):
-    found = ladder.by_choice(published, "target_images")
+    found = level_runs.by_choice(published, "target_images")
     assert list(found) == ["leaf", "baseline"]  # the others have one size
     assert found["leaf"][50].tolist() == pytest.approx([0.2, 0.22])
     assert found["leaf"][100].tolist() == pytest.approx([0.1, 0.12])
-    classes = ladder.by_choice(published, "target_images", "classes")
+    classes = level_runs.by_choice(published, "target_images", "classes")
     assert classes["baseline"][50].tolist() == [5, 5]
 
 
 def test_accuracy_is_drawn_at_the_number_of_classes(published):
     _, axis = plt.subplots()
-    ladder.draw_accuracy(axis, ladder.study(published, "this build"))
+    levels.draw_accuracy(axis, level_runs.study(published, "this build"))
     line = axis.lines[0]
     assert line.get_xdata().tolist() == [20, 8, 2]
     assert line.get_ydata() == pytest.approx([89, 79, 49])
@@ -85,8 +87,8 @@ def test_accuracy_is_drawn_at_the_number_of_classes(published):
 
 def test_target_sizes_are_drawn_arm_by_arm(published):
     _, axis = plt.subplots()
-    study = ladder.study(published, "this build")
-    ladder.draw_target_sizes(axis, ladder.by_choice(published, "target_images"), study)
+    study = level_runs.study(published, "this build")
+    levels.draw_target_sizes(axis, level_runs.by_choice(published, "target_images"), study)
     means = {
         line.get_linestyle(): line.get_ydata() for line in axis.lines if line.get_marker() == "o"
     }
@@ -97,8 +99,8 @@ def test_target_sizes_are_drawn_arm_by_arm(published):
 
 def test_losses_end_with_the_arm_s_name(published):
     _, axis = plt.subplots()
-    study = ladder.study(published, "this build")
-    ladder.draw_losses(axis, study.runs[study.runs["arm"] == "random"], study, "finetuning")
+    study = level_runs.study(published, "this build")
+    levels.draw_losses(axis, study.runs[study.runs["arm"] == "random"], study, "finetuning")
     (mean,) = [line for line in axis.lines if line.get_marker() == "o"]
     assert mean.get_ydata().tolist() == [3.0, 1.5]
     assert [text.get_text() for text in axis.texts] == ["random ids"]
@@ -108,16 +110,16 @@ def test_losses_end_with_the_arm_s_name(published):
 def test_the_band_holds_95_of_100_classes_without_an_effect():
     chance = np.random.default_rng(0)
     null = pd.DataFrame(chance.normal(0, 3, (4000, 8)))
-    band = ladder.chance_band(null)
+    band = level_runs.chance_band(null)
     others = chance.normal(0, 3, (4000, 8)).mean(axis=1)
     assert (np.abs(others) < band).mean() == pytest.approx(0.95, abs=0.015)
 
 
 def test_of_many_classes_the_ends_are_shown():
     gains = pd.DataFrame({0: np.arange(40.0), 1: np.arange(40.0)}, [f"n{i}" for i in range(40)])
-    shown = ladder.few_classes(gains.sample(frac=1, random_state=0))
+    shown = level_runs.few_classes(gains.sample(frac=1, random_state=0))
     assert shown == [f"n{i}" for i in [*range(10), *range(26, 40)]]
-    assert len(ladder.few_classes(gains.iloc[:24])) == 24
+    assert len(level_runs.few_classes(gains.iloc[:24])) == 24
 
 
 def test_rates_are_means_over_the_held_out_runs_of_an_arm(tmp_path):
@@ -130,9 +132,9 @@ def test_rates_are_means_over_the_held_out_runs_of_an_arm(tmp_path):
         error = {"error": one.pop("error")}
         path, key = tmp_path / f"{seed}" / "record.json", {"fingerprint": f"{seed}"}
         arguments = one | {"seed": seed}
-        records.write(path, kind="imagenet.finetune", arguments=arguments, metrics=error, **key)
+        record.write(path, kind="imagenet.finetune", arguments=arguments, metrics=error, **key)
     keys = [f"{seed}" for seed in range(len(made))]
-    records.write(tmp_path / "record.json", kind="contents", metrics={}, runs=keys)
-    found = ladder.rates(tmp_path)
+    record.write(tmp_path / "record.json", kind="contents", metrics={}, runs=keys)
+    found = level_runs.rates(tmp_path)
     assert found.loc[0.1, "leaf"] == 0.6 and found.loc[0.2, "leaf"] == 0.4
     assert found.loc[0.1, "level 4"] == 0.3 and list(found.columns) == ["leaf", "level 4"]

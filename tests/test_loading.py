@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from granularity import engine, loading
+from granularity.training import loading, sampling
 
 CPU = torch.device("cpu")
 IMAGES = 24
 
 
 def pieces(batch=8, steps=range(6), at_once=8, rank=0, world=1, seed=5):
-    return engine.plan(IMAGES, batch, seed, steps, at_once=at_once, rank=rank, world=world)
+    return sampling.plan(IMAGES, batch, seed, steps, at_once=at_once, rank=rank, world=world)
 
 
 def told(images, train=True, **split):
@@ -147,7 +147,7 @@ def test_a_subset_in_memory_holds_its_own_rows():
     rows = np.array([20, 3, 7, 11, 2, 23, 5, 13])
     some = loading.Memory(whole.pixels, whole.leaf, whole.recipe, rows=rows)
     assert len(some) == 8
-    plan = engine.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
+    plan = sampling.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
     ((x, leaf),) = some.batches(iter([plan]), train=False, device=CPU)
     assert leaf.tolist() == [120, 123, 107]
     assert ((x[:, 0, 0, 0] + 1) * 12.75).round().tolist() == [20, 23, 7]
@@ -227,7 +227,7 @@ def test_a_subset_of_files_holds_its_own_rows_and_leaves():
     leaf[rows] = np.arange(8)
     some = loading.Files(Drawn(flat=True), recipe, rows=rows, leaf=leaf)
     assert len(some) == 8
-    plan = engine.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
+    plan = sampling.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
     ((x, found),) = some.batches(iter([plan]), train=False, device=CPU)
     assert found.tolist() == [0, 5, 2]
     assert ((x[:, 0, 0, 0] + 1) * 12.75).round().tolist() == [20, 23, 7]

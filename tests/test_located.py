@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from granularity import claims, verdicts
-from granularity.analysis import Unfit, interval
-from granularity.located import located, uniform_gain
-from granularity.verdict import NOT_RUN, REPRODUCED, UNDECIDED
+from granularity.analysis.located import located, uniform_gain
+from granularity.analysis.statistics import Unfit, interval
+from granularity.claims import rules, verdicts
+from granularity.claims.verdict import NOT_RUN, REPRODUCED, UNDECIDED
 
 IMAGES, SEEDS = 3000, 8
 PLACES = {  # by how much the fine arm's log-odds rise, by an image's true difficulty
@@ -152,7 +152,7 @@ def table(training_error=0.01, **arms):
 
 
 def found(runs):
-    return verdicts.verdict(claims.rule(RULE, "a test"), runs, "tiny")
+    return verdicts.verdict(rules.rule(RULE, "a test"), runs, "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -220,5 +220,5 @@ def test_an_uneven_judge_decides_nothing(arms):
 
 
 def test_the_rule_wants_its_three_arms():
-    with pytest.raises(claims.ClaimsError, match="unknown field 'more'"):
-        claims.rule(RULE | {"arms": {"more": {}, "coarse": {}, "fine": {}}}, "a test")
+    with pytest.raises(rules.ClaimsError, match="unknown field 'more'"):
+        rules.rule(RULE | {"arms": {"more": {}, "coarse": {}, "fine": {}}}, "a test")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from granularity import losses
+from granularity.training import losses
 
 CLASSES = 23
 

@@ -12,7 +12,9 @@ import psutil
 import pytest
 from faults_seen import saw
 
-from granularity import imagenet, jobs, records, toy
+from granularity.experiments import imagenet
+from granularity.images.toy import drawing
+from granularity.records import launch, runner
 
 pytestmark = pytest.mark.faults
 
@@ -32,8 +34,8 @@ def roots(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     patch.setenv("OMP_NUM_THREADS", "1")
-    patch.setattr(toy, "PARTS", tuple((*part[:3], min(part[3], 12)) for part in toy.PARTS))
-    yield {"toy": str(toy.draw(folder / "world"))}
+    patch.setattr(drawing, "PARTS", tuple((*part[:3], min(part[3], 12)) for part in drawing.PARTS))
+    yield {"toy": str(drawing.draw(folder / "world"))}
     patch.undo()
 
 
@@ -49,13 +51,13 @@ def places_of(folder: Path, roots) -> dict:
 def launched(folder: Path, roots) -> None:
     """The run in two processes, as a notebook starts it."""
     settings, places = [SETTING], places_of(folder, roots)
-    jobs.launch(folder, imagenet.finetune, settings, places=places, processes=2)
+    launch.launch(folder, imagenet.finetune, settings, places=places, processes=2)
 
 
 def outcome(folder: Path, roots) -> tuple[dict, dict]:
     """Metrics of the run, which must be there already, and its losses of single images."""
     assert len(list(folder.glob("*/record.json"))) == 1
-    made = records.complete(folder, imagenet.finetune, [SETTING], places=places_of(folder, roots))
+    made = runner.complete(folder, imagenet.finetune, [SETTING], places=places_of(folder, roots))
     (path,) = folder.glob("*/evaluation.npz")
     with np.load(path) as arrays:
         return made[0]["metrics"], dict(arrays)
@@ -125,9 +127,10 @@ def test_a_process_that_is_killed_ends_the_run_and_the_next_call_goes_on(
 
 
 CALLER = """import json, sys
-from granularity import imagenet, jobs
+from granularity.experiments import imagenet
+from granularity.records import launch
 folder, setting, places = json.loads(sys.argv[1])
-jobs.launch(folder, imagenet.finetune, [setting], places=places, processes=2)"""
+launch.launch(folder, imagenet.finetune, [setting], places=places, processes=2)"""
 
 
 @pytest.mark.fault(

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from granularity import mechanism
+from granularity.figures import mechanism
 
 T = 12.7062047364  # Student's t of one degree of freedom, two-sided 5%, from any table
 

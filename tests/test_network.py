@@ -9,14 +9,14 @@ import tiny_run as runs
 import torch
 from torch import nn
 
-from granularity import network
-from granularity.checkpoint import CheckpointError
-from granularity.presets import PRESETS
-from granularity.recipe import Recipe
+from granularity.training import networks
+from granularity.training.checkpoints import CheckpointError
+from granularity.training.presets import PRESETS
+from granularity.training.recipe import Recipe
 
 
 def last_of(model):
-    head = model.get_submodule(network.classifiers_of(model)[0])
+    head = model.get_submodule(networks.classifiers_of(model)[0])
     return head[-1] if isinstance(head, nn.Sequential) else head
 
 
@@ -25,12 +25,12 @@ def last_of(model):
 @pytest.mark.parametrize("head_start", ["zero", "prior"])
 def test_a_new_head_says_what_the_recipe_says(kind, head, head_start):
     recipe = runs.recipe(head=head, head_start=head_start, **kind)
-    model = network.build(recipe, 50, seed=0).eval()
+    model = networks.build(recipe, 50, seed=0).eval()
     wanted = {"zero": 0.0, "prior": -math.log(50)}[head_start]
     logits = model(torch.rand(2, 3, 8, 8))
     assert logits.shape == (2, 50)
     assert torch.equal(logits, torch.full((2, 50), wanted))
-    built = model.get_submodule(network.classifiers_of(model)[0])
+    built = model.get_submodule(networks.classifiers_of(model)[0])
     if head == "linear":
         assert type(built) is nn.Linear
     else:
@@ -42,7 +42,7 @@ def test_a_new_head_says_what_the_recipe_says(kind, head, head_start):
 @pytest.mark.parametrize("head", ["linear", "tanh"])
 def test_a_head_of_zeros_learns(head):
     recipe = runs.recipe(head=head)
-    model = network.build(recipe, 5, seed=0)
+    model = networks.build(recipe, 5, seed=0)
     x = torch.rand(4, 3, 8, 8)
     for _ in range(2):
         nn.functional.cross_entropy(model(x), torch.arange(4)).backward()
@@ -53,11 +53,11 @@ def test_a_head_of_zeros_learns(head):
 
 
 def test_weights_are_a_function_of_the_seed_alone():
-    one, again, other = (network.build(runs.recipe(), 5, seed).state_dict() for seed in (1, 1, 2))
+    one, again, other = (networks.build(runs.recipe(), 5, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], value) for name, value in again.items())
     assert not torch.equal(one["blocks.0.mlp.fc1.weight"], other["blocks.0.mlp.fc1.weight"])
     before = torch.get_rng_state()
-    network.build(runs.recipe(), 5, seed=3)
+    networks.build(runs.recipe(), 5, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -66,7 +66,7 @@ def test_the_presets_can_be_built():
 
     for recipe in PRESETS.values():
         with torch.device("meta"):
-            model = network.build(recipe, 7, seed=0)
+            model = networks.build(recipe, 7, seed=0)
         assert last_of(model).weight.shape[0] == 7
         if recipe.model.startswith("vit"):
             side = recipe.image_size // 16
@@ -78,13 +78,13 @@ def test_the_presets_can_be_built():
 
 @pytest.mark.parametrize("kind", [runs.TINY_VIT, runs.RESNET])
 def test_everything_but_the_head_is_taken(kind):
-    given = network.build(runs.recipe(head="tanh", head_start="prior", **kind), 50, seed=1)
+    given = networks.build(runs.recipe(head="tanh", head_start="prior", **kind), 50, seed=1)
     with torch.no_grad():
         for value in given.state_dict().values():
             value.add_(1)
-    model = network.build(runs.recipe(**kind), 7, seed=2)
-    head = network.classifiers_of(model)[0]
-    network.transfer(model, given.state_dict())
+    model = networks.build(runs.recipe(**kind), 7, seed=2)
+    head = networks.classifiers_of(model)[0]
+    networks.transfer(model, given.state_dict())
     for name, value in model.state_dict().items():
         if name.startswith(head):
             assert not value.any()
@@ -94,7 +94,7 @@ def test_everything_but_the_head_is_taken(kind):
 
 
 def vit(image_size):
-    return network.build(runs.recipe(image_size=image_size), 7, seed=image_size)
+    return networks.build(runs.recipe(image_size=image_size), 7, seed=image_size)
 
 
 def test_position_embeddings_are_resized():
@@ -102,7 +102,7 @@ def test_position_embeddings_are_resized():
     ramp = torch.arange(4.0).repeat(4)  # grows by one a column, the same in each row
     with torch.no_grad():
         given.pos_embed.copy_(torch.cat([torch.tensor([100.0]), ramp])[None, :, None])
-    network.transfer(model, given.state_dict())
+    networks.transfer(model, given.state_dict())
     assert model.pos_embed.shape == (1, 65, 16)
     assert torch.equal(model.pos_embed[:, 0], torch.full((1, 16), 100.0))
     grid = model.pos_embed[0, 1:].reshape(8, 8, 16)
@@ -120,7 +120,7 @@ def test_position_embeddings_of_the_same_size_are_taken_to_the_bit():
     given, model = vit(16), vit(16)
     with torch.no_grad():
         given.pos_embed.normal_()
-    network.transfer(model, given.state_dict())
+    networks.transfer(model, given.state_dict())
     assert torch.equal(model.pos_embed, given.pos_embed)
 
 
@@ -135,9 +135,9 @@ def test_another_network_is_refused_by_a_tensors_name_and_nothing_is_taken():
     wider = runs.recipe(model_options=options | {"embed_dim": 32})
     foreign = runs.recipe(**runs.RESNET)
     for other, named in ((deeper, r"blocks\.2\."), (wider, "cls_token"), (foreign, "in one only")):
-        weights = network.build(other, 7, seed=0).state_dict()
+        weights = networks.build(other, 7, seed=0).state_dict()
         with pytest.raises(CheckpointError, match=named):
-            network.transfer(model, weights)
+            networks.transfer(model, weights)
         for name, value in model.state_dict().items():
             assert torch.equal(value, before[name]), name
 
@@ -183,8 +183,8 @@ def test_any_network_of_timms_can_be_trained_at_other_sizes(model):
             head_start="prior",
             steps=1,
         )
-        network.check(recipe)
-        made = network.build(recipe, 5, seed=0).train()
+        networks.check(recipe)
+        made = networks.build(recipe, 5, seed=0).train()
         x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
         logits = made(x)
         torch.testing.assert_close(logits, torch.full((2, 5), -math.log(5)))
@@ -193,7 +193,7 @@ def test_any_network_of_timms_can_be_trained_at_other_sizes(model):
             nn.functional.cross_entropy(made(x), torch.tensor([0, 1])).backward()
             optimiser.step()
         assert not torch.equal(made(x), logits)
-        for name in network.classifiers_of(made):
+        for name in networks.classifiers_of(made):
             assert all(p.grad is not None for p in made.get_submodule(name).parameters())
 
 
@@ -206,8 +206,8 @@ def test_a_networks_first_weights_are_timms_own(model):
         torch.manual_seed(7)
         wanted = timm.create_model(model, num_classes=1, **options).state_dict()
     options.pop("img_size", None)
-    found = network.build(Recipe(model=model, model_options=options, image_size=32, steps=1), 4, 7)
-    head = network.classifiers_of(found)[0]
+    found = networks.build(Recipe(model=model, model_options=options, image_size=32, steps=1), 4, 7)
+    head = networks.classifiers_of(found)[0]
     for name, value in found.state_dict().items():
         assert name.startswith(head) or torch.equal(value, wanted[name]), name
 
@@ -263,13 +263,15 @@ def test_what_cannot_be_trained_is_refused_by_name(what):
     values, told = REFUSED[what]
     recipe = Recipe(**({"model": "resnet18", "image_size": 32, "steps": 1} | values))
     with pytest.raises((ValueError, KeyError), match=told):
-        network.check(recipe)
+        networks.check(recipe)
 
 
 def moved(model, sizes, options):
     """A network with weights that all differ, and another for images of another size."""
     small, large = (
-        network.build(Recipe(model=model, model_options=options, image_size=side, steps=1), 3, side)
+        networks.build(
+            Recipe(model=model, model_options=options, image_size=side, steps=1), 3, side
+        )
         for side in sizes
     )
     return small, large
@@ -286,10 +288,10 @@ RESIZED += ["eva02_tiny_patch14_224", "swin_tiny_patch4_window7_224", "vit_tiny_
 def test_weights_are_taken_to_another_image_size(model):
     small, large = moved(model, (56, 112), NETWORKS[model])
     of_size = Recipe(model=model, model_options=NETWORKS[model], image_size=56, steps=1)
-    network.check_both(of_size, replace(of_size, image_size=112))  # known before any work
+    networks.check_both(of_size, replace(of_size, image_size=112))  # known before any work
     given = small.state_dict()
-    network.transfer(large, given)
-    heads = network.classifiers_of(large)
+    networks.transfer(large, given)
+    heads = networks.classifiers_of(large)
     for name, value in large.state_dict().items():
         if name.startswith(heads):
             continue
@@ -307,7 +309,7 @@ def test_positions_without_a_class_token_are_resized_whole():
     ramp = torch.arange(4.0).repeat(4)
     with torch.no_grad():
         small.pos_embed.copy_(ramp[None, :, None].expand_as(small.pos_embed))
-    network.transfer(large, small.state_dict())
+    networks.transfer(large, small.state_dict())
     grid = large.pos_embed[0, :, 0].reshape(8, 8)
     torch.testing.assert_close(grid, grid[:1].expand(8, 8))
     assert (grid.diff(dim=1) > 0).all()
@@ -319,6 +321,6 @@ def test_positions_without_a_class_token_are_resized_whole():
 )
 def test_weights_of_places_are_not_taken_to_another_size():
     small, large = (Recipe(model="mixer_s32_224", image_size=side, steps=1) for side in (64, 96))
-    network.check_both(small, replace(small, head="tanh"))
+    networks.check_both(small, replace(small, head="tanh"))
     with pytest.raises(CheckpointError, match=r"blocks\.0\.mlp_tokens"):
-        network.check_both(small, large)
+        networks.check_both(small, large)

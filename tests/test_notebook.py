@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import notebook
+from granularity.pages import notebook
 
 CELL = "labels = 'fine'  # or 'coarse'\nseed = 0\nrate = 0.2\nks = [2, 4]\nsave = True\n"
 

@@ -10,7 +10,8 @@ import sys
 import pytest
 from conftest import ROOT
 
-from granularity import notebook, source
+from granularity.fingerprints import source
+from granularity.pages import notebook
 
 NOTEBOOKS = sorted(
     path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
@@ -51,7 +52,7 @@ def test_it_carries_no_outputs(path):
 
 def test_it_ends_with_its_record(path):
     code = [cell["source"] for cell in cells(path) if cell["cell_type"] == "code"]
-    assert re.search(r"records\.(write|complete)\(", code[-1])
+    assert re.search(r"(record\.write|runner\.complete)\(", code[-1])
 
 
 def test_a_cell_that_draws_has_alt_text_and_a_caption(path):

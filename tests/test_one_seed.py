@@ -7,14 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import test_comparison_figures as arms_of_species
-import test_ladder as levels
+import test_ladder as ladders
 import test_mechanism as fifths
 from faults_seen import saw
 
-from granularity import comparison, comparison_figures, figures, ladder, mechanism, plotted, story
-from granularity import theory_figures as theory
+from granularity.analysis import level_runs, transfer_runs
+from granularity.analysis import theory_runs as theory
+from granularity.figures import (
+    house_style,
+    levels,
+    mechanism,
+    numbers,
+    overview,
+    simulations,
+    transfer,
+)
 
-published, study = levels.published, arms_of_species.study  # fixtures, of two seeds each
+published, study = ladders.published, arms_of_species.study  # fixtures, of two seeds each
 
 
 def simulated():
@@ -30,26 +39,26 @@ def simulated():
 
 
 def errors_of_arms(axis, study):
-    comparison_figures.draw_errors(axis, study)
+    transfer.draw_errors(axis, study)
 
 
 def stages_of_arms(axis, study):
-    comparison_figures.draw_stages(axis, study, "error")
+    transfer.draw_stages(axis, study, "error")
 
 
 def classes_of_arms(axis, study):
-    comparison_figures.draw_by_class(axis, study, str)
+    transfer.draw_by_class(axis, study, str)
 
 
 def accuracy_of_levels(axis, _):
     one = pd.DataFrame(
         [
-            {"arm": arm, "accuracy": 100 * (1 - error), "classes": levels.CLASSES[arm], "seed": 0}
-            for arm, error in levels.ERROR.items()
+            {"arm": arm, "accuracy": 100 * (1 - error), "classes": ladders.CLASSES[arm], "seed": 0}
+            for arm, error in ladders.ERROR.items()
         ]
     )
-    shown = ladder.Study("Toy images", True, one, {}, pd.DataFrame(), [0, 4, 9])
-    ladder.draw_accuracy(axis, shown)
+    shown = level_runs.Study("Toy images", True, one, {}, pd.DataFrame(), [0, 4, 9])
+    levels.draw_accuracy(axis, shown)
     assert shown.said("leaf") == "90.0"
 
 
@@ -58,26 +67,26 @@ def gains_by_fifth(axis, _):
 
 
 def marks_along(axis, _):
-    theory.along(axis, simulated(), "k", "hard_error", 2)
-    theory.marks(axis, 0.3, [0.2], "#0072B2", across=False)
+    simulations.along(axis, simulated(), "k", "hard_error", 2)
+    simulations.marks(axis, 0.3, [0.2], "#0072B2", across=False)
 
 
 def traces(axis, _):
-    theory.traced(axis, simulated(), "training_loss", "#0072B2")
+    simulations.traced(axis, simulated(), "training_loss", "#0072B2")
 
 
 def the_story(axis, _):
-    story.responses(axis, simulated().query("k == 8"))
+    overview.responses(axis, simulated().query("k == 8"))
 
 
 def the_storys_errors(axis, _):
-    story.errors(axis, simulated())
+    overview.errors(axis, simulated())
 
 
 def many_bars(axis, _):
     """Of three places the middle one has an interval."""
     axis.errorbar([1, 2, 3], [4, 5, 6], [[np.nan, 1, np.nan]] * 2, fmt="o")
-    found = plotted.table(axis.figure, {})
+    found = numbers.table(axis.figure, {})
     assert found[["x", "y"]].to_numpy().tolist() == [[1, 4], [2, 5], [3, 6]]
     assert found["y_low"].dropna().tolist() == [4]
     axis.clear()
@@ -99,8 +108,8 @@ def test_one_seed_is_drawn_without_intervals(draw, study):
     axis = plt.subplots()[1]
     draw(axis, one)
     axis.figure.canvas.draw()
-    table = plotted.table(axis.figure, figures.COLOURS)
-    written = plotted.table(axis.figure, figures.COLOURS).to_csv(index=False)
+    table = numbers.table(axis.figure, house_style.COLOURS)
+    written = numbers.table(axis.figure, house_style.COLOURS).to_csv(index=False)
     assert "nan" not in written.lower()
     words = [text.get_text() for text in axis.texts]
     assert not any("nan" in word for word in words)
@@ -114,6 +123,6 @@ def test_one_seed_is_drawn_without_intervals(draw, study):
 def test_one_seed_is_said_without_an_interval():
     (row,) = mechanism.effects(pd.DataFrame(fifths.rows("leaf", "both", 0.1)))
     assert (row["95% interval"], row["seeds"]) == ("none: one seed", 1)
-    assert comparison.between([0.06]) == "+0.060"
-    assert comparison.deviating([0.06]) == "0.060"
+    assert transfer_runs.between([0.06]) == "+0.060"
+    assert transfer_runs.deviating([0.06]) == "0.060"
     assert theory.span([0.06]) == "0.060"

@@ -12,7 +12,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from granularity import figures, labels, taxonomy, theory
+from granularity import labels, theory
+from granularity.figures import house_style
+from granularity.hierarchies import inaturalist_taxonomy
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import pages
@@ -145,7 +147,7 @@ def test_the_guide_s_label_function_works_and_the_files_it_names_are_there():
     example = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
     made = {}
     exec(textwrap.dedent(example), made)  # what a newcomer would paste
-    tree = labels.tree_of_taxonomy(taxonomy.shipped())
+    tree = labels.tree_of_taxonomy(inaturalist_taxonomy.shipped())
     function = made["initial"](tree)
     first = [function.classes[row] for row in function.indices[:, 0]]
     assert first == [leaf[0].lower() for leaf in tree.leaves]
@@ -153,7 +155,7 @@ def test_the_guide_s_label_function_works_and_the_files_it_names_are_there():
         assert (ROOT / path).exists() or path.endswith("/initial.py"), path
     kinds = (ROOT / "tests/test_labels_kinds.py").read_text(encoding="utf-8")
     assert all(word in kinds for word in ("\nCHANCE = [", "\nFIXED = [", "\ndef plain():"))
-    assert ("instance", "X", True) not in figures.KINDS.values()  # the look that it proposes
+    assert ("instance", "X", True) not in house_style.KINDS.values()  # the look that it proposes
 
 
 def test_the_citation_is_of_this_version():

@@ -5,7 +5,7 @@ import tiny_run as runs
 import torch
 from faults_seen import saw
 
-from granularity import checkpoint, engine, network
+from granularity.training import checkpoints, engine, networks, sampling
 
 KINDS = {
     "a ViT": {},
@@ -41,9 +41,9 @@ def test_a_checkpoint_of_earlier_code_is_taken_up(tmp_path):
     run = runs.train(tmp_path, recipe, save_every=30)
     (tmp_path / "checkpoint-64.safetensors").unlink()
     path = tmp_path / "checkpoint-60.safetensors"
-    tensors, facts = checkpoint.load(path)
+    tensors, facts = checkpoints.load(path)
     assert len(facts.pop("pending")) == 10
-    checkpoint.save(path, tensors, facts)
+    checkpoints.save(path, tensors, facts)
     assert runs.start(tmp_path, recipe).resume() == (60, [])
     log = engine.fit(run, recipe, runs.memory(recipe), runs.LABELS, seed=0)
     assert log["step"] == [50, 64]
@@ -96,9 +96,9 @@ def test_processes_that_change_numbers_are_refused(tmp_path, what):
 
 def test_batch_norm_in_two_processes_is_refused_with_pieces_too():
     recipe = runs.recipe(**runs.RESNET, piece=6)
-    model = network.build(recipe, 3, 0)
+    model = networks.build(recipe, 3, 0)
     with pytest.raises(ValueError, match=r"batch norm .*; use 1 process"):
-        network.check_pieces(model, recipe, 6, 2)
+        networks.check_pieces(model, recipe, 6, 2)
 
 
 @pytest.mark.fault(
@@ -119,7 +119,7 @@ def test_the_pieces_of_a_recipe_are_those_of_any_number_of_processes(world):
         pieces = [
             piece
             for rank in range(world)
-            for piece in engine.plan(
+            for piece in sampling.plan(
                 40, 13, 0, range(step, step + 1), at_once=13, rank=rank, world=world, piece=4
             )
         ]

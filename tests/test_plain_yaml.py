@@ -10,8 +10,10 @@ from faults_seen import saw
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import claims, jobs, plain_yaml
-from granularity.plain_yaml import YamlError
+from granularity.claims import rules
+from granularity.inputs import plain_yaml
+from granularity.inputs.plain_yaml import YamlError
+from granularity.records import launch
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import graph
@@ -145,16 +147,16 @@ def test_a_claim_that_stands_twice_is_refused():
     text = (ROOT / "book/claims.yml").read_text(encoding="utf-8")
     once = text.index("  C10:")
     twice = text[:once] + "  C8: {}\n" + text[once:]
-    with pytest.raises(claims.ClaimsError, match=r"claims.yml, line \d+: the key 'C8' stands"):
-        claims.read(twice)
+    with pytest.raises(rules.ClaimsError, match=r"claims.yml, line \d+: the key 'C8' stands"):
+        rules.read(twice)
 
 
 @pytest.mark.fault("a job file with a field twice", "refused, with file and line")
 def test_a_job_s_field_that_stands_twice_is_refused(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text("entry: granularity.theory:simulate\nfolder: x\nfolder: y\n")
-    with pytest.raises(jobs.JobError, match=r"job\.yaml, line 3: the key 'folder' stands twice"):
-        jobs.read(job)
+    with pytest.raises(launch.JobError, match=r"job\.yaml, line 3: the key 'folder' stands twice"):
+        launch.read(job)
 
 
 @pytest.mark.fault("a table of contents with `chapters` twice", "refused, with its line")

@@ -12,8 +12,11 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from granularity import claims, downloads, notebook, planning, speeds
-from granularity.presets import preset
+from granularity.claims import rules
+from granularity.images import sources
+from granularity.pages import notebook
+from granularity.planning import missing, plan, speeds
+from granularity.training.presets import preset
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import plan as script
@@ -27,13 +30,13 @@ RATE = speeds.Speed(
 PAPER = yaml.safe_load((ROOT / "notebooks/params/paper.yaml").read_text())
 
 
-def job(run: str, setting: str = "only", done: bool = False, **given) -> planning.Job:
+def job(run: str, setting: str = "only", done: bool = False, **given) -> plan.Job:
     """A job with the notebook's defaults, but for what is given."""
     values = notebook.declared(ROOT / "notebooks" / f"{run}.ipynb") | given
-    return planning.Job(run, setting, values, done)
+    return plan.Job(run, setting, values, done)
 
 
-def pretraining(**given) -> planning.Job:
+def pretraining(**given) -> plan.Job:
     asked = {"world": "imagenet", "level": [0], "placebo": [], "seed": [0], "device": "cuda"}
     asked |= {"pretraining": {"preset": "vit_b16_i21k"}, "processes": 8}
     return job("imagenet/pretrain", **asked | given)
@@ -41,7 +44,7 @@ def pretraining(**given) -> planning.Job:
 
 def only(jobs, rates=(RATE,)) -> pd.Series:
     """The plan's only row."""
-    (row,) = planning.plan(jobs, rates).to_dict("records")
+    (row,) = plan.plan(jobs, rates).to_dict("records")
     return row
 
 
@@ -70,10 +73,10 @@ def test_what_two_jobs_need_counts_once_and_what_is_done_not_at_all():
     finetuning = {"preset": "vit_b16_i1k_finetune"}
     given = {name: v for name, v in pretraining().values.items() if name in FINETUNED}
     alone = job("imagenet/finetune", **given, baseline=False, finetuning=finetuning)
-    both = planning.plan([pretraining(), alone], [RATE])
+    both = plan.plan([pretraining(), alone], [RATE])
     apart = [only([pretraining()])["hours"], only([alone])["hours"]]
     assert both["hours"].sum() == pytest.approx(apart[1])  # it would pretrain itself
-    done = planning.plan([replace(pretraining(), done=True), alone], [RATE])
+    done = plan.plan([replace(pretraining(), done=True), alone], [RATE])
     assert done["hours"].sum() == pytest.approx(apart[1] - apart[0])
     assert done["done"].sum() == 1
 
@@ -98,32 +101,32 @@ def test_stages_of_the_second_arm_share_embeddings_and_the_target():
     clip = "vit_large_patch14_clip_quickgelu_224.openai"
     asked = given | {"embedding": clip, "one_pass": True}
     two = job("inaturalist/transfer", **asked, labels=["cluster:51", "cluster:273", "target"])
-    found = planning.works(two.run, two.values)
+    found = plan.works(two.run, two.values)
     assert len(found) == 1 + 3 + 3  # the embedding, and two stages of each label function
     stored = min(work.kept for work in found.values() if not work.classes)
     assert stored == 500_000 * 1024 * 2
     classes = sorted({work.classes for work in found.values()})
     assert classes == [0, 11, 51, 273]
     ranks = job("inaturalist/transfer", **given, one_pass=False, labels=["rank:genus", "instance"])
-    classes = {work.classes for work in planning.works(ranks.run, ranks.values).values()}
+    classes = {work.classes for work in plan.works(ranks.run, ranks.values).values()}
     assert classes == {4900, 500_000, 11}
 
 
 def test_hours_are_unknown_where_no_speed_of_the_machine_is():
     assert math.isnan(only([pretraining()], [])["hours"])
-    table = planning.plan([pretraining()], [RATE], name="H100")
+    table = plan.plan([pretraining()], [RATE], name="H100")
     assert math.isnan(table["hours"][0])
 
 
 def test_runs_of_the_theory_are_counted():
     grid = job("theory/simulate", labels=["coarse", "fine"], k=[2, 4], seed=[0, 1, 2])
-    table = planning.plan([grid], [], theory_seconds=60.0)
+    table = plan.plan([grid], [], theory_seconds=60.0)
     assert table["hours"][0] == pytest.approx(12 / 60)
 
 
 def test_an_unknown_run_notebook_is_an_error():
     with pytest.raises(KeyError, match="knows no run notebook"):
-        planning.works("bench/full", {})
+        plan.works("bench/full", {})
 
 
 def test_every_run_notebook_of_the_sizes_is_known():
@@ -132,7 +135,7 @@ def test_every_run_notebook_of_the_sizes_is_known():
         for run, settings in config["runs"].items():
             for setting, given in settings.items():
                 values = next(iter(graph.jobs_of(setting, given or {}).values()))
-                planning.works(run, job(run, **values).values)
+                plan.works(run, job(run, **values).values)
 
 
 # --------------------------------------------------------------------------------------- missing
@@ -141,21 +144,21 @@ def test_every_run_notebook_of_the_sizes_is_known():
 def test_missing_roots_name_the_place_to_get_them_from_and_tar_files_count(tmp_path):
     roots = {"imagenet21k": "data/imagenet21k", "imagenet1k": "data/imagenet1k"}
     asked = [pretraining(**roots)]
-    told = planning.missing(asked, tmp_path, gpus=8)
+    told = missing.missing(asked, tmp_path, gpus=8)
     assert told == [
-        f"data/imagenet21k: no train there. {downloads.SOURCES['imagenet21k']}",
-        f"data/imagenet1k: no train and no val there. {downloads.SOURCES['imagenet1k']}",
+        f"data/imagenet21k: no train there. {sources.SOURCES['imagenet21k']}",
+        f"data/imagenet1k: no train and no val there. {sources.SOURCES['imagenet1k']}",
     ]
     (tmp_path / "data/imagenet21k").mkdir(parents=True)
     (tmp_path / "data/imagenet21k/train-000.tar").touch()
     for part in ("train", "val"):
         (tmp_path / "data/imagenet1k" / part).mkdir(parents=True)
-    assert planning.missing(asked, tmp_path, gpus=8) == []
-    assert planning.missing([replace(asked[0], done=True)], tmp_path / "x", gpus=0) == []
+    assert missing.missing(asked, tmp_path, gpus=8) == []
+    assert missing.missing([replace(asked[0], done=True)], tmp_path / "x", gpus=0) == []
 
 
 def test_missing_gpus_and_unnamed_roots_are_told(tmp_path):
-    told = planning.missing([pretraining(imagenet21k="", imagenet1k="")], tmp_path, gpus=1)
+    told = missing.missing([pretraining(imagenet21k="", imagenet1k="")], tmp_path, gpus=1)
     assert any("no root is named" in line for line in told)
     assert "GPUs: 8 wanted by imagenet/pretrain, 1 here" in told
 
@@ -166,26 +169,26 @@ def test_weights_of_the_embedding_are_told_of(tmp_path):
         "labels": ["cluster:34"],
         "embedding": "vit_base_patch16_224.augreg_in21k",
     }
-    (told,) = planning.missing([job("inaturalist/transfer", **asked)], tmp_path, 0)
+    (told,) = missing.missing([job("inaturalist/transfer", **asked)], tmp_path, 0)
     assert "huggingface.co/timm/" in told
-    (told,) = planning.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
+    (told,) = missing.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
     assert told.startswith("w.st, the weights of")
     (tmp_path / "w.st").touch()
-    assert not planning.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
+    assert not missing.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
 
 
 @pytest.mark.parametrize(
     ("dataset", "gigabytes"), [("imagenet21k", 1100), ("imagenet1k", 144.3), ("inat", 50.4)]
 )
 def test_sizes_to_download_are_those_that_the_sources_state(dataset, gigabytes):
-    assert planning.gigabytes_of(dataset) == pytest.approx(gigabytes)
+    assert missing.gigabytes_of(dataset) == pytest.approx(gigabytes)
 
 
 # ---------------------------------------------------------------------------------------- speeds
 
 
 def test_published_speeds_are_the_claims_file_s_fastest_first():
-    book = claims.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
+    book = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
     found = speeds.published(book.tables["training_rates"])
     assert [s.images_per_second for s in found] == sorted(s.images_per_second for s in found)[::-1]
     assert speeds.speed_for("cuda", found, "v100").machine.startswith("V100")
@@ -203,8 +206,8 @@ def test_a_measured_gpu_comes_before_published_ones():
 
 
 def test_the_operations_are_those_of_the_network():
-    made = speeds.network.build(preset("resnet_toy"), 7, 0)
-    counted = speeds.bench.flops(made, 32, "cpu")
+    made = speeds.networks.build(preset("resnet_toy"), 7, 0)
+    counted = speeds.training.flops(made, 32, "cpu")
     assert speeds.operations(preset("resnet_toy"), 7) == counted
     assert speeds.parameters(preset("resnet_toy"), 7) == sum(p.numel() for p in made.parameters())
 

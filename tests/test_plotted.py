@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import plotted
+from granularity.figures import numbers
 
 COLOURS = {"fine": "#0072B2", "coarse": "#D55E00"}
 
@@ -23,7 +23,7 @@ def drawing():
 
 
 def read(figure):
-    return plotted.table(figure, COLOURS)
+    return numbers.table(figure, COLOURS)
 
 
 def columns(frame, *names):
@@ -131,25 +131,25 @@ def test_decoration_pictures_and_empty_figures_have_no_table(drawing):
     axes.imshow(np.zeros((2, 2, 3)))
     axes.text(0, 0, "text")
     axes.set_title("only this")
-    assert plotted.csv(figure, COLOURS) is None
+    assert numbers.csv(figure, COLOURS) is None
 
 
 def test_a_table_of_its_own_comes_first(drawing):
     figure, axes = drawing
     axes.plot([1], [2])
-    plotted.attach(figure, pd.DataFrame({"species": ["Ammophila"], "count": [3]}))
-    assert plotted.csv(figure, COLOURS) == "species,count\nAmmophila,3\n"
+    numbers.attach(figure, pd.DataFrame({"species": ["Ammophila"], "count": [3]}))
+    assert numbers.csv(figure, COLOURS) == "species,count\nAmmophila,3\n"
 
 
 def test_outside_of_a_notebook_nothing_is_offered():
-    plotted.offer(COLOURS)
+    numbers.offer(COLOURS)
 
 
-CELL = """from granularity import figures
+CELL = """from granularity.figures import house_style
 import matplotlib.pyplot as plt
-figures.style()
+house_style.style()
 figure, axes = plt.subplots()
-axes.plot([1, 2], [0.1, 1 / 3], color=figures.COLOURS["fine"])
+axes.plot([1, 2], [0.1, 1 / 3], color=house_style.COLOURS["fine"])
 None"""
 
 

@@ -10,7 +10,8 @@ import tiny_run as runs
 import torch
 from faults_seen import saw
 
-from granularity import entries, processes, records, train
+from granularity.records import entries, runner, tables
+from granularity.training import one_stage, processes
 
 
 def finds(folder, place):
@@ -40,8 +41,13 @@ def shared(*, seed: int = 0) -> dict:
     return {"metrics": {"total": float(total)}}
 
 
-shared.__module__, shared.__qualname__ = "granularity.stages", "shared"  # as one of the library's
-SHARED = entries.Entry("granularity.stages", "shared", ("granularity.stages:shared",))
+shared.__module__, shared.__qualname__ = (
+    "granularity.experiments.two_stages",
+    "shared",
+)  # as one of the library's
+SHARED = entries.Entry(
+    "granularity.experiments.two_stages", "shared", ("granularity.stages:shared",)
+)
 
 
 def completes(folder, place):
@@ -50,10 +56,10 @@ def completes(folder, place):
     entries.ENTRIES["stages.shared"] = SHARED
     rank, exists = int(os.environ["RANK"]), Path.exists
     settings = [{"seed": seed} for seed in range(3)]
-    hidden = records.fingerprint(shared, settings[1])
+    hidden = runner.fingerprint(shared, settings[1])
     if rank == 1:
         Path.exists = lambda path: path.parent.name == hidden or exists(path)
-    records.complete(folder / "runs", shared, settings, writes=rank == 0)
+    runner.complete(folder / "runs", shared, settings, writes=rank == 0)
     Path.exists = exists
 
 
@@ -64,7 +70,7 @@ def completes(folder, place):
 def test_processes_that_find_other_runs_missing_do_not_wait_for_ever(tmp_path, monkeypatch):
     monkeypatch.setitem(entries.ENTRIES, "stages.shared", SHARED)
     assert runs.ended(runs.begin(tmp_path, {}, world=2, task=completes)) == [0, 0]
-    made = records.table(tmp_path / "runs")
+    made = tables.table(tmp_path / "runs")
     assert made["total"].tolist() == [2.0, 4.0, 6.0]
     saw("both processes ended; three records")
 
@@ -74,7 +80,7 @@ def resumes(folder, place):
     os.environ.update(place | {"OMP_NUM_THREADS": "1"})
     wanted = runs.recipe(steps=12)
     if os.environ["RANK"] == "0":  # the first one gets the folder only after the other has looked
-        alone = train.files.alone
+        alone = one_stage.files.alone
 
         def late(*given, **options):
             time.sleep(2)
@@ -85,8 +91,8 @@ def resumes(folder, place):
                 target.write_bytes(path.read_bytes())
             return alone(*given, **options)
 
-        train.files.alone = late
-    train.stage(
+        one_stage.files.alone = late
+    one_stage.stage(
         wanted,
         runs.memory(wanted),
         runs.LABELS,
@@ -104,6 +110,6 @@ def resumes(folder, place):
 def test_processes_take_up_a_stage_from_the_same_checkpoint(tmp_path):
     wanted = runs.recipe(steps=12)
     given = (wanted, runs.memory(wanted), runs.LABELS, runs.CLASSES)
-    train.stage(*given, key="k", seed=0, folder=tmp_path / "ended")
+    one_stage.stage(*given, key="k", seed=0, folder=tmp_path / "ended")
     assert runs.ended(runs.begin(tmp_path, {}, world=2, task=resumes)) == [0, 0]
     assert (tmp_path / "stages" / "k" / "done").exists()

@@ -6,7 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from granularity import claims, equivalence, provenance, record, scoreboard, tables
+from granularity.claims import provenance, rules, scoreboard
+from granularity.fingerprints import equivalence
+from granularity.pages import markup
+from granularity.records import record
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = (ROOT / "book/claims.yml").read_text(encoding="utf-8")
@@ -85,7 +88,7 @@ def test_what_was_proven_of_code_is_no_run(tmp_path):
 
 def test_no_runs_at_all():
     for make in (provenance.times, provenance.machines, provenance.commits):
-        assert "No runs yet" in tables.html(make({}))
+        assert "No runs yet" in markup.html(make({}))
     assert provenance.versions({}, here={"python": "3.11"}).shape == (1, 2)
 
 
@@ -106,8 +109,8 @@ def of_c8(commit: str, started: str, labels: str) -> pd.DataFrame:
     return pd.DataFrame([arm | made | {"fingerprint": labels}])
 
 
-C8 = claims.read(CLAIMS).claims["C8"]
-BOOK = claims.Book({"C8": C8}, {})
+C8 = rules.read(CLAIMS).claims["C8"]
+BOOK = rules.Book({"C8": C8}, {})
 OLDER = CLAIMS.replace("smallest_effect: 0.010", "smallest_effect: 0.005")
 REWORDED = CLAIMS.replace("Instance labels against the baseline.", "Some other words.")
 
@@ -147,7 +150,7 @@ def test_a_size_that_cannot_decide_has_no_row():
 
 def test_the_published_runs_were_made_after_the_rules_that_judge_them(tmp_path):
     tables = scoreboard.load(tmp_path / "smoke", ROOT / "book/results")
-    found = provenance.rules_first(claims.read(CLAIMS), tables)
+    found = provenance.rules_first(rules.read(CLAIMS), tables)
     assert {"C3", "C5", "C8", "C10"} <= set(found["claim"])
     if "?" in set(found["had the rule"]):
         pytest.skip("a checkout without the commits of the published runs")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import presets
-from granularity.presets import preset
-from granularity.recipe import Recipe, changed
+from granularity.training import presets
+from granularity.training.presets import preset
+from granularity.training.recipe import Recipe, changed
 
 # The lineage's table, typed here for itself: pretraining, the baseline, finetuning.
 SAME = {"model": "vit_base_patch16_224", "precision": "bf16", "augmentation": "crop"}

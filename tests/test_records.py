@@ -17,7 +17,10 @@ from faults_seen import saw, saw_end
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import equivalence, files, record, records, source
+from granularity import files
+from granularity.fingerprints import equivalence, source
+from granularity.records import publish, record, runner, tables
+from granularity.records.record import ASKED, RecordError
 
 CALLS = []
 
@@ -39,8 +42,8 @@ SETTINGS = [{"seed": 0}, {"seed": 1}, {"seed": 1, "k": 4}]
 
 
 def test_a_table_of_what_was_run(tmp_path, entry):
-    records.complete(tmp_path, entry, SETTINGS)
-    table = records.table(tmp_path)
+    runner.complete(tmp_path, entry, SETTINGS)
+    table = tables.table(tmp_path)
     assert table["error"].tolist() == [2.0, 2.1, 4.1]
     assert table["kind"].unique().tolist() == ["study.study"]
     assert table["curves"][0]["loss"] == [1.0, 0.5]
@@ -48,22 +51,22 @@ def test_a_table_of_what_was_run(tmp_path, entry):
 
 
 def test_what_is_there_is_not_run_again(tmp_path, entry):
-    records.complete(tmp_path, entry, SETTINGS[:2])
-    records.complete(tmp_path, entry, SETTINGS)
+    runner.complete(tmp_path, entry, SETTINGS[:2])
+    runner.complete(tmp_path, entry, SETTINGS)
     assert CALLS == [(0, 2), (1, 2), (1, 4)]
-    assert len(records.table(tmp_path)) == 3
+    assert len(tables.table(tmp_path)) == 3
 
 
 @pytest.mark.fault(
     "a finished run under changed code or data", "a fresh run; the old record is not read"
 )
 def test_changed_code_or_data_is_run_afresh_and_the_old_is_not_read(tmp_path, entry, monkeypatch):
-    records.complete(tmp_path, entry, SETTINGS[:1])
+    runner.complete(tmp_path, entry, SETTINGS[:1])
     monkeypatch.setattr(source, "fingerprint", coded("other code"))
-    records.complete(tmp_path, entry, SETTINGS[:1])
-    records.complete(tmp_path, entry, SETTINGS[:1], data=[{"fingerprint": "1"}])
+    runner.complete(tmp_path, entry, SETTINGS[:1])
+    runner.complete(tmp_path, entry, SETTINGS[:1], data=[{"fingerprint": "1"}])
     assert CALLS == [(0, 2)] * 3
-    assert len(records.table(tmp_path)) == 1
+    assert len(tables.table(tmp_path)) == 1
 
 
 @pytest.mark.fault(
@@ -72,16 +75,16 @@ def test_changed_code_or_data_is_run_afresh_and_the_old_is_not_read(tmp_path, en
 )
 def test_a_run_that_fails_leaves_what_was_made_before(tmp_path, entry):
     with pytest.raises(TypeError):
-        records.complete(tmp_path, entry, [{"seed": 0}, {"seed": "not a number"}])
+        runner.complete(tmp_path, entry, [{"seed": 0}, {"seed": "not a number"}])
     assert not (tmp_path / "record.json").exists()
-    records.complete(tmp_path, entry, [{"seed": 0}])
+    runner.complete(tmp_path, entry, [{"seed": 0}])
     assert CALLS.count((0, 2)) == 1
 
 
 @pytest.mark.fault("the same run asked for twice", "refused before any work")
 def test_the_same_run_twice_is_refused(tmp_path, entry):
-    with pytest.raises(records.RecordError, match="twice"):
-        records.complete(tmp_path, entry, [{"seed": 0}, {"seed": 0}])
+    with pytest.raises(RecordError, match="twice"):
+        runner.complete(tmp_path, entry, [{"seed": 0}, {"seed": 0}])
     assert not CALLS
 
 
@@ -89,21 +92,21 @@ def test_the_same_run_twice_is_refused(tmp_path, entry):
     "a run by a function that nobody else has", "refused: a record must be repeatable"
 )
 def test_only_functions_of_the_library_make_records(tmp_path):
-    with pytest.raises(records.RecordError, match="repeatable"):
-        records.complete(tmp_path, lambda seed: {}, [{"seed": 0}])
+    with pytest.raises(RecordError, match="repeatable"):
+        runner.complete(tmp_path, lambda seed: {}, [{"seed": 0}])
 
 
 def one(path, **changes):
-    return records.write(path, **({"kind": "test", "metrics": {"error": 0.25}} | changes))
+    return record.write(path, **({"kind": "test", "metrics": {"error": 0.25}} | changes))
 
 
 def test_a_record_says_what_made_it_and_no_path(tmp_path):
-    record = one(tmp_path / "record.json")
-    assert records.read(tmp_path / "record.json") == record
-    assert record["made_by"]["packages"]["numpy"]
-    assert record["made_by"]["device"]["cores"] == os.cpu_count()
-    assert str(tmp_path) not in json.dumps(record)
-    assert os.uname().nodename not in json.dumps(record)
+    made = one(tmp_path / "record.json")
+    assert record.read(tmp_path / "record.json") == made
+    assert made["made_by"]["packages"]["numpy"]
+    assert made["made_by"]["device"]["cores"] == os.cpu_count()
+    assert str(tmp_path) not in json.dumps(made)
+    assert os.uname().nodename not in json.dumps(made)
 
 
 @pytest.mark.fault("a record of which [:{length}] is left", "refused by name")
@@ -112,8 +115,8 @@ def test_a_truncated_record_is_refused_by_name(tmp_path, length):
     path = tmp_path / "record.json"
     one(path)
     path.write_text(path.read_text()[:length])
-    with pytest.raises(records.RecordError, match=r"record\.json"):
-        records.read(path)
+    with pytest.raises(RecordError, match=r"record\.json"):
+        record.read(path)
 
 
 @pytest.mark.fault("a metric changed by hand", "refused by name")
@@ -121,8 +124,8 @@ def test_a_metric_changed_by_hand_is_refused(tmp_path):
     path = tmp_path / "record.json"
     one(path)
     path.write_text(path.read_text().replace("0.25", "0.20"))
-    with pytest.raises(records.RecordError, match="changed after it was written"):
-        records.read(path)
+    with pytest.raises(RecordError, match="changed after it was written"):
+        record.read(path)
 
 
 @pytest.mark.fault("{text} in the place of a record", "refused by name")
@@ -130,24 +133,24 @@ def test_a_metric_changed_by_hand_is_refused(tmp_path):
 def test_foreign_json_is_refused(tmp_path, text):
     path = tmp_path / "record.json"
     path.write_text(text)
-    with pytest.raises(records.RecordError, match="no record of this project"):
-        records.read(path)
+    with pytest.raises(RecordError, match="no record of this project"):
+        record.read(path)
 
 
 @pytest.mark.fault("a record of another schema", "refused, with both schemas")
 def test_another_schema_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("granularity.record.SCHEMA", 99)
+    monkeypatch.setattr("granularity.records.record.SCHEMA", 99)
     one(tmp_path / "record.json")
     monkeypatch.undo()
-    with pytest.raises(records.RecordError, match="schema 99"):
-        records.read(tmp_path / "record.json")
+    with pytest.raises(RecordError, match="schema 99"):
+        record.read(tmp_path / "record.json")
 
 
 @pytest.mark.fault("any text in the place of a record (fuzz)", "refused by name")
 @given(st.text())
 def test_no_text_is_taken_for_a_record(text):
-    with pytest.raises(records.RecordError, match="somewhere"):
-        records.parse(text, "somewhere")
+    with pytest.raises(RecordError, match="somewhere"):
+        record.parse(text, "somewhere")
 
 
 @pytest.mark.fault(
@@ -155,60 +158,60 @@ def test_no_text_is_taken_for_a_record(text):
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
 def test_what_json_cannot_hold_is_refused_by_field(tmp_path, value):
-    with pytest.raises(records.RecordError, match="'metrics'"):
+    with pytest.raises(RecordError, match="'metrics'"):
         one(tmp_path / "record.json", metrics={"error": value})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.fault("a table of contents lists a run that is gone", "refused, naming the run")
 def test_a_missing_run_of_a_table_of_contents_is_named(tmp_path, entry):
-    made = records.complete(tmp_path, entry, SETTINGS)
+    made = runner.complete(tmp_path, entry, SETTINGS)
     (tmp_path / made[1]["fingerprint"] / "record.json").unlink()
-    with pytest.raises(records.RecordError, match=made[1]["fingerprint"]):
-        records.table(tmp_path)
+    with pytest.raises(RecordError, match=made[1]["fingerprint"]):
+        tables.table(tmp_path)
 
 
 @pytest.mark.fault("no record yet", "an error, not an empty table")
 def test_nothing_to_read_is_an_error_not_an_empty_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing ran yet"):
-        records.table(tmp_path)
+        tables.table(tmp_path)
 
 
 def test_publishing_and_reading_back(tmp_path, entry, monkeypatch):
     clean(monkeypatch)
-    records.complete(tmp_path / "runs", entry, SETTINGS)
+    runner.complete(tmp_path / "runs", entry, SETTINGS)
     twice = [tmp_path / "runs", tmp_path / "runs"]  # as where two studies share runs
-    assert records.publish(twice, tmp_path / "published.jsonl") == 3
-    published, runs = records.table(tmp_path / "published.jsonl"), records.table(tmp_path / "runs")
+    assert publish.publish(twice, tmp_path / "published.jsonl") == 3
+    published, runs = tables.table(tmp_path / "published.jsonl"), tables.table(tmp_path / "runs")
     assert published.equals(runs)
 
 
 def test_arrays_lie_beside_a_run_and_are_published_with_it(tmp_path, entry, monkeypatch):
     clean(monkeypatch)
-    made = records.complete(tmp_path / "runs", entry, SETTINGS)
+    made = runner.complete(tmp_path / "runs", entry, SETTINGS)
     kept = {}
     for number, one in enumerate(made[:2]):  # the third run keeps none
         key = one["fingerprint"]
         kept[key] = {"loss": np.float16([number, 0.5]), "classes": np.array(["n01", "n02"])}
         np.savez(tmp_path / "runs" / key / "evaluation.npz", **kept[key])
-    records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+    publish.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
     for path in (tmp_path / "runs", tmp_path / "published.jsonl"):
-        found = records.arrays(path)
+        found = tables.arrays(path)
         assert set(found) == set(kept)
         for key, arrays in kept.items():
             assert found[key].keys() == arrays.keys()
             assert all(np.array_equal(found[key][name], arrays[name]) for name in arrays)
-    assert records.arrays(tmp_path / "runs", "other") == {}
+    assert tables.arrays(tmp_path / "runs", "other") == {}
     file = tmp_path / "published.npz"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(records.RecordError, match=r"published\.npz: no whole file"):
-        records.arrays(tmp_path / "published.jsonl")
+    with pytest.raises(RecordError, match=r"published\.npz: no whole file"):
+        tables.arrays(tmp_path / "published.jsonl")
     for run in kept:
         (tmp_path / "runs" / run / "evaluation.npz").unlink()
-    with pytest.raises(records.RecordError, match=r"published\.npz: no whole file"):
-        records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")  # nothing is lost
-    records.publish([tmp_path / "runs"], tmp_path / "published.jsonl", replace=True)
-    assert not file.exists() and records.arrays(tmp_path / "published.jsonl") == {}
+    with pytest.raises(RecordError, match=r"published\.npz: no whole file"):
+        publish.publish([tmp_path / "runs"], tmp_path / "published.jsonl")  # nothing is lost
+    publish.publish([tmp_path / "runs"], tmp_path / "published.jsonl", replace=True)
+    assert not file.exists() and tables.arrays(tmp_path / "published.jsonl") == {}
 
 
 @pytest.mark.fault(
@@ -218,27 +221,27 @@ def test_arrays_lie_beside_a_run_and_are_published_with_it(tmp_path, entry, monk
 def test_publishing_adds_and_loses_nothing(tmp_path, entry, monkeypatch):
     clean(monkeypatch)
     file = tmp_path / "published.jsonl"
-    first = records.complete(tmp_path / "one", entry, SETTINGS[:2])
-    (other,) = records.complete(tmp_path / "two", entry, SETTINGS[2:])
+    first = runner.complete(tmp_path / "one", entry, SETTINGS[:2])
+    (other,) = runner.complete(tmp_path / "two", entry, SETTINGS[2:])
     for made in (first[0], other):
         key = made["fingerprint"]
         folder = tmp_path / ("two" if made is other else "one") / key
         np.savez(folder / "evaluation.npz", loss=np.float16([made["metrics"]["error"]]))
-    assert records.publish([tmp_path / "one"], file) == 2
-    assert records.publish([tmp_path / "two"], file) == 3
-    assert len(records.table(file)) == 3
-    assert set(records.arrays(file)) == {first[0]["fingerprint"], other["fingerprint"]}
-    assert records.publish([tmp_path / "two"], file, replace=True) == 1
-    assert set(records.arrays(file)) == {other["fingerprint"]}
+    assert publish.publish([tmp_path / "one"], file) == 2
+    assert publish.publish([tmp_path / "two"], file) == 3
+    assert len(tables.table(file)) == 3
+    assert set(tables.arrays(file)) == {first[0]["fingerprint"], other["fingerprint"]}
+    assert publish.publish([tmp_path / "two"], file, replace=True) == 1
+    assert set(tables.arrays(file)) == {other["fingerprint"]}
 
 
 @pytest.mark.fault("a commit, made while a run goes on", "the run names the one that it began with")
 def test_a_run_names_the_commit_that_it_began_with(tmp_path, entry, monkeypatch):
     commits = iter("abcdefgh")
-    for module in ("record", "records"):
+    for module in ("record", "runner"):
         state = lambda: {"commit": next(commits), "dirty": False}  # noqa: E731
-        monkeypatch.setattr(f"granularity.{module}.git_state", state)
-    made = records.complete(tmp_path, entry, SETTINGS)
+        monkeypatch.setattr(f"granularity.records.{module}.git_state", state)
+    made = runner.complete(tmp_path, entry, SETTINGS)
     assert {one["made_by"]["git"]["commit"] for one in made} == {"a"}
 
 
@@ -247,17 +250,17 @@ def test_code_that_changes_during_a_run_is_seen(tmp_path, entry, monkeypatch):
     clean(monkeypatch)
     codes = iter(["before"] * 3)
     monkeypatch.setattr(source, "fingerprint", functools.cache(lambda *m: next(codes, "after")))
-    with_change = functools.partial(records.complete, tmp_path, entry, [{"seed": 0}])
+    with_change = functools.partial(runner.complete, tmp_path, entry, [{"seed": 0}])
     codes = iter(["before"])  # asked for once, then asked again at the end
     (made,) = with_change()
     assert made["made_by"]["git"]["changed_while_it_ran"]
-    with pytest.raises(records.RecordError, match="changed while it ran"):
-        records.publish([tmp_path], tmp_path / "published.jsonl")
+    with pytest.raises(RecordError, match="changed while it ran"):
+        publish.publish([tmp_path], tmp_path / "published.jsonl")
 
 
 REPOSITORY = """
 git init -q . && git config user.email a@b && git config user.name n
-mkdir -p lib/granularity notebooks && cp "$1" lib/granularity/record.py
+mkdir -p lib/granularity/records notebooks && cp "$1" lib/granularity/records/record.py
 git add . && git commit -qm one
 """
 
@@ -267,7 +270,7 @@ def repository(tmp_path, monkeypatch):
     """A repository with the file that asks git for its state."""
     call = ["bash", "-ec", REPOSITORY, "-", record.__file__]
     subprocess.run(call, cwd=tmp_path, check=True)
-    monkeypatch.setattr(record, "__file__", str(tmp_path / "lib" / "granularity" / "record.py"))
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "lib/granularity/records/record.py"))
     return tmp_path
 
 
@@ -276,7 +279,7 @@ def repository(tmp_path, monkeypatch):
     ("file", "dirty"),
     [
         ("lib/granularity/new.py", True),
-        ("lib/granularity/record.py", True),
+        ("lib/granularity/records/record.py", True),
         ("notebooks/new.ipynb", True),
         ("notes.txt", False),
     ],
@@ -302,67 +305,67 @@ def test_a_record_says_why_it_names_no_commit(repository, tmp_path, entry, monke
     assert "safe.directory" in record.reason(said) and "/home" not in record.reason(said)
     monkeypatch.setenv("PATH", "")
     assert record.git_state()["why"] == "git is not installed"
-    records.complete(tmp_path / "runs", entry, SETTINGS[:1])
-    with pytest.raises(records.RecordError, match="names no commit: git is not installed"):
-        records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+    runner.complete(tmp_path / "runs", entry, SETTINGS[:1])
+    with pytest.raises(RecordError, match="names no commit: git is not installed"):
+        publish.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
 
 
 @pytest.mark.fault("data that changed since a run", "a fresh run, which says what it read")
 def test_runs_are_keyed_by_what_each_reads(tmp_path, entry):
     read = [{"source": {"fingerprint": str(n)}} for n in range(3)]
-    made = records.complete(tmp_path, entry, SETTINGS, data=read)
+    made = runner.complete(tmp_path, entry, SETTINGS, data=read)
     assert [one["data"] for one in made] == read
-    again = records.complete(tmp_path, entry, SETTINGS, data=[*read[:2], {"source": {}}])
+    again = runner.complete(tmp_path, entry, SETTINGS, data=[*read[:2], {"source": {}}])
     assert [a["fingerprint"] == m["fingerprint"] for a, m in zip(again, made, strict=True)] == [
         True,
         True,
         False,
     ]
     assert len(CALLS) == 4
-    with pytest.raises(records.RecordError, match="data of 2 runs are stated, and there are 3"):
-        records.complete(tmp_path, entry, SETTINGS, data=read[:2])
+    with pytest.raises(RecordError, match="data of 2 runs are stated, and there are 3"):
+        runner.complete(tmp_path, entry, SETTINGS, data=read[:2])
 
 
 @pytest.mark.fault("records of settings that the size file has no more", "not read")
 def test_only_what_the_size_file_asks_for_is_read(tmp_path, entry):
     for setting in ("kept", "gone"):
-        records.complete(tmp_path / "study" / setting, entry, SETTINGS[: 1 + (setting == "kept")])
-    assert len(records.table(tmp_path)) == 3
-    files.write(tmp_path / records.ASKED, json.dumps(["study/kept"]))
-    assert len(records.table(tmp_path)) == 2
-    assert len(records.table(tmp_path / "study")) == 2
+        runner.complete(tmp_path / "study" / setting, entry, SETTINGS[: 1 + (setting == "kept")])
+    assert len(tables.table(tmp_path)) == 3
+    files.write(tmp_path / ASKED, json.dumps(["study/kept"]))
+    assert len(tables.table(tmp_path)) == 2
+    assert len(tables.table(tmp_path / "study")) == 2
 
 
 @pytest.mark.fault("an orphaned record of another schema", "not read; every page is built")
 def test_an_orphan_of_another_schema_stops_nothing(tmp_path, entry):
-    made = records.complete(tmp_path, entry, SETTINGS)
+    made = runner.complete(tmp_path, entry, SETTINGS)
     orphan = tmp_path / "0123456789abcdef" / "record.json"
     files.write(orphan, json.dumps(made[0] | {"schema": 0}))
-    assert len(records.table(tmp_path)) == 3
+    assert len(tables.table(tmp_path)) == 3
 
 
 @pytest.mark.fault("code that is equal to older code, proven", "the old record is found")
 def test_runs_of_equal_code_are_found(tmp_path, entry, monkeypatch):
-    (made,) = records.complete(tmp_path, entry, SETTINGS[:1])
+    (made,) = runner.complete(tmp_path, entry, SETTINGS[:1])
     monkeypatch.setattr(source, "fingerprint", coded("moved code"))
     monkeypatch.setattr(equivalence, "equal", lambda *asked: ["the code", "moved code"])
-    assert records.complete(tmp_path, entry, SETTINGS[:1]) == [made]
+    assert runner.complete(tmp_path, entry, SETTINGS[:1]) == [made]
     assert len(CALLS) == 1
-    assert records.standing(made) == equivalence.PROVEN
+    assert tables.standing(made) == equivalence.PROVEN
     monkeypatch.undo()
 
 
 def test_of_several_processes_one_writes(tmp_path, entry):
-    assert records.complete(tmp_path, entry, SETTINGS, writes=False) == []
+    assert runner.complete(tmp_path, entry, SETTINGS, writes=False) == []
     assert len(CALLS) == 3 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.fault("runs of code that is not committed", "not published")
 def test_runs_of_uncommitted_code_are_not_published(tmp_path, entry, monkeypatch):
     clean(monkeypatch, dirty=True)
-    records.complete(tmp_path / "runs", entry, SETTINGS)
-    with pytest.raises(records.RecordError, match="not committed"):
-        records.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
+    runner.complete(tmp_path / "runs", entry, SETTINGS)
+    with pytest.raises(RecordError, match="not committed"):
+        publish.publish([tmp_path / "runs"], tmp_path / "published.jsonl")
     assert not (tmp_path / "published.jsonl").exists()
 
 
@@ -391,7 +394,7 @@ def test_a_full_disk_leaves_the_earlier_record(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert records.read(path) == before
+    assert record.read(path) == before
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
 
 

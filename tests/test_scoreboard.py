@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 from conftest import clean
 
-from granularity import claims, equivalence, records, scoreboard, verdicts
+from granularity.claims import rules, scoreboard, verdicts
+from granularity.fingerprints import equivalence
+from granularity.pages import cards
+from granularity.records import publish, record
 
 ROOT = Path(__file__).resolve().parent.parent
-BOOK = claims.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
+BOOK = rules.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
 
 
 def theory(hard=0.4, seeds=10, standing=equivalence.THIS, **changes) -> pd.DataFrame:
@@ -48,7 +51,7 @@ def test_older_code_is_marked():
         assert not entry({"published": theory(standing=standing)}).lines["published"][0].older
     older = entry({"published": theory(standing=equivalence.OLDER)})
     assert older.lines["published"][0].older
-    assert "older code" in scoreboard.card(older)
+    assert "older code" in cards.card(older)
 
 
 def test_rows_that_are_worked_out_from_runs_are_no_runs():
@@ -59,7 +62,7 @@ def test_rows_that_are_worked_out_from_runs_are_no_runs():
 
 def test_a_comparison_without_one_of_its_arms_is_not_run_and_says_so():
     runs = instance_runs(0.3)
-    card = scoreboard.card(entry({"tiny": runs[runs["labels"] == "target"]}, "C8"))
+    card = cards.card(entry({"tiny": runs[runs["labels"] == "target"]}, "C8"))
     said = card.count("no run of the arm &#x27;instance&#x27;")
     assert said == 2, "by the verdict, and by the rule that was replaced"
 
@@ -67,7 +70,7 @@ def test_a_comparison_without_one_of_its_arms_is_not_run_and_says_so():
 def test_without_runs_every_card_says_so():
     found = scoreboard.entries(BOOK, {})
     assert {e.verdict.word for e in found} == {"not run"}
-    assert scoreboard.cards(found).count("no run yet, at any size") == len(BOOK.claims)
+    assert cards.cards(found).count("no run yet, at any size") == len(BOOK.claims)
 
 
 def instance_runs(gain, size="tiny", seeds=8) -> pd.DataFrame:
@@ -107,7 +110,7 @@ def test_a_replaced_rule_keeps_its_verdict_in_sight():
     book = dataclasses.replace(BOOK, claims={**BOOK.claims, "C8": claim})
     found = entry({"tiny": instance_runs(0.3)}, "C8", book)
     assert found.verdict.word == "undecided"
-    html = scoreboard.card(found)
+    html = cards.card(found)
     assert "says <em>reproduced</em>" in html
     assert "The spread was larger." in html
 
@@ -121,18 +124,18 @@ def test_a_card_says_which_newer_rule_waits_and_how_many_seeds_were_planned_and_
     claim = dataclasses.replace(BOOK.claims["C8"], rules=(*BOOK.claims["C8"].rules, new))
     book = dataclasses.replace(BOOK, claims={**BOOK.claims, "C8": claim})
     runs = instance_runs(0.3)
-    html = scoreboard.card(entry({"tiny": runs}, "C8", book))
+    html = cards.card(entry({"tiny": runs}, "C8", book))
     assert f"Version {new.version}" in html
     assert f"Seeds: {old.seeds} planned, found 8 in every arm." in html
     short = runs[(runs["labels"] == "target") | (runs["seed"] < 3)]
-    assert "found baseline 8, instance 3." in scoreboard.card(entry({"tiny": short}, "C8", book))
+    assert "found baseline 8, instance 3." in cards.card(entry({"tiny": short}, "C8", book))
 
 
 @pytest.mark.fault("markup in a claim's text", "shown as text")
 def test_text_is_escaped_and_tags_are_closed():
     claim = dataclasses.replace(BOOK.claims["C8"], title="a < b & <script>")
     book = dataclasses.replace(BOOK, claims={"C8": claim})
-    html = scoreboard.cards(scoreboard.entries(book, {"tiny": instance_runs(0.3)}))
+    html = cards.cards(scoreboard.entries(book, {"tiny": instance_runs(0.3)}))
     assert "<script>" not in html
     open_tags = []
 
@@ -144,16 +147,16 @@ def test_text_is_escaped_and_tags_are_closed():
         def handle_endtag(self, tag):
             assert open_tags.pop() == tag
 
-    Checker().feed(html + scoreboard.strip(scoreboard.entries(book, {})))
+    Checker().feed(html + cards.strip(scoreboard.entries(book, {})))
     assert not open_tags
 
 
 def write_runs(folder: Path, run: str) -> str:
     """A run in a folder; its line in a published file."""
     made = folder / run / "record.json"
-    records.write(made, kind="x.y", fingerprint=run, metrics={"error": 0.5})
-    records.write(folder / "record.json", kind="contents of x.y", metrics={}, runs=[run])
-    return json.dumps(records.read(made)) + "\n"
+    record.write(made, kind="x.y", fingerprint=run, metrics={"error": 0.5})
+    record.write(folder / "record.json", kind="contents of x.y", metrics={}, runs=[run])
+    return json.dumps(record.read(made)) + "\n"
 
 
 def test_load_tells_the_sizes_apart(tmp_path):
@@ -187,7 +190,7 @@ def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkey
     place = {k: arm[k] for k in ("overlap", "target_images", "held_out")} | {"source_images": 0}
     for labels, seed in itertools.product(("target", "level", "random"), range(4)):
         keys.append(f"{labels}-{seed}")
-        records.write(
+        record.write(
             here / "study" / keys[-1] / "record.json",
             kind="imagenet.finetune",
             fingerprint=keys[-1],
@@ -197,10 +200,10 @@ def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkey
         )
         kept = {"loss": rng.random(40), "rank": rng.integers(0, 2, 40), "label": np.arange(40)}
         np.savez(here / "study" / keys[-1] / "evaluation.npz", **kept)
-    records.write(here / "study" / "record.json", kind="contents of x", metrics={}, runs=keys)
+    record.write(here / "study" / "record.json", kind="contents of x", metrics={}, runs=keys)
     alone = scoreboard.load(here, published)["tiny"]
     (published / "tiny").mkdir(parents=True)
-    records.publish([here / "study"], published / "tiny" / "imagenet.jsonl")
+    publish.publish([here / "study"], published / "tiny" / "imagenet.jsonl")
     both = scoreboard.load(here, published)["tiny"]
     assert len(both) == len(alone) and scoreboard.counts(both)[0] == len(keys)
     split = both[both["kind"] == "hardness.split"]
@@ -210,16 +213,16 @@ def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkey
 def test_a_part_in_several_cells_shows_the_number_of_each():
     one = verdicts.Verdict("reproduced", "…", 8, 0.02, 0.01, 0.03)
     rows = {"50 images": one, "100 images": dataclasses.replace(one, mean=0.04)}
-    said = scoreboard.of_part("level 4", verdicts.combine(rows))
+    said = cards.of_part("level 4", verdicts.combine(rows))
     assert said.endswith(
         "reproduced, 8 seeds, 50 images: 0.020 [0.010, 0.030], 100 images: 0.040 [0.010, 0.030]"
     )
-    assert "nan" not in scoreboard.of_part("level 4", verdicts.Verdict("not run", "…"))
+    assert "nan" not in cards.of_part("level 4", verdicts.Verdict("not run", "…"))
 
 
 def test_numbers_are_printed_with_interval_and_seeds():
-    assert scoreboard.number(0.41234, 0.4, 0.42, 10) == "0.412 [0.400, 0.420], 10 seeds"
+    assert cards.number(0.41234, 0.4, 0.42, 10) == "0.412 [0.400, 0.420], 10 seeds"
     nan = float("nan")
-    assert scoreboard.number(0.4, 0.3, 0.5, None) == "0.400 [0.300, 0.500]"
-    assert scoreboard.number(0.4, nan, nan, 1) == "0.400, 1 seed"
-    assert scoreboard.number(nan, nan, nan, 3) == "3 seeds"
+    assert cards.number(0.4, 0.3, 0.5, None) == "0.400 [0.300, 0.500]"
+    assert cards.number(0.4, nan, nan, 1) == "0.400, 1 seed"
+    assert cards.number(nan, nan, nan, 3) == "3 seeds"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from worlds import small_toy
 
-from granularity import imagenet, inaturalist, sets, splits, stages
+from granularity.experiments import datasets, imagenet, inaturalist, two_stages
+from granularity.images import splits
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
 TINY = "tiny-imagenet-200"
@@ -96,7 +97,7 @@ def test_the_same_in_tiny_imagenet(tiny, overlap, held_out):
 def test_twins_of_held_out_images_are_not_trained_on(tiny, target, images):
     found = inaturalist.open_world(TINY, tiny, target=target, held_out=True, images=images)
     unseen(found.sets)
-    named = set().union(*splits.doubles(sets.DUPLICATES))
+    named = set().union(*splits.doubles(splits.DUPLICATES))
     lost = inaturalist.open_world(TINY, tiny, target=target, images=images).sets.source
     rows = np.union1d(found.sets.source.rows, found.sets.evaluation.rows)
     dropped = set(lost.names.tolist()) - set(lost.images.names[rows].tolist())
@@ -104,12 +105,12 @@ def test_twins_of_held_out_images_are_not_trained_on(tiny, target, images):
 
 
 def test_the_table_of_twins_has_all_that_there_are(tiny):
-    images = sets.opened(tiny[TINY], "train")
+    images = datasets.opened(tiny[TINY], "train")
     groups = {}
     for row, name in enumerate(images.names.tolist()):
         groups.setdefault(_digest(images, row), set()).add(name)
     found = {frozenset(names) for names in groups.values() if len(names) > 1}
-    assert found == set(splits.doubles(sets.DUPLICATES)) and len(found) == 20
+    assert found == set(splits.doubles(splits.DUPLICATES)) and len(found) == 20
 
 
 @pytest.mark.fault(
@@ -125,7 +126,7 @@ def test_a_held_out_finetuning_has_a_pretraining_of_its_own(roots, tmp_path):
     held = imagenet.open_sets("toy", roots, held_out=True).evaluation
     assert whole["metrics"]["images"] - part["metrics"]["images"] == len(held)
     imagenet.finetune(**common, held_out=True, finetuning=SHORT | {"loss": "softmax"}, **places)
-    started = {stages.note(path)["start"] for path in tmp_path.glob(f"*/{stages.NOTE}")}
+    started = {two_stages.note(path)["start"] for path in tmp_path.glob(f"*/{two_stages.NOTE}")}
     assert started == {None, part["stage"]}
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from granularity import source
+from granularity.fingerprints import source
 
 PLAIN = "def f(x):\n    return x + 1\n"
 
@@ -86,7 +86,8 @@ def f(x, y=1e-3):
 def test_a_digest_is_the_same_on_every_python_that_is_supported():
     assert source.digest_of([LITERAL]) == "3ef42410bb1e9f4e"
     pythons = [shutil.which(f"python3.{minor}") for minor in (11, 12, 13)]
-    code = "import sys; from granularity import source; print(source.digest_of([sys.argv[1]]))"
+    code = "import sys; from granularity.fingerprints import source;"
+    code += "print(source.digest_of([sys.argv[1]]))"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
     for python in {sys.executable, *filter(None, pythons)}:
         call = [python, "-c", code, LITERAL]
@@ -96,9 +97,8 @@ def test_a_digest_is_the_same_on_every_python_that_is_supported():
 
 
 def test_a_module_is_found_without_loading_it_or_its_package():
-    code = (
-        "import sys; from granularity import source; source.path_of('granularity.theory.network')"
-    )
+    code = "import sys; from granularity.fingerprints import source;"
+    code += "source.path_of('granularity.theory.network')"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

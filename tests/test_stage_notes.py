@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from worlds import small_toy
 
-from granularity import imagenet, inaturalist, jobs, presets, records, sets, train
+from granularity.experiments import datasets, imagenet, inaturalist
+from granularity.images import subset
+from granularity.records import launch, runner
+from granularity.records.record import RecordError
+from granularity.training import one_stage, presets
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
 TUNED = {**SHORT, "loss": "softmax", "head_start": "zero"}
@@ -32,7 +36,7 @@ def roots(drawn, tmp_path):
 @pytest.fixture(autouse=True)
 def fresh():
     """No set stays open from one test to the next."""
-    sets.opened.cache_clear()
+    datasets.opened.cache_clear()
 
 
 def image(roots, part="imagenet21k/train", number=0) -> Path:
@@ -45,7 +49,7 @@ def replaced(path: Path, other: Path) -> None:
 
 
 def told(settings, roots):
-    sets.opened.cache_clear()
+    datasets.opened.cache_clear()
     return imagenet.stated(settings, roots)
 
 
@@ -90,22 +94,22 @@ def test_other_images_are_another_run(roots, tmp_path, change):
     places = {"roots": roots, "stages": str(tmp_path / "stages")}
     runs = {"entry": imagenet.pretrain, "settings": [RUN], "places": places}
     before = told([RUN], roots)
-    (first,) = records.complete(tmp_path / "runs", **runs, data=before)
+    (first,) = runner.complete(tmp_path / "runs", **runs, data=before)
     if change in CHANGES:
         CHANGES[change](roots)
     else:
         small_toy(tmp_path / "toy", seed=1)
     after = told([RUN], roots)
     assert after[0]["source"]["fingerprint"] != before[0]["source"]["fingerprint"]
-    (second,) = records.complete(tmp_path / "runs", **runs, data=after)
+    (second,) = runner.complete(tmp_path / "runs", **runs, data=after)
     assert (first["data"], second["data"]) == (before[0], after[0])
     assert first["fingerprint"] != second["fingerprint"] and first["stage"] != second["stage"]
 
 
 def test_one_mapping_of_data_for_each_setting(roots, tmp_path):
     settings = [RUN, RUN | {"level": 4}]
-    with pytest.raises(records.RecordError, match="data of 1 runs are stated, and there are 2"):
-        records.complete(tmp_path, imagenet.pretrain, settings, data=told([RUN], roots))
+    with pytest.raises(RecordError, match="data of 1 runs are stated, and there are 2"):
+        runner.complete(tmp_path, imagenet.pretrain, settings, data=told([RUN], roots))
 
 
 @pytest.mark.faults
@@ -116,24 +120,24 @@ def test_the_data_travel_to_several_processes(roots, tmp_path):
     settings = [RUN | {"pretraining": SHORT | vit}]
     runs = {"entry": imagenet.pretrain, "settings": settings, "places": places}
     runs |= {"data": told(settings, roots)}
-    jobs.launch(tmp_path / "runs", **runs, processes=2)
+    launch.launch(tmp_path / "runs", **runs, processes=2)
     (path,) = (tmp_path / "runs").glob("*/record.json")
-    (record,) = records.complete(tmp_path / "runs", **runs)
+    (record,) = runner.complete(tmp_path / "runs", **runs)
     assert record["fingerprint"] == path.parent.name and record["data"] == runs["data"][0]
 
 
 def test_a_part_is_named_by_its_own_images_alone(roots):
     """Neither another class of the set, nor the order or the place of its images, matters."""
     root = f"{roots['toy']}/imagenet21k"
-    images = sets.opened(root, "train")
+    images = datasets.opened(root, "train")
     some = images.classes[5:9]
-    before = sets.of_classes(sets.whole(images), some)
+    before = subset.of_classes(subset.whole(images), some)
     shutil.copytree(Path(root, "train", some[0]), Path(root, "train", "n00000001"))
-    sets.opened.cache_clear()
-    after = sets.of_classes(sets.whole(sets.opened(root, "train")), some)
+    datasets.opened.cache_clear()
+    after = subset.of_classes(subset.whole(datasets.opened(root, "train")), some)
     assert not np.array_equal(before.rows, after.rows)
     assert before.fingerprint == after.fingerprint
-    fewer = sets.Part(after.images, after.rows[1:])
+    fewer = subset.Part(after.images, after.rows[1:])
     assert fewer.fingerprint != after.fingerprint
 
 
@@ -147,7 +151,7 @@ def pretrained(roots, tmp_path, **other):
 
 @pytest.fixture
 def no_step(monkeypatch):
-    monkeypatch.setattr(train.engine, "step_optimiser", None)  # a step would raise TypeError
+    monkeypatch.setattr(one_stage.engine, "step_optimiser", None)  # a step would raise TypeError
 
 
 def test_a_stage_says_what_it_was_made_of(roots, tmp_path):
@@ -188,7 +192,7 @@ def test_a_pretraining_that_is_not_there_is_not_made_on_the_quiet(
     other, change, said = DIFFER[what]
     if change:
         change(roots)
-        sets.opened.cache_clear()
+        datasets.opened.cache_clear()
     before = sorted(Path(places["stages"]).iterdir())
     with pytest.raises(FileNotFoundError, match=said) as stopped:
         imagenet.finetune(**BOTH | other, **places)
@@ -238,7 +242,7 @@ def test_what_is_skipped_anyway_changes_no_stage(roots, tmp_path, monkeypatch):
     os.utime(broken.parent, (0, 0))
     key, places = pretrained(roots, tmp_path, skip=["broken"])
     broken.unlink()
-    sets.opened.cache_clear()
-    monkeypatch.setattr(train.engine, "step_optimiser", None)
+    datasets.opened.cache_clear()
+    monkeypatch.setattr(one_stage.engine, "step_optimiser", None)
     again = imagenet.pretrain(**RUN, **places)
     assert again["stage"] == key and again["left_out"] == {}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from granularity import records, story
+from granularity.figures import overview
+from granularity.records import tables
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import make_story
@@ -40,17 +41,17 @@ def test_it_is_what_the_published_records_give(committed, tmp_path):
 
 
 def test_other_records_give_another(committed, tmp_path, monkeypatch):
-    runs = records.table(make_story.RUNS)
+    runs = tables.table(make_story.RUNS)
     row = runs.index[(runs["labels"] == "fine") & (runs["k"] == 4)][0]
     runs.loc[row, "hard_error"] += 0.05
-    monkeypatch.setattr(records, "table", lambda path: runs)
+    monkeypatch.setattr(tables, "table", lambda path: runs)
     make_story.draw(tmp_path / "story.svg")
     assert not same((tmp_path / "story.svg").read_text(encoding="utf-8"), committed)
 
 
 def test_it_holds_the_means_of_the_runs():
-    runs = records.table(make_story.RUNS)
-    learned, wrong = story.draw(runs).axes
+    runs = tables.table(make_story.RUNS)
+    learned, wrong = overview.draw(runs).axes
     bars = sorted(
         bar.get_height() for box in learned.containers for bar in getattr(box, "patches", ())
     )
@@ -64,9 +65,9 @@ def test_it_holds_the_means_of_the_runs():
 
 
 def test_runs_with_one_kind_of_labels_are_refused():
-    runs = records.table(make_story.RUNS)
+    runs = tables.table(make_story.RUNS)
     with pytest.raises(ValueError, match="both coarse and fine labels at k = 8"):
-        story.draw(runs[runs["labels"] == "fine"])
+        overview.draw(runs[runs["labels"] == "fine"])
 
 
 def test_the_readme_shows_it_and_says_in_words_what_one_sees():
@@ -75,4 +76,4 @@ def test_the_readme_shows_it_and_says_in_words_what_one_sees():
     assert len(found[1]) > 100
     first = (ROOT / "notebooks/index.ipynb").read_text(encoding="utf-8")
     assert found[1] in first
-    assert "story.draw(" in first
+    assert "overview.draw(" in first

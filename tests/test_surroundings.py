@@ -145,12 +145,13 @@ shell = InteractiveShell.instance()
 exec(os.environ.pop("STARTED", ""))
 import pandas as pd, numpy as np, torch, warnings, matplotlib
 import matplotlib.pyplot as plt
-from granularity import loading, notebook, presets, train
+from granularity.pages import notebook
+from granularity.training import loading, one_stage, presets
 notebook.parameters(["", "seed = 0", "ask"])
 made = presets.preset("resnet_toy", steps=4, epochs=0, batch=8, image_size=16, warmup=1)
 pixels = (torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 255).byte()
 images = loading.Memory(pixels, torch.arange(32) % 4, made)
-done = train.stage(made, images, torch.arange(4)[:, None].int(), 4, key="k", seed=0,
+done = one_stage.stage(made, images, torch.arange(4)[:, None].int(), 4, key="k", seed=0,
                    folder=Path(sys.argv[1]), device="cpu")
 weights = [float(w.double().sum()) for w in done.model.state_dict().values()]
 figure = plt.figure(); plt.text(0, 0, "a"); figure.canvas.draw()

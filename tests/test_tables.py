@@ -2,12 +2,12 @@
 
 import re
 
-from granularity import tables
+from granularity.pages import markup
 
 
 def test_all_names_stand_in_one_row():
     rows = [{"arm": "leaf", "k": 4, "error": "0.1"}, {"arm": "leaf", "k": 8, "error": "0.2"}]
-    html = tables.headed(rows, "arm").to_html()
+    html = markup.headed(rows, "arm").to_html()
     head = re.search("<thead>(.*?)</thead>", html, re.DOTALL)[1]
     assert head.count("<tr") == 1
     assert re.findall("<th>(.*?)</th>", head) == ["arm", "k", "error"]

@@ -9,7 +9,9 @@ import pytest
 import torch
 from theory_world import MINUS, PLUS, alone, world  # noqa: F401
 
-from granularity import notebook, source, theory
+from granularity import theory
+from granularity.fingerprints import source
+from granularity.pages import notebook
 from granularity.theory import samples as sampling
 from granularity.theory.setting import Setting
 

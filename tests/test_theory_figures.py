@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity import claims, records, theory, verdicts
-from granularity import theory_figures as view
+from granularity import theory
+from granularity.analysis import theory_runs as view
+from granularity.claims import judgements, rules, verdicts
+from granularity.figures import simulations
+from granularity.pages import markup
+from granularity.records.record import RecordError
 
 mpl.use("agg")
 BOOK = Path(__file__).parents[1] / "book"
 PUBLISHED = BOOK / "results/theory/simulate.jsonl"
-RULES = claims.read((BOOK / "claims.yml").read_text(encoding="utf-8")).claims
+RULES = rules.read((BOOK / "claims.yml").read_text(encoding="utf-8")).claims
 
 
 def runs(error=lambda row: 0.1 * row["seed"], place="here", **values):
@@ -31,8 +35,11 @@ def runs(error=lambda row: 0.1 * row["seed"], place="here", **values):
 
 
 def test_a_table_keeps_symbols_to_be_typeset():
-    rows = [{"parameter": view.SYMBOLS["noise"], "value": 0.1}, {"parameter": "steps", "value": 3}]
-    assert view.table(rows).split("\n") == [
+    rows = [
+        {"parameter": simulations.SYMBOLS["noise"], "value": 0.1},
+        {"parameter": "steps", "value": 3},
+    ]
+    assert markup.table(rows).split("\n") == [
         "| parameter | value |",
         "| --- | --- |",
         r"| noise $\sigma_\zeta$ | 0.1 |",
@@ -41,7 +48,7 @@ def test_a_table_keeps_symbols_to_be_typeset():
 
 
 def test_numbers_between_dollars_have_no_gap():
-    assert [view.maths(number) for number in (128, 1024)] == ["128", "1{,}024"]
+    assert [markup.maths(number) for number in (128, 1024)] == ["128", "1{,}024"]
 
 
 def test_a_study_is_what_differs_from_the_base_in_what_is_named_only():
@@ -74,7 +81,7 @@ def test_runs_are_read_once_and_lacking_parameters_have_their_defaults(tmp_path)
     twice = tmp_path / "again.jsonl"
     twice.write_text(PUBLISHED.read_text(encoding="utf-8"), encoding="utf-8")
     assert len(view.read(tmp_path, str(PUBLISHED), "again.jsonl")) == len(first)
-    with pytest.raises((FileNotFoundError, records.RecordError)):
+    with pytest.raises((FileNotFoundError, RecordError)):
         view.read(tmp_path, "none.jsonl")
     with pytest.raises(FileNotFoundError, match="runs/missing: nothing ran yet"):
         view.read(tmp_path, "runs/missing")
@@ -93,7 +100,7 @@ def test_means_and_spans():
 def test_a_panel_shows_every_seed_and_marks_the_base():
     axis = mpl.figure.Figure().subplots()
     table = runs(labels=["coarse", "fine"], noise=[0.1, 0.05], seed=[0, 1, 2])
-    last = view.along(axis, table, "noise", "hard_error", 0.05)
+    last = simulations.along(axis, table, "noise", "hard_error", 0.05)
     assert last == {"coarse": pytest.approx(0.1), "fine": pytest.approx(0.1)}
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0.05", "0.1"]
     shown = [line for line in axis.lines if line.get_marker() == "."]
@@ -104,7 +111,7 @@ def test_a_map_has_a_number_in_every_cell_that_was_run():
     axis = mpl.figure.Figure().subplots()
     table = runs(error=lambda row: row["k"] / 20, k=[2, 4], noise=[0.1, 0.2])
     table = table[(table["k"] == 2) | (table["noise"] == 0.1)]
-    view.map_of(axis, table, "k", "noise", "hard_error")
+    simulations.map_of(axis, table, "k", "noise", "hard_error")
     assert sorted(text.get_text() for text in axis.texts) == ["0.10", "0.10", "0.20"]
 
 
@@ -191,7 +198,9 @@ def test_the_loss_has_vanished_when_it_has_in_every_run():
 
 def test_a_trace_shows_every_seed_and_their_mean():
     axis = mpl.figure.Figure().subplots()
-    steps, middle = view.traced(axis, swept(dims=(128,), seeds=5).iloc[:5], "hard_error", "red")
+    steps, middle = simulations.traced(
+        axis, swept(dims=(128,), seeds=5).iloc[:5], "hard_error", "red"
+    )
     assert steps == [0, 10, 50, 500, 1000]
     np.testing.assert_allclose(middle, [0.402] * 5)
     assert len(axis.lines) == 6
@@ -201,7 +210,9 @@ def test_each_demand_of_a_rule_is_judged_by_the_scoreboard_s_code():
     def words(name, table):
         return {
             what: found.word
-            for what, found in view.by_condition(RULES[name].rule("published"), table, "published")
+            for what, found in judgements.by_condition(
+                RULES[name].rule("published"), table, "published"
+            )
         }
 
     good, bad = verdicts.REPRODUCED, verdicts.NOT_REPRODUCED

@@ -11,52 +11,60 @@ import pytest
 from PIL import Image
 from torchvision.datasets import INaturalist
 
-from granularity import data, labels, toy, toy_inaturalist, wordnet
+from granularity import labels
+from granularity.hierarchies import wordnet
+from granularity.images import image_set
+from granularity.images.toy import drawing, species_drawing
 
-IMAGENET = [part for part in toy.PARTS if part[0].startswith("imagenet")]
+IMAGENET = [part for part in drawing.PARTS if part[0].startswith("imagenet")]
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
-SPECIES = toy_inaturalist.SPECIES
+SPECIES = species_drawing.SPECIES
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    return toy.draw(tmp_path_factory.mktemp("toy") / "world")
+    return drawing.draw(tmp_path_factory.mktemp("toy") / "world")
 
 
 def test_the_levels_differ_and_some_leaves_have_several_parents():
-    levels = labels.levels(toy.SYNSETS, [0, 1, 2, 4, 6, 9])
+    levels = labels.levels(drawing.SYNSETS, [0, 1, 2, 4, 6, 9])
     counts = [levels[level].num_classes for level in levels]
     assert counts == sorted(counts, reverse=True) and len(set(counts)) == 6
-    assert counts[0] == 60 == len(set(toy.SYNSETS))
+    assert counts[0] == 60 == len(set(drawing.SYNSETS))
     assert all((levels[level].num_labels > 1).any() for level in (1, 2, 4, 6, 9))
-    assert set(toy.TARGET) < set(toy.SYNSETS) <= set(wordnet.read_list("imagenet1k"))
-    assert set(toy.SYNSETS) <= set(wordnet.read_list("imagenet21k"))
+    assert set(drawing.TARGET) < set(drawing.SYNSETS) <= set(wordnet.read_list("imagenet1k"))
+    assert set(drawing.SYNSETS) <= set(wordnet.read_list("imagenet21k"))
 
 
 def test_every_feature_finds_a_cell():
-    assert max(len(toy.nodes(synset)) for synset in toy.SYNSETS) <= toy.CELLS**2
-    every = {node for synset in toy.SYNSETS for node in toy.nodes(synset)}
-    assert len({toy.feature(node, 0).tobytes() for node in every}) == len(every)
+    assert max(len(drawing.nodes(synset)) for synset in drawing.SYNSETS) <= drawing.CELLS**2
+    every = {node for synset in drawing.SYNSETS for node in drawing.nodes(synset)}
+    assert len({drawing.feature(node, 0).tobytes() for node in every}) == len(every)
 
 
 def test_rarer_features_show_less_often():
-    for synset in toy.SYNSETS:
+    for synset in drawing.SYNSETS:
         for above in wordnet.nouns().hypernyms[synset]:
-            assert toy.presence(synset) <= toy.presence(above)
-    images = [(s, n) for s in toy.SYNSETS for n in range(100)]
-    for node in ("n00001740", "n02083346", toy.TARGET[0]):  # entity, canine, a leaf
-        below = [place for place in images if node in toy.nodes(place[0])]
-        share = np.mean([node in toy.shown(*place, 0) for place in below])
-        assert abs(share - toy.presence(node)) < 4 * (0.25 / len(below)) ** 0.5
-    assert toy.presence("n00001740") == 1 > toy.presence("n02083346") > toy.presence(toy.TARGET[0])
+            assert drawing.presence(synset) <= drawing.presence(above)
+    images = [(s, n) for s in drawing.SYNSETS for n in range(100)]
+    for node in ("n00001740", "n02083346", drawing.TARGET[0]):  # entity, canine, a leaf
+        below = [place for place in images if node in drawing.nodes(place[0])]
+        share = np.mean([node in drawing.shown(*place, 0) for place in below])
+        assert abs(share - drawing.presence(node)) < 4 * (0.25 / len(below)) ** 0.5
+    assert (
+        drawing.presence("n00001740")
+        == 1
+        > drawing.presence("n02083346")
+        > drawing.presence(drawing.TARGET[0])
+    )
 
 
 def test_the_files_lie_as_in_imagenet(world, tmp_path):
     for part, synsets, _, count in IMAGENET:
-        found = data.open_set(world / part, classes=synsets, cache=tmp_path)
+        found = image_set.open_set(world / part, classes=synsets, cache=tmp_path)
         assert found.classes == synsets and (found.counts == count).all() and found.others == 0
-        assert found.read(0).size == (toy.SIDE, toy.SIDE)
-    assert json.loads((world / toy.MARK).read_text())["seed"] == 0
+        assert found.read(0).size == (drawing.SIDE, drawing.SIDE)
+    assert json.loads((world / drawing.MARK).read_text())["seed"] == 0
 
 
 def test_the_target_is_contained_in_the_source_and_validation_is_not(world):
@@ -72,7 +80,7 @@ def test_imagenet_is_drawn_as_it_always_was():
     for _, synsets, first, count in IMAGENET:
         for synset in synsets:
             for number in range(first, first + count, 7):
-                digest.update(toy.image(synset, number, 0))
+                digest.update(drawing.image(synset, number, 0))
     assert digest.hexdigest() == (
         "797edda6c4bec66ef22415799b1fff0024c359297dbd0df6ff9ac270e024d096"
     )
@@ -83,27 +91,29 @@ def everything(folder):
 
 
 def test_a_seed_gives_the_same_bytes_and_another_gives_others(world, tmp_path):
-    assert everything(toy.draw(tmp_path / "again")) == everything(world)
-    one, other = toy.image(toy.TARGET[0], 0, 0), toy.image(toy.TARGET[0], 0, 1)
+    assert everything(drawing.draw(tmp_path / "again")) == everything(world)
+    one, other = drawing.image(drawing.TARGET[0], 0, 0), drawing.image(drawing.TARGET[0], 0, 1)
     assert (one != other).mean() > 0.9
-    assert (toy.image(toy.TARGET[0], 0, 0) == one).all()
-    assert (toy.image(toy.TARGET[0], 1, 0) != one).mean() > 0.9
+    assert (drawing.image(drawing.TARGET[0], 0, 0) == one).all()
+    assert (drawing.image(drawing.TARGET[0], 1, 0) != one).mean() > 0.9
 
 
 def test_the_features_are_in_the_images(world):
     """A cell with a node's feature differs from a cell without by that feature, on the mean."""
-    every = {node for synset in toy.SYNSETS for node in toy.nodes(synset)}
+    every = {node for synset in drawing.SYNSETS for node in drawing.nodes(synset)}
     sums = {node: [] for node in every}
-    for synset in toy.SYNSETS:
+    for synset in drawing.SYNSETS:
         for number in range(40):
             path = world / "imagenet21k" / "train" / synset / f"{synset}_{number:05d}.JPEG"
             pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())), float)
-            grid = pixels.reshape(toy.CELLS, toy.CELL, toy.CELLS, toy.CELL, 3).swapaxes(1, 2)
-            cells = grid.reshape(-1, toy.CELL, toy.CELL, 3)
-            for node, cell in toy.shown(synset, number, 0).items():
+            grid = pixels.reshape(
+                drawing.CELLS, drawing.CELL, drawing.CELLS, drawing.CELL, 3
+            ).swapaxes(1, 2)
+            cells = grid.reshape(-1, drawing.CELL, drawing.CELL, 3)
+            for node, cell in drawing.shown(synset, number, 0).items():
                 sums[node].append(cells[cell])
     for node, found in sums.items():
-        mean, wanted = np.mean(found, axis=0) - 128, toy.feature(node, 0)
+        mean, wanted = np.mean(found, axis=0) - 128, drawing.feature(node, 0)
         assert np.corrcoef(mean.ravel(), wanted.ravel())[0, 1] > 0.9, node
 
 
@@ -111,41 +121,43 @@ def test_the_features_are_in_the_images(world):
     "somebody's real images where toy images would be drawn", "refused; they are not touched"
 )
 def test_a_world_is_drawn_once_and_nothing_else_is_touched(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
-    world = toy.draw(tmp_path / "world")
+    monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
+    world = drawing.draw(tmp_path / "world")
     file = next(world.rglob("*.JPEG"))
     file.write_bytes(b"mine")
-    toy.draw(world)
+    drawing.draw(world)
     assert file.read_bytes() == b"mine"  # found, so not drawn again
-    toy.draw(world, seed=1)
-    assert file.read_bytes() != b"mine" and json.loads((world / toy.MARK).read_text())["seed"] == 1
-    (world / toy.MARK).write_text("{}")  # an older world's
-    toy.draw(world, seed=1)
-    assert json.loads((world / toy.MARK).read_text())["seed"] == 1
+    drawing.draw(world, seed=1)
+    assert (
+        file.read_bytes() != b"mine" and json.loads((world / drawing.MARK).read_text())["seed"] == 1
+    )
+    (world / drawing.MARK).write_text("{}")  # an older world's
+    drawing.draw(world, seed=1)
+    assert json.loads((world / drawing.MARK).read_text())["seed"] == 1
     (world / "notes.txt").touch()
     with pytest.raises(FileExistsError, match=r"something else than a toy world: notes\.txt"):
-        toy.draw(world)
+        drawing.draw(world)
     (tmp_path / "data" / "imagenet1k").mkdir(parents=True)  # somebody's real images
     with pytest.raises(FileExistsError, match=r"data holds .*: imagenet1k"):
-        toy.draw(tmp_path / "data")
+        drawing.draw(tmp_path / "data")
     assert (tmp_path / "data" / "imagenet1k").exists()
 
 
 def test_a_world_of_older_code_without_an_inaturalist_is_drawn_anew(tmp_path, monkeypatch):
-    small = [(part, classes[:2], first, 2) for part, classes, first, _ in toy.PARTS]
-    monkeypatch.setattr(toy, "PARTS", small[:3])
-    world = toy.draw(tmp_path / "world")
-    (world / toy.MARK).write_text(json.dumps({"seed": 0, "code": "0" * 16}))
-    monkeypatch.setattr(toy, "PARTS", small)
-    assert len(list((toy.draw(world) / "inaturalist").rglob("*.jpg"))) == 12
+    small = [(part, classes[:2], first, 2) for part, classes, first, _ in drawing.PARTS]
+    monkeypatch.setattr(drawing, "PARTS", small[:3])
+    world = drawing.draw(tmp_path / "world")
+    (world / drawing.MARK).write_text(json.dumps({"seed": 0, "code": "0" * 16}))
+    monkeypatch.setattr(drawing, "PARTS", small)
+    assert len(list((drawing.draw(world) / "inaturalist").rglob("*.jpg"))) == 12
 
 
 def draw_at(out, parts, ready, told):
     """Draws when all are there, in a process of its own; tells what it found."""
-    toy.PARTS = parts
+    drawing.PARTS = parts
     ready.wait()
     try:
-        toy.draw(out)
+        drawing.draw(out)
         told.put(sorted(everything(out)))
     except Exception as error:
         told.put(repr(error))
@@ -157,7 +169,7 @@ def draw_at(out, parts, ready, told):
 )
 @pytest.mark.parametrize("count", [2, 6])
 def test_processes_that_draw_at_once_all_find_the_worlds(tmp_path, count):
-    parts = [(part, classes[:3], first, 4) for part, classes, first, _ in toy.PARTS]
+    parts = [(part, classes[:3], first, 4) for part, classes, first, _ in drawing.PARTS]
     context = multiprocessing.get_context("fork")
     for turn in range(3):
         ready, told, out = context.Barrier(count), context.Queue(), tmp_path / f"world{turn}"
@@ -175,36 +187,36 @@ def test_processes_that_draw_at_once_all_find_the_worlds(tmp_path, count):
 
 
 def test_worlds_that_are_there_are_found_in_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
-    world = toy.draw(tmp_path / "world")
-    monkeypatch.setattr(toy.files, "alone", lambda *_: 1 / 0)
-    assert toy.draw(world) == world
+    monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
+    world = drawing.draw(tmp_path / "world")
+    monkeypatch.setattr(drawing.files, "alone", lambda *_: 1 / 0)
+    assert drawing.draw(world) == world
 
 
 def test_worlds_can_be_drawn_by_who_works_alone_in_the_folder_above(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
-    with toy.files.alone(tmp_path):
-        assert (toy.draw(tmp_path / "world") / toy.MARK).exists()
+    monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
+    with drawing.files.alone(tmp_path):
+        assert (drawing.draw(tmp_path / "world") / drawing.MARK).exists()
 
 
 @pytest.mark.fault("stopped while toy images are drawn", "nothing half drawn is taken for a world")
 def test_a_world_that_was_stopped_is_drawn_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
-    monkeypatch.setattr(toy.files, "write", lambda *_: 1 / 0)
+    monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
+    monkeypatch.setattr(drawing.files, "write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        toy.draw(tmp_path / "world")
+        drawing.draw(tmp_path / "world")
     assert not (tmp_path / "world").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
-    assert len(list(toy.draw(tmp_path / "world").rglob("*.JPEG"))) == 4
+    monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
+    assert len(list(drawing.draw(tmp_path / "world").rglob("*.JPEG"))) == 4
 
 
 def test_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(toy, "PARTS", (("imagenet1k/val", toy.TARGET[:2], 0, 2),))
-    toy.main([str(tmp_path / "world"), "--seed", "3"])
+    monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
+    drawing.main([str(tmp_path / "world"), "--seed", "3"])
     assert capsys.readouterr().out == f"{tmp_path / 'world'}\n"
     with pytest.raises(SystemExit) as stop:
-        toy.main([str(tmp_path)])
+        drawing.main([str(tmp_path)])
     assert stop.value.code == 1 and "something else" in capsys.readouterr().err
 
 
@@ -216,14 +228,14 @@ def test_the_species_are_real_and_the_ranks_differ(real_data):
         rows = {row["image_dir_name"][6:]: row for row in csv.DictReader(file)}
     found = [rows[species[6:]] for species in SPECIES]
     assert [row["supercategory"] for row in found] == [
-        toy_inaturalist.PATHS[species][0] for species in SPECIES
+        species_drawing.PATHS[species][0] for species in SPECIES
     ]
     assert [int(row["id"]) for row in found] == sorted(int(row["id"]) for row in found)
 
 
 def test_ranks_are_numbered_without_gaps_and_differ_in_their_classes():
     assert [int(species[:5]) for species in SPECIES] == list(range(60))
-    paths = list(toy_inaturalist.PATHS.values())
+    paths = list(species_drawing.PATHS.values())
     counts = [len({path[1 : rank + 2] for path in paths}) for rank in range(7)]
     assert counts[2:] == sorted(set(counts[2:])) and counts[-1] == 60
     assert len({path[0] for path in paths}) == 8 < counts[2]
@@ -231,11 +243,11 @@ def test_ranks_are_numbered_without_gaps_and_differ_in_their_classes():
 
 @pytest.mark.parametrize("part", ["2021_train", "2021_train_mini", "2021_valid"])
 def test_torchvision_reads_the_same_inaturalist(world, tmp_path, part):
-    ours = data.open_set(world / "inaturalist", part, cache=tmp_path)
+    ours = image_set.open_set(world / "inaturalist", part, cache=tmp_path)
     ranks = [*RANKS, "full"]
     theirs = INaturalist(world / "inaturalist", part, target_type=ranks)
     assert tuple(theirs.all_categories) == ours.classes == SPECIES
-    count = next(count for name, *_, count in toy.PARTS if name.endswith(f"/{part}"))
+    count = next(count for name, *_, count in drawing.PARTS if name.endswith(f"/{part}"))
     assert len(theirs) == len(ours) == 60 * count and (ours.counts == count).all()
     place = {
         f"{theirs.all_categories[label]}/{file}": i for i, (label, file) in enumerate(theirs.index)
@@ -267,39 +279,39 @@ def test_the_mini_set_is_among_the_training_set_and_validation_is_not(world):
 
 
 def test_the_stated_share_of_each_species_is_hard_and_no_training_image(world, tmp_path):
-    some, of = toy_inaturalist.HARD
+    some, of = species_drawing.HARD
     for part in ("2021_train", "2021_train_mini", "2021_valid"):
-        found = data.open_set(world / "inaturalist", part, cache=tmp_path)
-        hard = np.array([toy.hard(name) for name in found.names])
+        found = image_set.open_set(world / "inaturalist", part, cache=tmp_path)
+        hard = np.array([drawing.hard(name) for name in found.names])
         share = some / of if part == "2021_valid" else 0
         assert (np.bincount(found.leaf[hard], minlength=60) == share * found.counts).all()
-    assert toy.hard("a/b/00023_hard.jpg") and not toy.hard(b"00024_easy.jpg")
+    assert drawing.hard("a/b/00023_hard.jpg") and not drawing.hard(b"00024_easy.jpg")
     with pytest.raises(ValueError, match=r"n02099601_00001\.JPEG"):
-        toy.hard("n02099601/n02099601_00001.JPEG")
+        drawing.hard("n02099601/n02099601_00001.JPEG")
 
 
 def test_images_show_what_the_data_model_says():
     for species in SPECIES:
-        common, *finer = toy_inaturalist.taxa(species)
-        assert common == toy_inaturalist.PATHS[species][0] and 3 <= len(finer) <= 6
-        for number in range(toy_inaturalist.TRAIN + toy_inaturalist.VALID):
-            shown = toy_inaturalist.shown(species, number, 0)
+        common, *finer = species_drawing.taxa(species)
+        assert common == species_drawing.PATHS[species][0] and 3 <= len(finer) <= 6
+        for number in range(species_drawing.TRAIN + species_drawing.VALID):
+            shown = species_drawing.shown(species, number, 0)
             assert len({cell for _, cell, _ in shown}) == len(shown)
             strong = [taxon for taxon, _, strength in shown if strength > 0.8]
             weak = [taxon for taxon, _, strength in shown if strength < 0.5]
-            if toy.hard(toy_inaturalist.file_name(number)):
-                assert sorted(strong) == sorted(finer * toy_inaturalist.FINER)
-                assert len(weak) == 1 and weak[0] in set(toy_inaturalist.SUPERCATEGORIES) - {common}
+            if drawing.hard(species_drawing.file_name(number)):
+                assert sorted(strong) == sorted(finer * species_drawing.FINER)
+                assert len(weak) == 1 and weak[0] in set(species_drawing.SUPERCATEGORIES) - {common}
             else:
-                places = [common] * toy_inaturalist.COMMON + finer * toy_inaturalist.FINER
+                places = [common] * species_drawing.COMMON + finer * species_drawing.FINER
                 assert sorted(strong) == sorted(places)
                 assert not weak
 
 
 def test_features_of_taxa_are_inherited_and_differ():
-    every = {taxon for species in SPECIES for taxon in toy_inaturalist.taxa(species)}
-    assert len({toy_inaturalist.feature(taxon, 0).tobytes() for taxon in every}) == len(every)
-    vanessa = [toy_inaturalist.taxa(s) for s in SPECIES if "_Vanessa_" in s]
+    every = {taxon for species in SPECIES for taxon in species_drawing.taxa(species)}
+    assert len({species_drawing.feature(taxon, 0).tobytes() for taxon in every}) == len(every)
+    vanessa = [species_drawing.taxa(s) for s in SPECIES if "_Vanessa_" in s]
     assert len(vanessa) == 2 and vanessa[0][:-1] == vanessa[1][:-1] and vanessa[0] != vanessa[1]
 
 
@@ -307,27 +319,27 @@ def test_the_features_are_in_the_images_of_inaturalist(world):
     """In its files: each feature where it should be, and a hard image's noise in one cell."""
     sums, loudest = {}, {True: [], False: []}
     for species in SPECIES:
-        for number in range(toy_inaturalist.TRAIN, toy_inaturalist.TRAIN + toy_inaturalist.VALID):
-            name = toy_inaturalist.file_name(number)
+        for number in range(species_drawing.TRAIN, species_drawing.TRAIN + species_drawing.VALID):
+            name = species_drawing.file_name(number)
             path = world / "inaturalist" / "2021_valid" / species / name
             grid = np.asarray(Image.open(path), float).reshape(
-                toy.CELLS, toy.CELL, toy.CELLS, toy.CELL, 3
+                drawing.CELLS, drawing.CELL, drawing.CELLS, drawing.CELL, 3
             )
-            cells = grid.swapaxes(1, 2).reshape(-1, toy.CELL, toy.CELL, 3)
-            shown = toy_inaturalist.shown(species, number, 0)
+            cells = grid.swapaxes(1, 2).reshape(-1, drawing.CELL, drawing.CELL, 3)
+            shown = species_drawing.shown(species, number, 0)
             for taxon, cell, strength in shown:
                 if strength > 0.5:
                     sums.setdefault(taxon, []).append(cells[cell])
             clear = np.delete(cells, [cell for _, cell, _ in shown], axis=0)
-            loudest[toy.hard(name)].append(clear.std(axis=(1, 2, 3)).max())
+            loudest[drawing.hard(name)].append(clear.std(axis=(1, 2, 3)).max())
     for taxon, found in sums.items():
-        mean, wanted = np.mean(found, axis=0) - 128, toy_inaturalist.feature(taxon, 0)
+        mean, wanted = np.mean(found, axis=0) - 128, species_drawing.feature(taxon, 0)
         assert np.corrcoef(mean.ravel(), wanted.ravel())[0, 1] > 0.9, taxon
     assert min(loudest[True]) > max(loudest[False])
 
 
 def test_seeds_of_inaturalist():
-    one, other = (toy_inaturalist.image(SPECIES[0], 0, seed) for seed in (0, 1))
+    one, other = (species_drawing.image(SPECIES[0], 0, seed) for seed in (0, 1))
     assert (one != other).mean() > 0.9
-    assert (toy_inaturalist.image(SPECIES[0], 0, 0) == one).all()
-    assert (toy_inaturalist.image(SPECIES[1], 0, 0) != one).mean() > 0.9
+    assert (species_drawing.image(SPECIES[0], 0, 0) == one).all()
+    assert (species_drawing.image(SPECIES[1], 0, 0) != one).mean() > 0.9

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from accelerate.state import AcceleratorState, GradientState
 from faults_seen import saw
 
-from granularity import checkpoint, evaluation, files, loading, presets, recipe, train
+from granularity import files
+from granularity.training import checkpoints, evaluation, loading, one_stage, presets, recipe
 
 LABELS = torch.arange(4)[:, None].int()
 
@@ -25,13 +26,13 @@ def stage(folder, device="cpu", **changes):
     generator = torch.Generator().manual_seed(0)
     pixels = (torch.rand(32, 3, 16, 16, generator=generator) * 255).byte()
     images = loading.Memory(pixels, torch.arange(32) % 4, made)
-    done = train.stage(made, images, LABELS, 4, key="k", seed=0, folder=folder, device=device)
+    done = one_stage.stage(made, images, LABELS, 4, key="k", seed=0, folder=folder, device=device)
     return done, evaluation.evaluate(done.model, images, LABELS, done.accelerator, made)
 
 
 def kept(folder):
-    tensors, _ = checkpoint.load(train.finished(folder / "k"))
-    return checkpoint.weights(tensors)
+    tensors, _ = checkpoints.load(one_stage.finished(folder / "k"))
+    return checkpoints.weights(tensors)
 
 
 def test_channels_last_keeps_the_same_network(tmp_path):
@@ -59,7 +60,7 @@ def test_a_compiled_network_is_kept_under_its_own_names(tmp_path):
 )
 def test_a_stage_that_is_not_done_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="run its pretraining first"):
-        train.finished(tmp_path / "nothing")
+        one_stage.finished(tmp_path / "nothing")
 
 
 def test_evaluation_is_the_same_in_pieces_of_any_size(tmp_path):
@@ -99,7 +100,7 @@ def stages_of_all(folder, order, found):
         pixels = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255
         images = loading.Memory(pixels.byte(), torch.arange(32) % 4, made)
         place = folder / str(number)
-        done = train.stage(made, images, LABELS, 4, key="k", seed=0, folder=place)
+        done = one_stage.stage(made, images, LABELS, 4, key="k", seed=0, folder=place)
         answers = evaluation.evaluate(done.model, images, LABELS, done.accelerator, made)
         weights = {name: value.numpy().tobytes() for name, value in kept(place).items()}
         curves = {name: done.curves[name] for name in ("step", "loss", "rate")}
@@ -182,7 +183,7 @@ def test_a_stage_that_cannot_be_trained_leaves_nothing(tmp_path, what):
     made = recipe.changed(short(), **changes)
     images = loading.Memory(torch.zeros(32, 3, 16, 16).byte(), torch.arange(32) % 4, made)
     with pytest.raises(ValueError, match=told):
-        train.stage(made, images, LABELS, 4, key="k", seed=0, folder=tmp_path, **options)
+        one_stage.stage(made, images, LABELS, 4, key="k", seed=0, folder=tmp_path, **options)
     assert not list(tmp_path.iterdir())
 
 

@@ -10,7 +10,9 @@ import pytest
 from test_data import CLASSES, SEEN, contents, encoded, laid_out, packed
 from worlds import small_toy
 
-from granularity import check, data, hub, imagenet, inaturalist, known, listing, records, sets
+from granularity.experiments import datasets, imagenet, inaturalist
+from granularity.images import check, huggingface, image_set, listing, sources
+from granularity.records import runner
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
 REAL = ("imagenet21k", "imagenet1k", "inaturalist")
@@ -26,7 +28,7 @@ def drawn(tmp_path_factory):
 def roots(drawn, tmp_path, monkeypatch):
     """The drawn sets under the real ones' names, to be changed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    sets.opened.cache_clear()
+    datasets.opened.cache_clear()
     world = shutil.copytree(drawn["toy"], tmp_path / "world")
     return {name: str(world / name) for name in REAL}
 
@@ -38,7 +40,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def opened(tmp_path):
-    return lambda *words, **options: data.open_set(*words, cache=tmp_path / "cache", **options)
+    return lambda *words, **options: image_set.open_set(*words, cache=tmp_path / "cache", **options)
 
 
 def folder(roots, name, part="train") -> Path:
@@ -110,8 +112,8 @@ def test_sets_that_do_not_fit_are_refused(roots, what):
     change, said = WRONG[what]
     imagenet.open_sets("imagenet", roots)
     change(roots)
-    sets.opened.cache_clear()
-    with pytest.raises(data.DataError, match=said):
+    datasets.opened.cache_clear()
+    with pytest.raises(image_set.DataError, match=said):
         imagenet.open_sets("imagenet", roots)
 
 
@@ -119,15 +121,15 @@ def test_the_same_in_the_other_arm(roots):
     valid = folder(roots, "inaturalist", "2021_valid")
     first = min(valid.iterdir())
     first.rename(valid / "lions")
-    with pytest.raises(data.DataError, match="'lions': not a species with its ranks"):
+    with pytest.raises(image_set.DataError, match="'lions': not a species with its ranks"):
         inaturalist.open_world("inaturalist", roots)
-    sets.opened.cache_clear()
-    with pytest.raises(data.DataError, match="is not evaluated on"):
+    datasets.opened.cache_clear()
+    with pytest.raises(image_set.DataError, match="is not evaluated on"):
         inaturalist.open_world("inaturalist", roots, skip=["extra"])
     shutil.rmtree(valid)
     valid.symlink_to(folder(roots, "inaturalist", "2021_train_mini"))
-    sets.opened.cache_clear()
-    with pytest.raises(data.DataError, match="both hold the image"):
+    datasets.opened.cache_clear()
+    with pytest.raises(image_set.DataError, match="both hold the image"):
         inaturalist.open_world("inaturalist", roots)
 
 
@@ -170,7 +172,7 @@ ROOTS = {
 @pytest.mark.parametrize("what", ROOTS)
 def test_a_part_of_a_set_is_no_class(root, opened, what):
     ROOTS[what](root)
-    with pytest.raises(data.DataError, match="is what a part of a set is called, no class"):
+    with pytest.raises(image_set.DataError, match="is what a part of a set is called, no class"):
         opened(root)
 
 
@@ -190,17 +192,17 @@ def test_a_tar_file_has_its_end(root, opened, tmp_path, what):
             what, whole + whole
         )
     )
-    with pytest.raises(data.DataError, match=r"bad\.tar: no whole tar file"):
+    with pytest.raises(image_set.DataError, match=r"bad\.tar: no whole tar file"):
         opened(path)
 
 
 def test_a_known_set_is_compared_with_its_numbers():
-    assert not known.short_of(1_281_167, 1_000, "train", "/data/ImageNet-1k")
-    assert not known.short_of(13_153_500, 19_167, "train", "x", "imagenet22k")
-    assert not known.short_of(5, 2, "train", "/data/flowers")
-    said = known.short_of(1_281_166, 1_000, "train", "/data/imagenet1k/train")
+    assert not sources.short_of(1_281_167, 1_000, "train", "/data/ImageNet-1k")
+    assert not sources.short_of(13_153_500, 19_167, "train", "x", "imagenet22k")
+    assert not sources.short_of(5, 2, "train", "/data/flowers")
+    said = sources.short_of(1_281_166, 1_000, "train", "/data/imagenet1k/train")
     assert said.startswith("1,281,166 images of 1,000 classes; imagenet1k/train has 1,281,167")
-    assert "500,000" in known.short_of(7, 3, "2021_train_mini", "inaturalist")
+    assert "500,000" in sources.short_of(7, 3, "2021_train_mini", "inaturalist")
 
 
 @pytest.mark.fault(
@@ -248,7 +250,7 @@ def litter(root: Path) -> dict[str, str]:
 def test_litter_is_no_class(root, opened):
     before = opened(root)
     left = litter(root)
-    with pytest.raises(data.DataError, match=r"and 9 more; skip_extra=True leaves such out"):
+    with pytest.raises(image_set.DataError, match=r"and 9 more; skip_extra=True leaves such out"):
         opened(root)
     found = opened(root, skip_extra=True)
     assert dict(found.skipped) == left and found.left_out == {"extra": len(left)}
@@ -261,7 +263,7 @@ def test_litter_in_tar_files(root, opened, tmp_path):
         f"set/{place}/x.JPEG/thumb.JPEG": encoded() for place in ("@eaDir", f"{CLASSES[0]}/@eaDir")
     }
     path = packed(tmp_path / "t.tar", members | junk | {".ipynb_checkpoints/y.JPEG": encoded()})
-    with pytest.raises(data.DataError, match=r"@eaDir.*skip_extra"):
+    with pytest.raises(image_set.DataError, match=r"@eaDir.*skip_extra"):
         opened(path)
     found = opened(path, skip_extra=True)
     assert found.classes == CLASSES and len(found) == 9 and found.left_out == {"extra": 2}
@@ -277,7 +279,7 @@ def test_a_run_skips_what_it_is_told_to(roots, tmp_path):
     (source / "n00001740").mkdir()
     (source / "@eaDir").mkdir()
     setting = {"world": "imagenet", "level": 0, "labels": "level", "pretraining": SHORT, "seed": 0}
-    with pytest.raises(data.DataError, match=r"@eaDir.*n00001740.*without images"):
+    with pytest.raises(image_set.DataError, match=r"@eaDir.*n00001740.*without images"):
         imagenet.looked_over([setting], roots)
     with pytest.raises(ValueError, match=r"'brocken'.*'broken' is nearest"):
         imagenet.looked_over([setting | {"skip": ["brocken"]}], roots)
@@ -293,7 +295,7 @@ def test_a_run_skips_what_it_is_told_to(roots, tmp_path):
     places = {"roots": roots, "stages": str(tmp_path / "stages")}
     read = imagenet.stated([asked], roots)
     runs = {"entry": imagenet.pretrain, "settings": [asked], "places": places, "data": read}
-    (record,) = records.complete(tmp_path / "runs", **runs)
+    (record,) = runner.complete(tmp_path / "runs", **runs)
     assert record["left_out"] == left and record["metrics"]["images"] == 719
     assert record["data"]["source"]["images"] == 719
 
@@ -304,7 +306,7 @@ def test_a_class_that_is_empty_to_evaluate_on_is_skipped_in_both_arms(roots, tmp
         image.unlink()
     setting = {"world": "inaturalist", "labels": "target", "pretraining": SHORT, "seed": 0}
     setting["pretraining"] = SHORT | {"loss": "softmax"}
-    with pytest.raises(data.DataError, match="a class without images"):
+    with pytest.raises(image_set.DataError, match="a class without images"):
         inaturalist.looked_over([setting], roots)
     found = inaturalist.transfer(**setting, skip=["missing"], roots=roots, stages=str(tmp_path))
     assert found["left_out"] == {"evaluation": {"missing": 1}}
@@ -360,16 +362,16 @@ def test_a_cache_that_cannot_be_written_is_named(root, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(OSError, match=r"file/granularity: .*XDG_CACHE_HOME names another"):
-        data.open_set(root)
+        image_set.open_set(root)
     monkeypatch.delenv("XDG_CACHE_HOME")
 
     def nowhere():
         raise RuntimeError("Could not determine home directory.")
 
     with monkeypatch.context() as patch:  # what follows may ask for a home itself
-        patch.setattr(data.Path, "home", nowhere)
+        patch.setattr(image_set.Path, "home", nowhere)
         try:
-            told = data.open_set(root)
+            told = image_set.open_set(root)
         except OSError as error:
             told = error
     assert "set XDG_CACHE_HOME" in str(told)
@@ -389,6 +391,8 @@ def test_a_split_without_labels_is_named(monkeypatch):
             def __class_getitem__(cls, key):
                 return {"label": np.array([-1, -1, -1])}[key]
 
-    monkeypatch.setattr(hub, "_reader", lambda name, part: Reader)
-    with pytest.raises(data.DataError, match=r"hfds/o/n: its split 'test' is not labelled: 3 of 3"):
-        data.open_set("hfds/o/n", "test")
+    monkeypatch.setattr(huggingface, "_reader", lambda name, part: Reader)
+    with pytest.raises(
+        image_set.DataError, match=r"hfds/o/n: its split 'test' is not labelled: 3 of 3"
+    ):
+        image_set.open_set("hfds/o/n", "test")

@@ -9,7 +9,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import claims, verdicts
+from granularity.claims import rules, verdicts
 
 CLAIMS = ROOT / "book/claims.yml"
 COMMON = {
@@ -32,8 +32,8 @@ CONTRAST = COMMON | {
 WAVE = np.array([-1, 1, -1, 1, -1, 1, -1, 1])  # mean 0, deviation 1.069
 
 
-def rule(**changes) -> claims.Rule:
-    return claims.rule(CONTRAST | changes, "a test")
+def rule(**changes) -> rules.Rule:
+    return rules.rule(CONTRAST | changes, "a test")
 
 
 def runs(gain, spread=0.005, seeds=8, **more) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def test_an_effect_may_be_a_share_of_an_arms_error():
     """0.020 of coarse labels' mean 0.22 are 9.1%: the paper states such a share, 8.76%."""
     found = verdicts.verdict(rule(relative_to="coarse"), runs(0.020, spread=0.0), "tiny")
     assert found.mean == pytest.approx(0.020 / 0.220)
-    with pytest.raises(claims.ClaimsError, match="unknown arm 'coarce'; did you mean 'coarse'"):
+    with pytest.raises(rules.ClaimsError, match="unknown arm 'coarce'; did you mean 'coarse'"):
         rule(relative_to="coarce")
     perfect = runs(-0.200, spread=0.0)
     said = verdicts.verdict(rule(relative_to="coarse"), perfect, "tiny")
@@ -184,7 +184,7 @@ def test_a_version_is_in_force_from_its_first_runs_on():
         "arms": {"coarse": {"labels": "c"}, "fine": {"labels": "f"}},
     }
     old, new = rule(), rule(**newer)
-    claim = dataclasses.replace(claims.read(CLAIMS.read_text()).claims["C8"], rules=(old, new))
+    claim = dataclasses.replace(rules.read(CLAIMS.read_text()).claims["C8"], rules=(old, new))
     renamed = runs(0.02).replace({"labels": {"coarse": "c", "fine": "f"}})
     assert verdicts.in_force(claim, runs(0.02), "tiny") is old
     assert verdicts.in_force(claim, pd.concat([runs(0.02), renamed]), "tiny") is new
@@ -195,7 +195,7 @@ def test_a_version_is_in_force_from_its_first_runs_on():
 def test_parts_inherit_and_differ():
     turned = {"coarse": -1, "fine": 1}
     common = {name: value for name, value in CONTRAST.items() if name != "effect"}
-    parted = claims.rule(
+    parted = rules.rule(
         common
         | {"kind": "parts"}
         | {
@@ -249,7 +249,7 @@ def on_a_line(slope, seeds=8) -> pd.DataFrame:
 def test_slope():
     given = COMMON | {"kind": "slope", "metric": "error", "along": "classes", "direction": "below"}
     given |= {"smallest_effect": 0.010, "arms": {"levels": {"labels": "level"}}}
-    falls = claims.rule(given, "a test")
+    falls = rules.rule(given, "a test")
     assert verdicts.verdict(falls, on_a_line(-0.02), "tiny").word == "reproduced"
     assert verdicts.verdict(falls, on_a_line(0.02), "tiny").word == "not reproduced"
     assert verdicts.verdict(falls, on_a_line(-0.02, seeds=3), "tiny").word == "undecided"
@@ -262,7 +262,7 @@ def test_slope():
 def test_a_slope_wants_every_arm_that_its_rule_names():
     given = COMMON | {"kind": "slope", "metric": "error", "along": "classes", "direction": "below"}
     arms = {f"{k} classes": {"labels": "level", "classes": k} for k in (2, 8, 32, 64)}
-    rule = claims.rule(given | {"smallest_effect": 0.010, "arms": arms}, "a test")
+    rule = rules.rule(given | {"smallest_effect": 0.010, "arms": arms}, "a test")
     found = verdicts.verdict(rule, on_a_line(-0.02), "tiny")
     assert (found.word, found.reason) == ("undecided", "no run of arm '64 classes'")
     more = on_a_line(-0.02).query("classes == 2").assign(classes=64, error=0.25)
@@ -317,7 +317,7 @@ def test_placebo(table, word, reason):
     given["gate"] = [{"metric": "training_error", "at_most": 0.05, "arm": "null"}]
     arms = {"effect": "leaf", "placebo": "random", "null": "baseline"}
     given["arms"] = {name: {"compared": value} for name, value in arms.items()}
-    found = verdicts.verdict(claims.rule(given, "a test"), table, "tiny")
+    found = verdicts.verdict(rules.rule(given, "a test"), table, "tiny")
     assert found.word == word
     assert reason in found.reason
 
@@ -391,6 +391,6 @@ def apart_in_seeds() -> pd.DataFrame:
     ],
 )
 def test_bound(table, word, reason):
-    found = verdicts.verdict(claims.rule(BOUND, "a test"), table, "tiny")
+    found = verdicts.verdict(rules.rule(BOUND, "a test"), table, "tiny")
     assert found.word == word
     assert reason in found.reason

@@ -7,14 +7,16 @@ import pytest
 import torch
 from conftest import ROOT
 
-from granularity import records, theory, verify
+from granularity import theory
+from granularity.records import runner, tables, verify
+from granularity.records.record import RecordError
 
 SHORT = {"labels": "coarse", "k": 2, "steps": 2, "seed": 3}
 
 
 @pytest.fixture
 def made(tmp_path):
-    records.complete(tmp_path, theory.simulate, [SHORT, SHORT | {"seed": 4}])
+    runner.complete(tmp_path, theory.simulate, [SHORT, SHORT | {"seed": 4}])
     return tmp_path
 
 
@@ -26,7 +28,7 @@ def test_an_honest_record_agrees(made, capsys):
 
 
 def test_a_record_of_another_machine_is_told_beside_ours(made, capsys):
-    record = records.collect(made)[0]
+    record = tables.collect(made)[0]
     assert verify.machines_apart(record["made_by"]["device"]) == ""
     other = record["made_by"]["device"] | {"instructions": "AVX1024"}
     told = verify.machines_apart(other)
@@ -78,13 +80,13 @@ def test_runs_are_chosen_by_name_or_at_random(made):
     assert len(verify.chosen(made, number=1)) == 1
     one = made / first["fingerprint"] / "record.json"
     assert verify.chosen(one) == [first]
-    with pytest.raises(records.RecordError, match="0 of 2 runs are called zz"):
+    with pytest.raises(RecordError, match="0 of 2 runs are called zz"):
         verify.chosen(made, run="zz")
     for name in ("granularity.theory:simulated", "granularity.records:publish", "os:system"):
-        with pytest.raises(records.RecordError, match=f"no runs are made by '{name}'"):
+        with pytest.raises(RecordError, match=f"no runs are made by '{name}'"):
             verify.again(first | {"entry": name}, {})
     gone = {"arguments": first["arguments"] | {"dial": 3}}
-    with pytest.raises(records.RecordError, match=r"theory\.simulate has changed since: .*'dial'"):
+    with pytest.raises(RecordError, match=r"theory\.simulate has changed since: .*'dial'"):
         verify.again(first | gone, {})
 
 

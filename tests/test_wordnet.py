@@ -18,10 +18,10 @@ from faults_seen import saw_end
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import wordnet
+from granularity.hierarchies import wordnet
 
 ROOT = Path(__file__).parents[1]
-TABLE = ROOT / "lib/granularity/tables/hypernyms.txt.gz"
+TABLE = ROOT / "lib/granularity/hierarchies/tables/hypernyms.txt.gz"
 NOUN_FILE = Path(os.environ.get("WORDNET_NOUNS", "/usr/share/wordnet/data.noun"))
 
 # The paper's Table 1 (levels 0, 1, 2, 4, 6, 9); the levels between were measured with the rule that
@@ -300,7 +300,7 @@ def test_nltk_with_an_empty_noun_file_is_refused(nltk_nouns, tmp_path):
     shutil.copytree(str(corpus.root), copy)  # links would not do: NLTK refuses to leave its root
     (copy / "data.noun").write_bytes(b"")
     result = subprocess.run(
-        [sys.executable, "-c", "from granularity import wordnet; wordnet.nltk_nouns()"],
+        [sys.executable, "-c", "from granularity.hierarchies import wordnet; wordnet.nltk_nouns()"],
         env=os.environ | {"NLTK_DATA": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -362,7 +362,9 @@ def test_unknown_names_come_with_the_nearest():
 
 def command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "granularity.wordnet", *arguments], capture_output=True, text=True
+        [sys.executable, "-m", "granularity.wordnet", *arguments],
+        capture_output=True,
+        text=True,
     )
 
 
@@ -384,7 +386,7 @@ def test_the_command_prints_a_table_and_refuses_by_name():
 
 def test_reading_timms_lists_does_not_import_timm():
     code = (
-        "import sys; from granularity import wordnet; wordnet.read_list('imagenet21k');"
+        "import sys; from granularity.hierarchies import wordnet; wordnet.read_list('imagenet21k');"
         "print([name for name in ('timm', 'torch', 'numpy', 'nltk') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,9 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from granularity import checkpoint, engine, evaluation, loading, network
-from granularity.processes import accelerator_of
-from granularity.recipe import Recipe
+from granularity.training import (
+    checkpoints,
+    engine,
+    evaluation,
+    loading,
+    networks,
+    optimisation,
+    sampling,
+)
+from granularity.training.processes import accelerator_of
+from granularity.training.recipe import Recipe
 
 CLASSES = 6
 TINY_VIT = {
@@ -28,7 +36,7 @@ torch.set_num_threads(1)  # so small a network is slower on more, and on a busy 
 
 # A server that has loaded torch once and forks: a process of its own starts in milliseconds.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["granularity.loading", "granularity.network"])
+processes.set_forkserver_preload(["granularity.training.loading", "granularity.training.networks"])
 
 
 def recipe(**changes) -> Recipe:
@@ -49,8 +57,8 @@ def memory(wanted: Recipe, images: int = 61, seed: int = 0) -> loading.Memory:
 def start(folder: Path, wanted: Recipe, seed: int = 0, fingerprint: str = "one") -> engine.Run:
     """A network and its optimiser, ready for `fit`."""
     accelerator = accelerator_of("cpu")
-    model = network.build(wanted, CLASSES, seed)
-    model, optimiser = accelerator.prepare(model, engine.optimiser_of(model, wanted))
+    model = networks.build(wanted, CLASSES, seed)
+    model, optimiser = accelerator.prepare(model, optimisation.optimiser_of(model, wanted))
     return engine.Run(Path(folder), fingerprint, model, optimiser, accelerator)
 
 
@@ -101,7 +109,7 @@ def ended(started: list, seconds: float = 60) -> list[int]:
 
 def result(folder: Path, steps: int) -> tuple[dict, list[dict]]:
     """All tensors at the end of a run, and its log but for the speed."""
-    tensors, facts = checkpoint.load(folder / f"checkpoint-{steps}.safetensors")
+    tensors, facts = checkpoints.load(folder / f"checkpoint-{steps}.safetensors")
     assert facts["step"] == steps
     lines = engine.Log.lines_of(folder / "metrics.jsonl")
     for line in lines:
@@ -127,7 +135,7 @@ def pieces_of(images, batch, seed, steps, *, at_once, world):
     """All pieces of all processes, by step."""
     found = {step: [] for step in steps}
     for rank in range(world):
-        for piece in engine.plan(
+        for piece in sampling.plan(
             images, batch, seed, steps, at_once=at_once, rank=rank, world=world
         ):
             assert 0 < len(piece.samples) <= at_once

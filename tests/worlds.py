@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from granularity import toy
+from granularity.images.toy import drawing
 from granularity.labels import Tree, from_sets
 
 
@@ -17,10 +17,10 @@ def small_toy(folder: Path, **options) -> dict[str, str]:
     """The drawn worlds with a few images of each class, by name of the root; listed beside them."""
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     few = {"imagenet21k/train": 12, "imagenet1k/train": 8, "imagenet1k/val": 4}
-    parts = [(part, leaves, first, few.get(part, 5)) for part, leaves, first, _ in toy.PARTS]
+    parts = [(part, leaves, first, few.get(part, 5)) for part, leaves, first, _ in drawing.PARTS]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy, "PARTS", tuple(parts))
-        return {"toy": str(toy.draw(folder / "world", **options))}
+        patch.setattr(drawing, "PARTS", tuple(parts))
+        return {"toy": str(drawing.draw(folder / "world", **options))}
 
 
 @dataclass

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from granularity import explorer, wordnet
+from granularity.hierarchies import wordnet
+from granularity.pages import explorers
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import graph
@@ -200,7 +201,7 @@ def test_the_explorer_of_the_levels_says_what_the_library_says(look, tmp_path):
         (ROOT / "book/_static" / name).read_text("utf-8") for name in ("explorer.js", "levels.js")
     )
     asked = ["n02113023", "n03792782", *random.Random(1).sample(leaves, 10)]
-    element = f"<h2>Explorer</h2>{explorer.of_levels(leaves, asked[:1], program)}"
+    element = f"<h2>Explorer</h2>{explorers.of_levels(leaves, asked[:1], program)}"
     (tmp_path / "levels.html").write_text(PAGE.format(name="levels", body=element), "utf-8")
     assert look(tmp_path, tmp_path / "report.json", "--modes", "phone-dark")["faults"] == []
     answers = made("explore.mjs", tmp_path, tmp_path / "answers.json", "levels.html", *asked)

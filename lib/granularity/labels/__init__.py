@@ -3,15 +3,15 @@
 A leaf is a class of the dataset itself (a synset, a species); images know their leaf and nothing
 else, so one copy of the images serves every label function.
 
-A run imports the narrow module (`granularity.labels.levels`), since its fingerprint covers the code
-of all that its module imports; here all of them stand together, for chapters and tests.
+A run imports the narrow module (`granularity.labels.wordnet_levels`), since its fingerprint covers
+the code of all that its module imports; here all stand together, for chapters and tests.
 """
 
 from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, from_sets, load, save
-from granularity.labels.levels import levels
-from granularity.labels.make import KINDS, make, needs_embeddings
+from granularity.labels.specification import KINDS, make, needs_embeddings
 from granularity.labels.tree import Tree, nested, tree_of_cuts, tree_of_taxonomy
+from granularity.labels.wordnet_levels import levels
 
 __all__ = [
     "KINDS",

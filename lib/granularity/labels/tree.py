@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from granularity import cuts
+from granularity.hierarchies import wordnet_cuts
+from granularity.hierarchies.inaturalist_taxonomy import RANKS, Taxonomy
+from granularity.inputs.nearest import nearest
 from granularity.labels.function import LabelFunction, from_sets
-from granularity.nearest import nearest
-from granularity.taxonomy import RANKS, Taxonomy
 
 LEAF = "leaf"  # the last rank of WordNet's trees
 TARGETS = ("depth5", "balanced", "balanced6")
@@ -94,7 +94,7 @@ def tree_of_taxonomy(taxonomy: Taxonomy) -> Tree:
 
 
 def tree_of_cuts(synsets: Sequence[str], target: str = "depth5") -> Tree:
-    """The tree of a synset list: WordNet cut at depths, as `granularity.cuts` reads it.
+    """The tree of a synset list: WordNet cut at depths, as `hierarchies.wordnet_cuts` does it.
 
     Targets: `depth5`, the cut at depth 5; `balanced`, nodes with 6 to 12 leaves each, where the
     leaves below none of them are left out (`tree.leaves` are those that stay, in the order given);
@@ -102,7 +102,7 @@ def tree_of_cuts(synsets: Sequence[str], target: str = "depth5") -> Tree:
 
     The ranks `depth<k>` are the cuts from depth 6, each cut by the target too, and the last is
     `leaf`: only those that have more classes than the one before, or the target. Raises ValueError
-    for another target, and for what `granularity.cuts` refuses.
+    for another target, and for what `granularity.hierarchies.wordnet_cuts` refuses.
     """
     if target not in TARGETS:
         near = nearest(target, TARGETS, cutoff=0.3)
@@ -110,14 +110,14 @@ def tree_of_cuts(synsets: Sequence[str], target: str = "depth5") -> Tree:
         raise ValueError(f"no target named {target!r}; {hint}")
     if target == "depth5":
         leaves = tuple(synsets)
-        node_of = dict(zip(leaves, cuts.at_depth(leaves, TARGET_DEPTH), strict=True))
+        node_of = dict(zip(leaves, wordnet_cuts.at_depth(leaves, TARGET_DEPTH), strict=True))
     else:
         node_of = {leaf: node for node, below in _nodes(synsets, target) for leaf in below}
         leaves = tuple(leaf for leaf in synsets if leaf in node_of)
     aim = _single("target", leaves, [node_of[leaf] for leaf in leaves])
     ranks, classes = {}, aim.num_classes
-    for depth in range(TARGET_DEPTH + 1, max(len(cuts.path(leaf)) for leaf in leaves)):
-        at = cuts.at_depth(leaves, depth)
+    for depth in range(TARGET_DEPTH + 1, max(len(wordnet_cuts.path(leaf)) for leaf in leaves)):
+        at = wordnet_cuts.at_depth(leaves, depth)
         # A node may lie above leaves of several targets, so the target is part of its name.
         names = [f"{node_of[leaf]}/{node}" for leaf, node in zip(leaves, at, strict=True)]
         if classes < len(set(names)) < len(leaves):
@@ -128,14 +128,16 @@ def tree_of_cuts(synsets: Sequence[str], target: str = "depth5") -> Tree:
 
 
 def _nodes(synsets: Sequence[str], target: str) -> list[tuple[str, Sequence[str]]]:
-    nodes = cuts.balanced(synsets)
+    nodes = wordnet_cuts.balanced(synsets)
     if target == "balanced":
         return list(nodes.items())
 
     def digest(leaf: str) -> bytes:
         return hashlib.sha256(leaf.encode()).digest()
 
-    return [(node, sorted(below, key=digest)[: cuts.SMALLEST]) for node, below in nodes.items()]
+    return [
+        (node, sorted(below, key=digest)[: wordnet_cuts.SMALLEST]) for node, below in nodes.items()
+    ]
 
 
 def _single(name: str, leaves: Sequence[str], classes: Sequence[str]) -> LabelFunction:

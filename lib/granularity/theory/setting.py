@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from pydantic import Field, create_model
 
-from granularity.nearest import nearest
-from granularity.strict import STRICT, Misfit, validated
+from granularity.inputs.nearest import nearest
+from granularity.inputs.strict import STRICT, Misfit, validated
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(ge=0)]

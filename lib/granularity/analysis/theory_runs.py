@@ -1,0 +1,179 @@
+"""What several of the theory's chapters do with their runs: choose them, draw them, say them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from granularity import theory
+from granularity.analysis import selection, statistics
+
+# Studies take batches of this size, half the default: most of their cost is their batches.
+BATCH = 256
+# What is measured beside, and how often: runs that differ in it alone are the same training.
+BESIDE = ("logged", "test_samples", "finetune_steps", "top_loss", "device")
+
+# The sweep over d that two claims are judged by: k = ⌊d^0.4⌋, neurons in proportion to d, and a
+# noise of the same length in every dimension (O).
+SWEEP = {
+    d: {
+        "d": d,
+        "k": int(d**0.4),
+        "width": d // 4,
+        "noise": 0.05 * (128 / d) ** 0.5,
+        "strong_noise": 0.5 * (128 / d) ** 0.5,
+    }
+    for d in (128, 256, 512, 1024)
+}
+
+
+def defaults() -> dict[str, object]:
+    """All parameters of a run at their defaults, without the seed and what is measured beside."""
+    found = theory.grid()[0]
+    return {name: value for name, value in found.items() if name not in (*BESIDE, "seed")}
+
+
+def read(root: Path, *places: str) -> pd.DataFrame:
+    """The runs of published files and of folders of this build, each training once.
+
+    A parameter that a record does not have did not exist then: it has its default. Where two
+    records are of the same run the first place counts; folders may be missing.
+
+    Raises FileNotFoundError where no place has a run.
+    """
+    parts = []
+    for place in places:
+        path = root / place
+        if path.suffix == ".jsonl" or any(path.rglob("record.json")):
+            parts.append(tables.table(path).assign(place=place))
+    if not parts:
+        raise FileNotFoundError(f"no run in or below {', '.join(places)}: nothing ran yet")
+    whole = pd.concat(parts, ignore_index=True)
+    known = theory.grid()[0]
+    for name, value in known.items():
+        column = whole[name] if name in whole else pd.Series([value] * len(whole))
+        whole[name] = column.where(column.notna(), value).astype(type(value))
+    return whole.drop_duplicates([*known], ignore_index=True)
+
+
+def study(table: pd.DataFrame, *varied: str, **fixed: object) -> pd.DataFrame:
+    """The runs at the studies' base, apart from what is varied and what is fixed otherwise.
+
+    One row for each seed and each value of what is varied: of runs that differ in what is measured
+    beside only, the one that measured most. Labels that are not named vary too.
+    """
+    wanted = defaults() | {"batch": BATCH} | fixed
+    free = {*varied, "labels", "classes"} - set(fixed)
+    found = selection.select(table, {n: v for n, v in wanted.items() if n not in free})
+    found = found.sort_values(["finetune_steps", "logged"], ascending=False, kind="stable")
+    found = found.drop_duplicates(["labels", "classes", *varied, "seed"])
+    return found.sort_values([*varied, "labels", "seed"], ignore_index=True)
+
+
+def dimension(table: pd.DataFrame, row: str) -> pd.DataFrame:
+    """One row of the sweep over d: "coarse", "fine", or "wide".
+
+    The last is coarse training with as many neurons as fine training has in all, k times the width.
+    How long each trains is left open, as it is by the rules.
+    """
+    labels = "fine" if row == "fine" else "coarse"
+    parts = [
+        selection.select(
+            table,
+            {name: value for name, value in defaults().items() if name != "steps"}
+            | setting
+            | {
+                "labels": labels,
+                "width": setting["width"] * (setting["k"] if row == "wide" else 1),
+            },
+        )
+        for setting in SWEEP.values()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def arm(table: pd.DataFrame, metric: str, **where: object) -> np.ndarray:
+    """The values of a metric in the runs that have these parameters, one a seed."""
+    return selection.by_seed(selection.select(table, where), metric).to_numpy()
+
+
+def mean(table: pd.DataFrame, metric: str, **where: object) -> float:
+    """The mean over seeds of a metric in the runs that have these parameters."""
+    return statistics.interval(arm(table, metric, **where))[0]
+
+
+def span(values: Iterable[float], digits: int = 3) -> str:
+    """Mean over seeds and half the width of its 95% interval, as text; a plain 0 where all are."""
+    values = list(values)
+    if not values:
+        return "–"
+    middle, low, _ = statistics.interval(values)
+    if not any(values):
+        return "0"
+    if np.isnan(low):
+        return f"{middle:.{digits}f}"
+    return f"{middle:.{digits}f} ±\N{NO-BREAK SPACE}{middle - low:.{digits}f}"
+
+
+def met(table: pd.DataFrame, limit: float = 0.01) -> int | None:
+    """The first logged step by which the training loss of every run is `limit` or less, or None."""
+    steps = [selection.first_below(curves, "training_loss", limit) for curves in table["curves"]]
+    return None if None in steps else max(steps, default=None)
+
+
+def whole(table: pd.DataFrame, across: str, upwards: str) -> pd.DataFrame:
+    """The runs of the largest full rectangle of cells: values that were run with all others.
+
+    Rows and columns with the fewest cells go first, until none is missing.
+    """
+    while True:
+        cells = table.drop_duplicates([across, upwards])
+        wide, high = cells[across].nunique(), cells[upwards].nunique()
+        if len(cells) == wide * high:
+            return table
+        counts = [
+            (size / most, name, value)
+            for name, most in ((across, high), (upwards, wide))
+            for value, size in cells[name].value_counts().items()
+        ]
+        _, name, value = min(counts)
+        table = table[table[name] != value]
+
+
+def made_of(table: pd.DataFrame, here: str) -> str:
+    """A sentence on whose runs these are; `here` is the place of this build's own."""
+    own = int((table["place"] == here).sum())
+    varied = [name for name in defaults() if name in table and table[name].nunique() > 1]
+    seeds = table.groupby(varied or (lambda row: 0))["seed"].nunique()
+    counts = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
+    text = (
+        f"{len(table)} runs, {table['seconds'].sum() / 60:.0f} minutes of computing in all, "
+        f"{counts} seeds of each setting; {len(table) - own} of them published"
+    )
+    return f"{text}, {own} made by this build." if own else f"{text}."
+
+
+def explored(table: pd.DataFrame, names: Mapping[str, Sequence], curves: Sequence[str]) -> dict:
+    """Mean curves over seeds for every combination of values, plain and rounded, for a page.
+
+    {"names": …, "values": [[…]], "step": […], "curves": {labels: {curve: [[…] a combination]}}}
+    """
+    combinations = pd.MultiIndex.from_product(names.values()).tolist()
+    found: dict[str, dict[str, list]] = {}
+    steps: list = []
+    for labels in ("coarse", "fine"):
+        found[labels] = {curve: [] for curve in curves}
+        for combination in combinations:
+            where = dict(zip(names, combination, strict=True))
+            runs = selection.select(table, {"labels": labels} | where)["curves"].tolist()
+            steps = runs[0]["step"]
+            for curve in curves:
+                middle = np.mean([run[curve] for run in runs], axis=0)
+                found[labels][curve].append([float(f"{value:.3g}") for value in middle])
+    return {
+        "names": list(names),
+        "values": [list(values) for values in names.values()],
+        "step": steps,
+        "curves": found,
+    }

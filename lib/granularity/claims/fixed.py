@@ -1,0 +1,85 @@
+"""Runs that may be judged: those of the network, the images and the recipe that a rule is about.
+
+A pilot on a few images gives numbers as the experiment itself does, and its record differs from the
+experiment's in nothing but these.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from granularity.analysis.selection import plain, same, select
+from granularity.claims.rules import Fixed
+from granularity.training.presets import recipe_of
+
+
+def parted(
+    runs: pd.DataFrame,
+    arms: Iterable[Mapping[str, Any]],
+    demands: Sequence[Fixed],
+    scale: Sequence[Fixed] = (),
+) -> tuple[pd.DataFrame, str]:
+    """The runs without those of the arms that fail a demand; how many these are, and the first's.
+
+    A demand binds the runs that have the values `of`. What a rule demands every run has to say;
+    `scale` speaks of runs of all kinds and ages, and a run that does not say something passes.
+    """
+    runs = runs.reset_index(drop=True)
+    lacks = np.full(len(runs), "", dtype=object)
+    read = runs.loc[sorted({row for arm in arms for row in select(runs, arm).index})]
+    told = dict(zip(read.index, read.to_dict("records"), strict=True))
+    for demand in (*demands, *scale):
+        for row in select(read, demand.of).index:
+            are = demand.are
+            if demand in scale:
+                are = {name: value for name, value in are.items() if is_said(told[row].get(name))}
+            lacks[row] = lacks[row] or difference(told[row], are)
+    first = next(filter(None, lacks), "")
+    others = int((lacks != "").sum())
+    told = f"{others} run{'s are' if others > 1 else ' is'} left out: {first}" if others else ""
+    return runs[lacks == ""], told
+
+
+def difference(run: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first value of a run that is not as it is wanted, in words; nothing where all are."""
+    for name, value in wanted.items():
+        found = plain(run.get(name))
+        if isinstance(value, Mapping):
+            if told := of_recipe(found, value):
+                return f"{name}: {told}"
+        elif not is_said(found):
+            return f"the run does not say {name}, the rule wants {value!r}"
+        elif not same(found, value):
+            return f"{name} is {found!r}, the rule wants {value!r}"
+    return ""
+
+
+def is_said(value: Any) -> bool:
+    """Whether a run says a value; pandas has nan for what one run of a table does not say."""
+    return value is not None and not (isinstance(value, float) and value != value)
+
+
+def of_recipe(found: Any, wanted: Mapping[str, Any]) -> str:
+    """The first field of a recipe that differs from the wanted ones; one without fields is none."""
+    if not isinstance(found, Mapping):
+        return "the run does not say it"
+    if not found or not wanted:
+        return "" if found == wanted else "there is one" if found else "there is none"
+    try:
+        fields = json.loads(resolved(json.dumps(found, sort_keys=True)))
+    except (KeyError, TypeError, ValueError) as error:
+        return f"a recipe that is none any more ({error})"
+    for name, value in wanted.items():
+        if not same(fields.get(name), value):
+            return f"{name} is {fields.get(name)!r}, the rule wants {value!r}"
+    return ""
+
+
+@cache
+def resolved(given: str) -> str:
+    """All fields of a recipe as a record holds it, both as JSON: a preset and what differs."""
+    return json.dumps(recipe_of(json.loads(given)).plain())

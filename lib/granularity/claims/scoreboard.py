@@ -1,0 +1,169 @@
+"""Claims beside runs: what the paper says, what ours say at each size, and the verdict, as HTML."""
+
+import contextlib
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from granularity.analysis import hardness, selection, statistics
+from granularity.claims import verdicts
+from granularity.claims.rules import SIZES, Book, Claim, Rule
+from granularity.claims.verdicts import Verdict
+from granularity.fingerprints import equivalence
+from granularity.records import tables
+
+NAMES = {
+    "smoke": "Smoke, toy size",
+    "tiny": "Tiny, real images",
+    "published": "Published runs",
+    "paper": "The paper's scale",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the runs of one size say about one shown quantity; `older` where their code changed."""
+
+    what: str
+    seeds: int
+    mean: float
+    low: float
+    high: float
+    older: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with all that is known about it, by size."""
+
+    claim: Claim
+    verdicts: Mapping[str, Verdict]
+    lines: Mapping[str, Sequence[Line]]
+    rules: Mapping[str, Rule]  # by size: the version that gave the verdict
+    seeds: Mapping[str, str]  # by size: how many seeds it planned, and how many each arm has
+    earlier: Mapping[tuple[str, int], Verdict]  # by size and version: what replaced rules say
+
+    @property
+    def size(self) -> str:
+        """The size that speaks for the claim: the largest one that may judge it and has runs."""
+        for size in reversed(SIZES):
+            if self.verdicts.get(size, NOTHING).word not in (verdicts.NOT_RUN, verdicts.MACHINERY):
+                return size
+        ran = [s for s, v in self.verdicts.items() if v.word == verdicts.MACHINERY]
+        return ran[0] if ran else next(iter(self.verdicts), "smoke")
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of that size."""
+        return self.verdicts.get(self.size, NOTHING)
+
+
+NOTHING = Verdict(verdicts.NOT_RUN, "no run yet")
+
+
+def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
+    """The tables of runs by size: the folder of one size, and all published files.
+
+    Published files below `tiny/` and `paper/` are of these sizes, all others are "published". A run
+    that lies in several places counts once. Raises ValueError for a folder that is named after no
+    size.
+    """
+    if runs.name not in SIZES:
+        raise ValueError(f"{runs}: its name is no size; there are {', '.join(SIZES)}")
+    found: dict[str, list[Path]] = {}
+    with contextlib.suppress(FileNotFoundError):  # nothing ran yet: there may be published runs
+        tables.collect(runs)
+        found[runs.name] = [runs]
+    files = {file for file in published.rglob("*.jsonl") if file.name != equivalence.FILE.name}
+    for file in sorted(files):  # what was proven of code is no run
+        top = file.relative_to(published).parts[0]
+        found.setdefault(top if top in SIZES else "published", []).append(file)
+    return {size: read(found[size]) for size in SIZES if size in found}
+
+
+def read(paths: Sequence[Path]) -> pd.DataFrame:
+    """The runs of folders and files, and what rules read that is worked out from several of them.
+
+    The column `evaluation` has what each run kept of every image it was evaluated on. Where an arm
+    has a seed twice, nothing is worked out of these runs: claim C9 is then not run.
+    """
+    runs = selection.once(tables.table(*paths))
+    kept = ChainMap(*map(tables.arrays, paths))
+    parts = [runs.assign(evaluation=runs["fingerprint"].map(kept.get))]
+    with contextlib.suppress(statistics.Unfit):
+        parts.append(hardness.splits(parts[0], paths))
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
+def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
+    """All claims, judged at each size that has runs."""
+    rules = {
+        size: {name: verdicts.in_force(c, table, size) for name, c in book.claims.items()}
+        for size, table in tables.items()
+    }
+    judged = {size: verdicts.judge(rules[size], table, size) for size, table in tables.items()}
+    return [
+        Entry(
+            claim,
+            {size: judged[size][name] for size in tables},
+            {size: lines(claim, table) for size, table in tables.items()},
+            {size: rules[size][name] for size in tables},
+            {size: planned_and_found(rules[size][name], table) for size, table in tables.items()},
+            {
+                (size, rule.version): verdicts.verdict(rule, table, size)
+                for size, table in tables.items()
+                for rule in claim.rules
+                if size in rule.sizes and rule.version < rules[size][name].version
+            },
+        )
+        for name, claim in book.claims.items()
+    ]
+
+
+def planned_and_found(rule: Rule, runs: pd.DataFrame) -> str:
+    """How many seeds a rule planned, and how many there are in each of its arms, in words."""
+    found: dict[str, int] = {}
+    for part, one in (rule.parts or {"": rule}).items():
+        read = runs[runs["kind"] == one.records] if "kind" in runs else runs
+        for arm, where in one.arms.items():
+            chosen = selection.select(read, where)
+            name = f"{arm} ({part})" if part else arm
+            found[name] = chosen["seed"].nunique() if len(chosen) else 0
+    counts = set(found.values())
+    if len(counts) < 2:
+        told = f"{counts.pop()} in every arm" if counts else ""
+    else:
+        told = ", ".join(f"{name} {number}" for name, number in found.items())
+    return f"Seeds: {rule.seeds} planned, found {told}." if told else ""
+
+
+def lines(claim: Claim, runs: pd.DataFrame) -> list[Line]:
+    """The quantities that a claim shows, as far as these runs have them.
+
+    Raises analysis.Unfit where runs of one seed differ in something that the claim does not name.
+    """
+    made = []
+    for shown in claim.shows:
+        chosen = selection.select(runs, {"kind": shown.records, **shown.where})
+        values = selection.by_seed(chosen, shown.metric, f"claim {claim.id}, {shown.what}")
+        if len(values):
+            older = any(is_older(run) for run in chosen.itertuples())
+            made.append(Line(shown.what, len(values), *statistics.interval(values), older))
+    return made
+
+
+def counts(table: pd.DataFrame) -> tuple[int, int]:
+    """How many runs a table has, and how many older code made; derived rows are no runs."""
+    runs = table[table["kind"] != hardness.KIND]
+    return len(runs), sum(is_older(run) for run in runs.itertuples())
+
+
+def is_older(run: object) -> bool:
+    """Whether the code of a run is neither the library's present one nor proven equal to it."""
+    return run.standing == equivalence.OLDER
+
+
+# --------------------------------------------------------------------------------------- HTML

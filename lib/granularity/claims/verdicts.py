@@ -1,0 +1,172 @@
+"""Verdicts on claims: rules that were written before the runs, applied to the table of runs."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from granularity.analysis.selection import by_seed, contrast, fitted_change, select
+from granularity.analysis.statistics import Unfit, holm
+from granularity.claims import fixed
+from granularity.claims.bounds import apply_bound
+from granularity.claims.placebos import apply_located, apply_placebo
+from granularity.claims.rules import Claim, Rule
+from granularity.claims.verdict import (
+    MACHINERY,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    PARTLY,
+    REPRODUCED,
+    SMALLER,
+    UNDECIDED,
+    Verdict,
+    judged_effect,
+)
+
+
+def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
+    """What the runs of one size say about a claim, by its rule.
+
+    A size that the rule does not name has numbers and no verdict: "machinery only". Runs that are
+    not what the rule is about, or any rule at this size, are left out, and the reason says why.
+    """
+    runs = runs[runs["kind"] == rule.records] if "kind" in runs else runs
+    if rule.kind == "parts":
+        demands = {name: (*rule.fixed, *part.fixed) for name, part in rule.parts.items()}
+        made = {
+            name: verdict(replace(part, fixed=demands[name], scales=rule.scales), runs, size)
+            for name, part in rule.parts.items()
+        }
+        return combine(made)
+    if rule.cells:
+        made = {}
+        for values in itertools.product(*rule.cells.values()):
+            cell = dict(zip(rule.cells, values, strict=True))
+            label = ", ".join(f"{column} {value}" for column, value in cell.items())
+            made[label.replace("_", " ")] = verdict(
+                replace(rule, cells={}), select(runs, cell), size
+            )
+        return combine(made)
+    scale = rule.scales.get(size, ())
+    runs, left_out = fixed.parted(runs, rule.arms.values() or [{}], rule.fixed, scale)
+    judged = APPLY[rule.kind](rule, runs)
+    if left_out:
+        judged = replace(judged, reason=f"{judged.reason}; {left_out}")
+    if judged.word == NOT_RUN or size in rule.sizes:
+        return judged
+    allowed = listed(rule.sizes)
+    return replace(judged, word=MACHINERY, reason=f"only {allowed} runs can decide this claim")
+
+
+def in_force(claim: Claim, runs: pd.DataFrame, size: str) -> Rule:
+    """The newest version of a claim's rule, for a size, that has runs to judge.
+
+    A version is written before its runs: until these are there, the one before speaks. Where none
+    has runs it is the newest.
+    """
+    for rule in reversed([rule for rule in claim.rules if size in rule.sizes]):
+        if verdict(rule, runs, size).word != NOT_RUN:
+            return rule
+    return claim.rule(size)
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def judge(
+    rules: Mapping[str, Rule], runs: pd.DataFrame, size: str, level: float = 0.05
+) -> dict[str, Verdict]:
+    """The verdicts on all claims, with Holm's correction over the primary contrasts.
+
+    A primary contrast that reproduces its claim alone but not among all of them is undecided.
+    """
+    found = {name: verdict(rule, runs, size) for name, rule in rules.items()}
+    p_values = {}
+    for name, rule in rules.items():
+        p_values |= primary(rule, found[name], name)
+    adjusted = holm(p_values)
+    return {name: corrected(found[name], name, adjusted, level) for name in found}
+
+
+def primary(rule: Rule, found: Verdict, name: str) -> dict[str, float]:
+    """The p-values of a claim's primary contrasts, by the path of their parts and cells."""
+    if found.parts:
+        made = {}
+        for part, below in found.parts.items():
+            made |= primary(rule.parts.get(part, rule), below, f"{name}/{part}")
+        return made
+    return {name: found.p} if rule.family == "primary" and rule.kind != "bound" else {}
+
+
+def corrected(found: Verdict, name: str, adjusted: Mapping[str, float], level: float) -> Verdict:
+    """A verdict after the correction, part by part."""
+    if found.parts:
+        made = {
+            part: corrected(v, f"{name}/{part}", adjusted, level) for part, v in found.parts.items()
+        }
+        return found if found.word == MACHINERY else combine(made)
+    if name in adjusted and found.word == REPRODUCED and adjusted[name] >= level:
+        reason = f"alone it would hold, but not among {len(adjusted)} contrasts (Holm)"
+        return replace(found, word=UNDECIDED, reason=reason)
+    return found
+
+
+def combine(parts: Mapping[str, Verdict]) -> Verdict:
+    """One verdict from those of a claim's parts or cells; "partly" where they differ."""
+    words = {found.word for found in parts.values()}
+    seeds = min(found.seeds for found in parts.values())
+    if len(words) == 1:
+        word = words.pop()
+        reasons = dict.fromkeys(found.reason for found in parts.values())
+        told = [f"{n}: {found.word if found.parts else found.reason}" for n, found in parts.items()]
+        reason = next(iter(reasons)) if len(reasons) == 1 else "; ".join(told)
+        if word in (REPRODUCED, NOT_REPRODUCED, SMALLER):
+            reason = f"all {len(parts)} parts agree"
+    elif MACHINERY in words:
+        word, reason = MACHINERY, next(v.reason for v in parts.values() if v.word == MACHINERY)
+    else:
+        short = words & {NOT_REPRODUCED, SMALLER}
+        both = (REPRODUCED in words and short) or PARTLY in words
+        word = PARTLY if both else NOT_REPRODUCED if words == short else UNDECIDED
+        reason = "; ".join(f"{name}: {found.word}" for name, found in parts.items())
+    return Verdict(word, reason, seeds, parts=dict(parts))
+
+
+def apply_contrast(rule: Rule, runs: pd.DataFrame) -> Verdict:
+    """A weighted sum of arms, paired by seed, or the share that it is of an arm's mean error."""
+
+    def values() -> pd.Series:
+        found = contrast(runs, rule.metric, rule.arms, rule.effect)
+        if not rule.relative_to:
+            return found
+        whole = by_seed(select(runs, rule.arms[rule.relative_to]), rule.metric).loc[found.index]
+        if not whole.mean() > 0:
+            raise Unfit(f"the arm '{rule.relative_to}' makes no error: nothing to be a share of")
+        return found / whole.mean()
+
+    return judged_effect(rule, runs, values)
+
+
+def apply_slope(rule: Rule, runs: pd.DataFrame) -> Verdict:
+    """The change of a metric along a column, over all arms but the gate's; each must have runs."""
+    gated = {gate.arm for gate in rule.gate}
+    on_line = {name: select(runs, arm) for name, arm in rule.arms.items() if name not in gated}
+
+    def values() -> pd.Series:
+        if lacking := [name for name, found in on_line.items() if found.empty]:
+            raise Unfit(f"no run of arm '{lacking[0]}'")
+        return fitted_change(pd.concat(on_line.values()), rule.metric, rule.along)
+
+    return judged_effect(rule, runs, values)
+
+
+APPLY = {
+    "contrast": apply_contrast,
+    "slope": apply_slope,
+    "bound": apply_bound,
+    "placebo": apply_placebo,
+    "located": apply_located,
+}

@@ -1,0 +1,385 @@
+"""The ImageNet arm: pretrain on a source at a label level, finetune on the target, compare.
+
+The sets stand for the paper's: `imagenet` is ImageNet-21k → ImageNet-1k; `tiny-imagenet-200` cuts
+Tiny-ImageNet's training images into a source of all 200 classes and a target of every fourth
+(ours); `toy` is drawn. A leaf is a synset, and a level's classes come from WordNet.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from granularity.experiments.datasets import (
+    Sets,
+    checked,
+    doubles_of,
+    hold_out,
+    opened,
+    root_of,
+    same,
+    tiny_imagenet,
+)
+from granularity.experiments.two_stages import (
+    Machine,
+    combinations,
+    described,
+    evaluated,
+    listed,
+    once,
+    trained,
+)
+from granularity.images import image_set, splits
+from granularity.images.subset import Part, classes_in, of_classes, some, whole
+from granularity.labels.wordnet_levels import levels
+from granularity.training import evaluation, networks, one_stage
+from granularity.training.presets import recipe_of
+
+CHOSEN = ("overlap", "source_images", "target_images", "held_out", "skip")  # what chooses images
+PARTS = ("source", "target", "evaluation")
+
+
+def open_sets(
+    name: str,
+    roots: Mapping[str, str],
+    *,
+    overlap: str = "contained",
+    source_images: int = 0,
+    target_images: int = 0,
+    held_out: bool = False,
+    skip: Sequence[str] = (),
+) -> Sets:
+    """The sets of a world, with so many images of each class (0: all that there are).
+
+    `overlap`: "contained" puts the target's images among the source's, as ImageNet-1k's are in
+    ImageNet-21k; "disjoint" keeps them apart. With `held_out` a part of the target's training
+    images is evaluated on, and trained on in neither stage. `skip` are kinds of what the sets are
+    opened without (`datasets.SKIP`). Raises KeyError for a world or a root that is not named,
+    ValueError for an overlap that a world does not have, DataError for sets that are not what they
+    should be (see `datasets.checked`).
+    """
+    if name not in WORLDS:
+        raise KeyError(f"no images are called {name!r}; there are {', '.join(WORLDS)}")
+    if overlap not in ("contained", "disjoint"):
+        raise ValueError(f"overlap is {overlap!r}, 'contained' or 'disjoint' wanted")
+    sets = WORLDS[name](roots, overlap, source_images, target_images, tuple(skip))
+    checked(sets, skip)
+    return hold_out(sets, doubles_of(name)) if held_out else sets
+
+
+def two_sets(
+    roots: Mapping[str, str],
+    overlap: str,
+    source_images: int,
+    target_images: int,
+    skip: tuple[str, ...],
+    inside: str = "",
+) -> Sets:
+    """`imagenet21k` and `imagenet1k`, each with `train` (and `val`); a root, or `inside` one.
+
+    The target's images are contained in the source, or taken out of it.
+    """
+    place = {
+        name: root_of(roots, inside or name) / (name if inside else "")
+        for name in ("imagenet21k", "imagenet1k")
+    }
+    source, target, evaluation = (
+        opened(str(place[name]), part, f"{inside}/{name}".lstrip("/"), skip)
+        for name, part in (("imagenet21k", "train"), ("imagenet1k", "train"), ("imagenet1k", "val"))
+    )
+    rows = some(target, target_images)
+    taken = some(source, source_images)
+    if overlap == "disjoint":
+        taken = np.setdiff1d(taken, same(source, target.names, target.classes))
+    elif not len(same(source, target.names, target.classes)):
+        raise image_set.DataError(
+            f"overlap is 'contained', and no image of {target.name} is in {source.name} under its"
+            f" name (as {os.fsdecode(target.names[0])}); 'disjoint' keeps two sets apart"
+        )
+    else:  # the target's own images first, whatever part of the source is taken
+        taken = np.union1d(taken, same(source, target.names[rows], target.classes))
+    return Sets(Part(source, taken), Part(target, rows), whole(evaluation), target.classes)
+
+
+def tiny(
+    roots: Mapping[str, str],
+    overlap: str,
+    source_images: int,
+    target_images: int,
+    skip: tuple[str, ...],
+) -> Sets:
+    """Tiny-ImageNet: 400 images of a class are the source's, 100 the target's, by their names."""
+    training, evaluation = tiny_imagenet(roots, skip)
+    images, classes = training.images, training.images.classes[::4]
+    source, target = source_images or 400, target_images or 100
+    parts = splits.split(
+        images, {"target": target, "source": source - target * (overlap != "disjoint")}
+    )
+    taken = (
+        parts["source"] if overlap == "disjoint" else np.union1d(parts["source"], parts["target"])
+    )
+    of_target = Part(images, np.intersect1d(parts["target"], training.rows))
+    return Sets(
+        Part(images, np.intersect1d(taken, training.rows)),
+        of_classes(of_target, classes),
+        of_classes(whole(evaluation), classes),
+        classes,
+    )
+
+
+WORLDS = {
+    "toy": partial(two_sets, inside="toy"),
+    "tiny-imagenet-200": tiny,
+    "imagenet": two_sets,
+}
+
+
+# ------------------------------------------------------------------------------------- labels
+
+
+def one_class(table: np.ndarray) -> bool:
+    """Whether a table (leaves, q) gives all leaves the same classes."""
+    return bool((table == table[:1]).all())
+
+
+def level_table(images: image_set.ImageSet, level: int) -> np.ndarray:
+    """The classes of a level for each leaf of a set (leaves, q), padded with -1.
+
+    Raises ValueError, with the highest level that is left, where all leaves have the same.
+    """
+    table = levels(images.classes, [level])[level].indices
+    if one_class(table):
+        above = (k for k in count() if one_class(levels(images.classes, [k])[k].indices))
+        raise ValueError(
+            f"level {level}: all {len(table):,} classes of {images.name} are one there, which"
+            f" teaches nothing; the highest level with more than one is {next(above) - 1}"
+        )
+    return table
+
+
+def source_labels(part: Part, kind: str, level: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is looked up for each image of the source's set, and the table it is looked up in.
+
+    `level`: the image's leaf, in the classes of its level (leaves, q). `random`, the placebo: the
+    image itself, in a random class of its own (images, 1), with as many classes of the same sizes
+    as the level has (an image with several labels counts for its first). Raises ValueError for
+    another kind.
+    """
+    images = part.images
+    table = level_table(images, level)
+    if kind == "level":
+        return images.leaf, table
+    if kind == "random":
+        dealt = table[images.leaf, :1].copy()
+        dealt[part.rows] = np.random.default_rng([seed, 7]).permutation(dealt[part.rows])
+        return np.arange(len(images)), dealt
+    raise ValueError(f"labels are {kind!r}, 'level' or 'random' wanted (or 'target', from scratch)")
+
+
+def target_labels(part: Part, classes: Sequence[str]) -> np.ndarray:
+    """Classes of the target's leaves (leaves, 1); -1 for leaves of the set that are not its own."""
+    place = {name: index for index, name in enumerate(classes)}
+    return np.array([[place.get(name, -1)] for name in part.images.classes], dtype=np.int32)
+
+
+# -------------------------------------------------------------------------------------- stages
+
+
+def arms(
+    *,
+    level: int | Sequence[int] = (),
+    placebo: int | Sequence[int] = (),
+    baseline: bool = False,
+    finetuning: Mapping | None = None,
+    scratch: Mapping | None = None,
+    skip: Sequence[str] = (),
+    **common: object,
+) -> list[dict]:
+    """The arguments of `pretrain`, or with `finetuning` those of `finetune`, for whole arms.
+
+    One arm for each level, one with random ids for each level whose class sizes they copy, and
+    the baseline with its recipe `scratch`. Any of `common` may be a list: all combinations. A
+    recipe may be a list too, to choose from. All have the same `skip`.
+    """
+    kinds = [("level", k) for k in listed(level)] + [("random", k) for k in listed(placebo)]
+    found = [common | {"labels": labels, "level": k} for labels, k in kinds]
+    if finetuning is not None:
+        found = [arm | {"finetuning": finetuning} for arm in found]
+        alone = common | {"labels": "target", "level": 0, "pretraining": {}, "finetuning": scratch}
+        found += [alone] if baseline else []
+    found = combinations(found)
+    if finetuning is None:  # a record without this argument means the same as one with False
+        found = [{n: v for n, v in arm.items() if n != "held_out" or v} for arm in found]
+    return [arm | {"skip": list(skip)} for arm in found] if skip else found
+
+
+def sets_of(setting: Mapping, roots: Mapping[str, str]) -> Sets:
+    """The sets that a run with these arguments opens."""
+    return open_sets(setting["world"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
+
+
+def reads(setting: Mapping) -> tuple[str, ...]:
+    """Which parts of the sets a run reads: pretraining no target, the baseline no source."""
+    if "finetuning" not in setting:
+        return ("source",)
+    return PARTS[1:] if setting["labels"] == "target" else PARTS
+
+
+def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
+    """What each run will read, JSON-plain: of each part the set and its images, by name and size.
+
+    For key and record of the run, before it starts; see `Part.stated`.
+    """
+    told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), ("world", *CHOSEN))
+    return [{part: told(setting)[part] for part in reads(setting)} for setting in settings]
+
+
+def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
+    """What the runs will read, a row for each choice of sets.
+
+    Opens all sets and recipes, so that whatever is missing or misspelt is told before any work.
+    """
+    names = ("world", *CHOSEN)
+    opened_once = once(lambda setting: {"sets": sets_of(setting, roots)}, names)
+    rows = []
+    for setting in settings:
+        for recipe in ("pretraining", "finetuning"):
+            if setting.get(recipe):
+                recipe_of(setting[recipe])
+        sets = opened_once(setting)["sets"]
+        if "source" in reads(setting):
+            level_table(sets.source.images, setting["level"])
+        row = {name: setting[name] for name in names if name in setting} | counted(sets)
+        rows += [row] if row not in rows else []
+    return rows
+
+
+def counted(sets: Sets) -> dict:
+    """How many images and classes each part has, and how many of the target's the source has."""
+    source, target = sets.source, sets.target
+    classes = set(classes_in(source))
+    joined = same(source.images, target.names, sets.classes)
+    return {
+        "images of the source": len(source),
+        "classes of the source": len(classes),
+        "images of the target": len(target),
+        "classes of the target": len(sets.classes),
+        "target's images in the source": len(np.intersect1d(joined, source.rows)),
+        "target's classes in the source": len(classes & set(sets.classes)),
+        "images evaluated on": len(sets.evaluation),
+        "classes evaluated on": len(classes_in(sets.evaluation)),
+        "left out": sets.left_out(*PARTS),
+    }
+
+
+def pretrain(
+    *,
+    world: str = "toy",
+    labels: str = "level",
+    level: int = 0,
+    overlap: str = "contained",
+    source_images: int = 0,
+    target_images: int = 0,
+    held_out: bool = False,
+    skip: Sequence[str] = (),
+    pretraining: Mapping = {},
+    seed: int = 0,
+    **places: object,
+) -> dict:
+    """Pretrains on the source; the network stays in the folder of stages, below its fingerprint.
+
+    `pretraining` is a recipe, as `recipe_of` reads it; `places` are fields of `two_stages.Machine`.
+    With `held_out` the source has no image that a finetuning with `held_out` is evaluated on.
+    """
+    machine, chosen = Machine(**places), (overlap, source_images, target_images, held_out, skip)
+    sets = open_sets(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    done, classes = pretrained(sets.source, labels, level, pretraining, machine, seed)
+    return {
+        "metrics": {
+            "classes": classes,
+            "images": len(sets.source),
+            "training_loss": done.curves["loss"][-1],
+            "parameters": sum(p.numel() for p in done.model.parameters()),
+        },
+        "stage": done.key,
+        "left_out": sets.left_out("source"),
+        **described(done),
+    }
+
+
+def pretrained(
+    source: Part,
+    labels: str,
+    level: int,
+    pretraining: Mapping,
+    machine: Machine,
+    seed: int,
+    *,
+    wanted: bool = False,
+) -> tuple[one_stage.Trained, int]:
+    """The pretrained network, and its number of classes.
+
+    Trained here; where it is `wanted` by a finetuning it must have been, see `two_stages.trained`.
+    """
+    lookup, table = source_labels(source, labels, level, seed)
+    recipe = recipe_of(pretraining)
+    done = trained(recipe, source, table, machine, seed, lookup=lookup, wanted=wanted)
+    return done, int(table.max()) + 1
+
+
+def finetune(
+    *,
+    world: str = "toy",
+    labels: str = "level",
+    level: int = 0,
+    overlap: str = "contained",
+    source_images: int = 0,
+    target_images: int = 0,
+    pretraining: Mapping = {},
+    finetuning: Mapping = {},
+    held_out: bool = False,
+    skip: Sequence[str] = (),
+    seed: int = 0,
+    run_folder: Path | None = None,
+    **places: object,
+) -> dict:
+    """Finetunes the whole network on the target and evaluates it.
+
+    `labels` "target" is the baseline: it has no pretraining, and `finetuning` is its recipe from
+    scratch. The pretrained network of the others is the one that `pretrain` makes of the same
+    arguments and data; where it is not there this stops and says what differs, unless
+    `train_missing` asks for it to be made. With `held_out` no image that is evaluated on was seen
+    in pretraining either.
+    Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels.
+    """
+    machine, recipe = Machine(**places), recipe_of(finetuning)
+    chosen = (overlap, source_images, target_images, held_out, skip)
+    sets = open_sets(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    one_stage.check(recipe, len(sets.target), machine.at_once)
+    start, classes = None, len(sets.classes)
+    if labels != "target":
+        networks.check_both(recipe_of(pretraining), recipe)
+        before, classes = pretrained(
+            sets.source, labels, level, pretraining, machine, seed, wanted=True
+        )
+        start = before.folder
+    of_target = target_labels(sets.target, sets.classes)
+    done = trained(recipe, sets.target, of_target, machine, seed, start=start)
+    of_evaluation = target_labels(sets.evaluation, sets.classes)
+    found = evaluated(done, recipe, sets.evaluation, of_evaluation, machine)
+    learnt = evaluated(done, recipe, sets.target, of_target, machine)
+    if run_folder is not None and done.accelerator.is_main_process:
+        evaluation.keep(found, Path(run_folder) / "evaluation.npz", sets.classes)
+    return {
+        "metrics": evaluation.errors_of(found, sets.evaluation.leaf)
+        | {
+            "training_error": float((learnt["rank"] > 0).mean()),
+            "classes": classes,
+            "target_classes": len(sets.classes),
+        },
+        "left_out": sets.left_out(*PARTS if labels != "target" else PARTS[1:]),
+        **described(done),
+    }

@@ -1,0 +1,136 @@
+"""One style for every figure of the book, and the colours that mean the same in all of them."""
+
+import itertools
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+from granularity.figures import numbers
+
+# Okabe and Ito's palette: told apart with any of the common kinds of colour blindness.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+INDIGO, WINE = "#332288", "#882255"  # Tol's, much darker than Okabe and Ito's
+
+COLOURS = {
+    "coarse": VERMILION,
+    "fine": BLUE,
+    "easy": SKY,
+    "hard": PURPLE,
+    "baseline": "#666666",
+    "paper": BLACK,
+    "random": ORANGE,
+    "cluster": GREEN,
+    "misaligned": WINE,
+    "instance": INDIGO,
+}
+
+GROUND = {True: "#F3F3F3", False: "white"}  # what a panel lies on, by whether its images are toys
+
+# Kinds of label functions: colour, marker, and whether it is filled. Hollow ones ignore the target.
+KINDS = {
+    "baseline": ("baseline", "o", True),
+    "one pass": ("baseline", "o", False),
+    "rank": ("fine", "o", True),
+    "mixed": ("fine", "P", True),
+    "cluster": ("cluster", "^", True),
+    "cluster-crossed": ("cluster", "v", True),
+    "cluster-free": ("cluster", "^", False),
+    "misaligned": ("misaligned", "D", True),
+    "cross": ("misaligned", "D", False),
+    "random": ("random", "s", True),
+    "random-free": ("random", "s", False),
+    "instance": ("instance", "*", True),
+}
+
+
+def style() -> None:
+    """Sets matplotlib up for a page column and a phone: vector output, large text, quiet axes.
+
+    A notebook's figures carry their numbers as CSV from here on, for the book to link.
+    """
+    set_matplotlib_formats("svg")
+    numbers.offer(COLOURS)
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.2, 4.2),
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "font.size": 12,
+            "axes.titlesize": 13,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.grid.axis": "y",
+            "grid.color": "#E5E5E5",
+            "axes.axisbelow": True,
+            "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK]),
+            "lines.linewidth": 2,
+            "legend.frameon": False,
+            "svg.hashsalt": "granularity",  # the same figure is the same file
+            "savefig.bbox": None,
+        }
+    )
+
+
+def look(kind: str) -> dict[str, str]:
+    """Colour and marker of a kind of label function, as matplotlib's `plot` takes them."""
+    meaning, marker, filled = KINDS[kind]
+    colour = COLOURS[meaning]
+    return {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
+
+
+def with_deviation(
+    axis: Axes, x: float, values: Sequence[float], kind: str, across: bool = False, aside: float = 5
+) -> float:
+    """The mean as a large point, with one standard deviation each way; beside it each seed.
+
+    Values lie on the y axis, or `across`, on the x axis. Seeds are small points, `aside` points of
+    print from the bar. Returns the mean.
+    """
+    array = np.asarray(values, dtype=float)
+    mean, shown = float(array.mean()), look(kind)
+    deviation = float(array.std(ddof=1)) if array.size > 1 else None  # one seed has none
+    shift = (0, -aside / 72) if across else (aside / 72, 0)
+    beside = axis.transData + ScaledTranslation(*shift, axis.figure.dpi_scale_trans)
+    small = {"color": shown["color"], "alpha": 0.6, "s": 14, "linewidths": 0, "zorder": 2}
+    large = {**shown, "markersize": 10 if shown["marker"] == "*" else 7, "capsize": 3, "zorder": 3}
+    places = np.full(array.size, float(x))
+    if across:
+        axis.scatter(array, places, transform=beside, **small)
+        axis.errorbar(mean, x, xerr=deviation, linestyle="", **large)
+    else:
+        axis.scatter(places, array, transform=beside, **small)
+        axis.errorbar(x, mean, yerr=deviation, linestyle="", **large)
+    # Points that are moved aside are not counted by the axis, which would cut the outermost off.
+    axis.update_datalim(np.column_stack((array, places) if across else (places, array)))
+    axis.autoscale_view()
+    return mean
+
+
+def ground(axis: Axes, toy: bool) -> None:
+    """Lays a panel on grey where its images were drawn, so that nobody takes it for photographs."""
+    axis.set_facecolor(GROUND[bool(toy)])
+
+
+def apart(heights: Sequence[float], gap: float) -> np.ndarray:
+    """The same heights, moved as little as it takes for labels to lie `gap` from each other."""
+    order, moved = np.argsort(heights, kind="stable"), np.array(heights, dtype=float)
+    groups = [[place] for place in order]
+    while True:  # neighbours that would touch become a group, spread evenly about its mean
+        for group in groups:
+            middle = np.mean([heights[place] for place in group])
+            moved[group] = middle + gap * (np.arange(len(group)) - (len(group) - 1) / 2)
+        for lower, upper in itertools.pairwise(groups):
+            if moved[upper[0]] - moved[lower[-1]] < gap * (1 - 1e-9):
+                lower.extend(upper)
+                groups.remove(upper)
+                break
+        else:
+            return moved

@@ -1,0 +1,119 @@
+"""Figures of the theory's runs: every seed, mean and interval, along a parameter or in a plane."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from granularity.analysis import statistics
+from granularity.analysis.theory_runs import arm, mean
+from granularity.figures import house_style
+
+# The parameters by the paper's symbol, for axes.
+SYMBOLS = {
+    "k": "subclasses $k$",
+    "d": "dimension $d$",
+    "width": "neurons an output $m$",
+    "noise": r"noise $\sigma_\zeta$",
+    "strong_noise": r"strong noise $\sigma_{\zeta*}$",
+    "opposing_amplitude": r"opposing amplitude $\alpha^\dagger$",
+    "opposing_patches": r"opposing patches $s^\dagger$",
+    "feature_patches": "patches a feature $s^*$",
+    "amplitude_spread": r"spread of amplitudes $\iota$",
+    "batch": "samples a step $N$",
+    "rate": r"learning rate $\eta$",
+    "threshold": r"threshold $\tau$",
+}
+PARTS = {
+    "hard_error_common_removed": "common feature removed",
+    "hard_error_opposing": "… and opposing feature",
+    "hard_error_strong_patch": "… and strong noise patch",
+    "hard_error": "all of it: a hard sample",
+}
+
+
+def marks(
+    axis: Axes, where: float, values: Iterable[float], colour: str, across: bool = True
+) -> float:
+    """Every seed as a faint point, mean and 95% interval over it; returns the mean.
+
+    `across`: values run upwards, at `where` along; else the other way round.
+    """
+    values = list(values)
+    middle, low, high = statistics.interval(values)
+    bars = [[middle - low], [high - middle]]
+    style = {"color": colour, "marker": "o", "ms": 4.5, "capsize": 3, "elinewidth": 1.2}
+    point = {"ls": "", "marker": ".", "color": colour, "alpha": 0.45, "ms": 6.5, "mew": 0}
+    if across:
+        axis.plot([where] * len(values), values, **point)
+        axis.errorbar(where, middle, bars, **style)
+    else:
+        axis.plot(values, [where] * len(values), **point)
+        axis.errorbar(middle, where, xerr=bars, **style)
+    return middle
+
+
+def traced(
+    axis: Axes, table: pd.DataFrame, curve: str, colour: str
+) -> tuple[list[float], np.ndarray]:
+    """A curve along training: every seed as a thin line, mean and 95% interval over them.
+
+    Returns the logged steps and the mean.
+    """
+    steps = table["curves"].iloc[0]["step"]
+    values = np.array([curves[curve] for curves in table["curves"]])
+    middle, low, high = np.array([statistics.interval(column) for column in values.T]).T
+    axis.plot(steps, values.T, color=colour, lw=0.6, alpha=0.35)
+    axis.fill_between(steps, low, high, color=colour, alpha=0.25, lw=0)
+    axis.plot(steps, middle, color=colour)
+    return steps, middle
+
+
+def along(
+    axis: Axes, table: pd.DataFrame, parameter: str, metric: str, base: object = None
+) -> dict[str, float]:
+    """One panel: a metric against a parameter's values, evenly spaced, for coarse and fine labels.
+
+    The base's value is marked. Returns the last mean by labels.
+    """
+    values = sorted(table[parameter].unique().tolist())
+    last = {}
+    for labels, shift in (("coarse", -0.06), ("fine", 0.06)):
+        colour = house_style.COLOURS[labels]
+        some = [v for v in values if len(arm(table, metric, labels=labels, **{parameter: v}))]
+        means = [
+            marks(
+                axis,
+                values.index(value) + shift,
+                arm(table, metric, labels=labels, **{parameter: value}),
+                colour,
+            )
+            for value in some
+        ]
+        axis.plot([values.index(v) + shift for v in some], means, color=colour, lw=1.2)
+        last[labels] = means[-1] if means else np.nan
+    axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    axis.set_xlim(-0.4, len(values) - 0.6)
+    if base in values:
+        axis.axvline(values.index(base), color="#BBBBBB", lw=6, alpha=0.4, zorder=0)
+    axis.set_xlabel(SYMBOLS.get(parameter, parameter))
+    return last
+
+
+def map_of(
+    axis: Axes, table: pd.DataFrame, across: str, upwards: str, metric: str, top: float = 0.6
+) -> None:
+    """A phase diagram: the mean over seeds of a metric, as colour and number, in every cell."""
+    xs, ys = (sorted(table[name].unique().tolist()) for name in (across, upwards))
+    grid = np.array([[mean(table, metric, **{across: x, upwards: y}) for x in xs] for y in ys])
+    axis.imshow(grid, cmap="cividis_r", vmin=0, vmax=top, origin="lower", aspect="auto")
+    for row, column in np.argwhere(~np.isnan(grid)):
+        value = grid[row, column]
+        colour = "white" if value > 0.5 * top else "black"
+        axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=11)
+    axis.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
+    axis.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
+    axis.set(xlabel=SYMBOLS.get(across, across), ylabel=SYMBOLS.get(upwards, upwards))
+    axis.grid(False)
+    axis.tick_params(length=0)

@@ -1,0 +1,58 @@
+"""What is known of the published sets of images: where they come from, how many images they have.
+
+In words for a person, and to tell a part of a set from the whole: no number depends on it.
+"""
+
+from pathlib import Path
+
+# Where the real sets come from, and how large they are; a key is looked for in a missing path.
+SOURCES = {
+    "imagenet21k": "ImageNet-21k: image-net.org (a free account; non-commercial research), release"
+    " winter 2021, winter21_whole.tar.gz, about 1.1 TB; 19,167 of the paper's 21,843 classes",
+    "imagenet1k": "ImageNet-1k: image-net.org (a free account; non-commercial research),"
+    " ILSVRC2012_img_train.tar, 138 GB, and ILSVRC2012_img_val.tar, 6.3 GB",
+    "tinyimagenet": "Tiny-ImageNet: cs231n.stanford.edu/tiny-imagenet-200.zip, 248 MB",
+    "inat": "iNaturalist 2021: github.com/visipedia/inat_comp/tree/master/2021, train_mini.tar.gz,"
+    " 42 GB, and val.tar.gz, 8.4 GB; also torchvision.datasets.INaturalist(…, download=True)",
+}
+
+
+def missing(folder: Path) -> str:
+    """What a person has to know who does not have the images yet."""
+    near = [
+        text for key, text in SOURCES.items() if key in plain("".join(folder.parts[-2:]))
+    ] or list(SOURCES.values())
+    return f"{folder}: no such folder. It can be downloaded here. " + ". ".join(near)
+
+
+# Set, as its root or its list of classes is called: part → (classes, images) of each release.
+RELEASES = {
+    "imagenet1k": {"train": [(1_000, 1_281_167)], "val": [(1_000, 50_000)]},
+    # Winter 2021, and fall 2011.
+    "imagenet21k": {"train": [(19_167, 13_153_500), (21_841, 14_197_122)]},
+    "tiny-imagenet-200": {"train": [(200, 100_000)], "val": [(200, 10_000)]},
+    "inaturalist": {
+        "2021_train_mini": [(10_000, 500_000)],
+        "2021_train": [(10_000, 2_686_843)],
+        "2021_valid": [(10_000, 100_000)],
+    },
+}
+NAMES = {name: (name,) for name in RELEASES} | {"imagenet21k": ("imagenet21k", "imagenet22k")}
+
+
+def plain(name: str) -> str:
+    """A name's letters and digits."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def short_of(images: int, classes: int, part: str, *names: str) -> str:
+    """How a part with so many images and classes differs from that of the set of these names.
+
+    Empty where all is there, or where no set is known by any of the names.
+    """
+    for known, parts in RELEASES.items():
+        called = any(plain(own) in plain(name) for own in NAMES[known] for name in names)
+        if called and part in parts and (classes, images) not in parts[part]:
+            there = " or ".join(f"{n:,} images of {k:,} classes" for k, n in parts[part])
+            return f"{images:,} images of {classes:,} classes; {known}/{part} has {there}"
+    return ""

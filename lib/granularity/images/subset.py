@@ -1,0 +1,74 @@
+"""Some images of a set: what a run trains on, and what it is evaluated on."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from granularity.images import image_set, splits
+from granularity.images.listing import narrow
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a set: `rows` are their numbers in it, rising."""
+
+    images: image_set.ImageSet
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.rows)
+
+    @property
+    def leaf(self) -> np.ndarray:
+        """Leaves of the images, as indices into the set's classes."""
+        return self.images.leaf[self.rows]
+
+    @property
+    def names(self) -> np.ndarray:
+        """Names of the images, `class/file`, as bytes."""
+        return self.images.names[self.rows]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the names and sizes of these images alone, whatever else the set holds."""
+        told = hashlib.sha256(self.images.edition.encode())
+        told.update(narrow(self.names).tobytes())
+        told.update(self.images.sizes[self.rows].astype("<i8").tobytes())
+        return told.hexdigest()[:16]
+
+    def stated(self) -> dict:
+        """JSON-plain: the set, and how many images of how many classes, by name and size."""
+        return {
+            "set": self.images.name,
+            "fingerprint": self.fingerprint,
+            "images": len(self),
+            "classes": len(classes_in(self)),
+        }
+
+
+def whole(images: image_set.ImageSet) -> Part:
+    """All images of a set."""
+    return Part(images, np.arange(len(images)))
+
+
+def of_classes(part: Part, classes: Sequence[str]) -> Part:
+    """Those of the images whose leaf is among `classes`."""
+    known = set(classes)
+    wanted = [index for index, name in enumerate(part.images.classes) if name in known]
+    return Part(part.images, part.rows[np.isin(part.leaf, wanted)])
+
+
+def some(images: image_set.ImageSet, per_class: int) -> np.ndarray:
+    """So many images of each class, chosen by name; all where 0."""
+    if not per_class:
+        return np.arange(len(images))
+    return splits.split(images, {"taken": per_class})["taken"]
+
+
+def classes_in(part: Part) -> list[str]:
+    """The leaves that images of a part have, by name."""
+    return [part.images.classes[leaf] for leaf in np.unique(part.leaf)]

@@ -1,0 +1,4 @@
+"""What the book's pages are made of beside figures: cards, tables, explorers, parameters.
+
+The last ones to know anything: nothing below imports from here.
+"""

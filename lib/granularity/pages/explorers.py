@@ -1,0 +1,92 @@
+"""The explorers of label functions: page elements with all names in them, which ask no server."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from granularity.hierarchies import inaturalist_taxonomy, wordnet
+
+PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
+
+
+def of_taxonomy(
+    species: inaturalist_taxonomy.Taxonomy, colours: Mapping[str, str], program: str
+) -> str:
+    """HTML: a place for the taxonomy's explorer, its data as JSON, and its program.
+
+    `colours` gives each supercategory its colour, as CSS writes one; `program` is `explorer.js`
+    and `taxonomy.js`. Raises ValueError for a supercategory without a colour.
+    """
+    missing = sorted(set(species.classes("supercategory")) - set(colours))
+    if missing:
+        raise ValueError(f"no colour for supercategory {missing[0]!r}; given: {', '.join(colours)}")
+    content = {
+        "ranks": inaturalist_taxonomy.RANKS,
+        "plurals": PLURALS,
+        "rules": inaturalist_taxonomy.SUPERCATEGORIES,
+        "rest": inaturalist_taxonomy.REST,
+        "colours": dict(colours),
+        "tree": nested(species),
+    }
+    return element("taxonomy-explorer", content, program)
+
+
+def of_levels(leaves: Sequence[str], examples: Sequence[str], program: str, last: int = 12) -> str:
+    """HTML: a place for the explorer of the levels 0 to `last`, its data as JSON, its program.
+
+    `examples` are leaves to start with; `program` is `explorer.js` and `levels.js`. Raises
+    ValueError for an example that is no leaf, and as `wordnet.levels` does for the leaves.
+    """
+    known = set(leaves)
+    strange = [example for example in examples if example not in known]
+    if strange:
+        raise ValueError(f"{strange[0]!r} is none of the {len(leaves):,} leaves")
+    counts = wordnet.class_counts(leaves, last)
+    content = {"counts": counts, "examples": list(examples), "rows": rows(leaves)}
+    return element("levels-explorer", content, program)
+
+
+def element(name: str, content: Mapping[str, object], program: str) -> str:
+    """An explorer's place, called `name`, with its data in `name-data`."""
+    compact = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return (
+        f'<div id="{name}" class="book-explorer"><p>The explorer needs JavaScript.</p></div>'
+        f'<script type="application/json" id="{name}-data">'
+        + compact.replace("<", "\\u003c")  # no name can end the element
+        + f"</script><script>{program}</script>"
+    )
+
+
+def nested(species: inaturalist_taxonomy.Taxonomy) -> dict:
+    """The tree as dicts in dicts, kingdom to genus, down to lists of epithets, in folder order."""
+    tree: dict = {}
+    for *above, genus, epithet in species.names:
+        inner = tree
+        for name in above:
+            inner = inner.setdefault(name, {})
+        inner.setdefault(genus, []).append(epithet)
+    return tree
+
+
+def rows(leaves: Sequence[str]) -> str:
+    """The leaves and all that is above them, sorted, as rows between commas.
+
+    A row has its synset's number, less that of the row before; its first lemma, after a star where
+    it is no leaf; and of each hypernym how many rows it lies back. Numbers are in base 36. So all
+    of ImageNet-21k takes some 0.4 MB. Raises ValueError for a name that would break a row.
+    """
+    table, given = wordnet.nouns(), set(leaves)
+    synsets = sorted(wordnet.closure(leaves, table.hypernyms))
+    places = {synset: place for place, synset in enumerate(synsets)}
+    found, last = [], 0
+    for place, synset in enumerate(synsets):
+        name, number = table.names[synset], int(synset[1:])
+        if set(" ,*") & set(name):
+            raise ValueError(f"{synset}: the name {name!r} holds what parts a row")
+        above = [np.base_repr(place - places[up], 36) for up in table.hypernyms[synset]]
+        found.append(
+            " ".join([np.base_repr(number - last, 36), "*" * (synset not in given) + name, *above])
+        )
+        last = number
+    return ",".join(found)

@@ -1,0 +1,123 @@
+"""What the tests of faults saw, as the book tells it: the record of `make test test-faults`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from granularity.records import record
+from granularity.records.record import RecordError
+
+# Where a test belongs, by the file that it stands in.
+GROUPS = {
+    "Runs, builds and the book": "build faults_build book slurm lost_process browser plan asked",
+    "Parameters, size files, recipes": "notebook graph recipe claims theory jobs labels_kinds"
+    " plain_yaml fixed",
+    "Records and other files": "records faults_files scoreboard verify source equal analysis"
+    " hardness ladder one_seed",
+    "Training, checkpoints, embeddings": "engine checkpoint faults_training train losses loading"
+    " network embed theory_runs pieces processes stage_notes",
+    "Images, classes, labels": "data taxonomy wordnet labels labels_trees toy imagenet inaturalist"
+    " seen unsound",
+    "Machines and places": "faults_places setup bench workflows surroundings",
+    "Anything at all": "fuzz",
+}
+OTHER = "Other"
+
+
+def read(path: Path | str) -> dict:
+    """The record of the faults. Raises RecordError for one that is broken or of something else."""
+    made = record.read(path)
+    if made["kind"] != "faults":
+        raise RecordError(f"{path}: a record of {made['kind']}, not of faults")
+    return made
+
+
+def group_of(test: str) -> str:
+    """The heading that a test, as `tests/test_build.py::test_x[y]`, stands under."""
+    found = re.match(r"(?:.*/)?test_(\w+)\.py", test)
+    name = found[1] if found else ""
+    return next((group for group, files in GROUPS.items() if name in files.split()), OTHER)
+
+
+def rows(record: Mapping[str, Any]) -> list[dict]:
+    """One row for each test, in the tests' order: the fault that it injects, in all its cases.
+
+    Keys: `group`, `test` (as pytest takes it), `must`, `cases` (those of the record, one for each
+    wording of the fault, with `times` that it was injected), `outcomes`, `slow`.
+    """
+    found: dict[str, dict[str, dict]] = {}
+    for case in record["cases"]:
+        wordings = found.setdefault(case["test"].partition("[")[0], {})
+        first = wordings.setdefault(case["fault"], case | {"times": 0})
+        first["times"] += 1
+        if case["outcome"] != "passed":
+            wordings[case["fault"]] = case | {"times": first["times"]}
+    return [
+        {
+            "group": group_of(test),
+            "test": test,
+            "must": next(iter(wordings.values()))["must"],
+            "cases": list(wordings.values()),
+            "outcomes": sorted({case["outcome"] for case in wordings.values()}),
+            "slow": any(case["slow"] for case in wordings.values()),
+        }
+        for test, wordings in found.items()
+    ]
+
+
+KINDS = ("fast", "slow", "skipped")
+
+
+def kind_of(row: Mapping[str, Any]) -> str:
+    """Which part of the tests a row is of, or that it was skipped where the record was made."""
+    if row["outcomes"] == ["skipped"]:
+        return "skipped"
+    return "slow" if row["slow"] else "fast"
+
+
+def counts(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """How many faults of each kind each group has: group → kind → number, in the groups' order."""
+    groups = [group for group in (*GROUPS, OTHER) if any(row["group"] == group for row in table)]
+    return {
+        group: {
+            kind: sum(row["group"] == group and kind_of(row) == kind for row in table)
+            for kind in KINDS
+        }
+        for group in groups
+    }
+
+
+def html(table: Sequence[Mapping[str, Any]], group: str) -> str:
+    """The rows of a group as an HTML table that fits a phone."""
+    lines = [line(row) for row in table if row["group"] == group]
+    if not lines:
+        return "<p>None of these tests is in this record.</p>"
+    head = "<tr><th>Fault, and what must happen</th><th>What the test saw</th></tr>"
+    style = "width: 100%; table-layout: fixed; overflow-wrap: anywhere; text-align: left"
+    return (
+        f'<table class="table" style="{style}"><thead>{head}</thead>'
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """One row: fault and demand on the left, messages and test on the right; more to be opened."""
+    first, *more = row["cases"]
+    others = "".join(f"<li>{escape(case['fault'])}: {seen(case)}</li>" for case in more)
+    opened = f"<details><summary>{len(more)} more like it</summary><ul>{others}</ul></details>"
+    top = ' style="vertical-align: top"'
+    return (
+        f"<tr><td{top}><strong>{escape(first['fault'])}</strong><br>{escape(row['must'])}</td>"
+        f"<td{top}>{seen(first)}{opened if more else ''}"
+        f"<div><small><code>{escape(row['test'])}</code></small></div></td></tr>"
+    )
+
+
+def seen(case: Mapping[str, Any]) -> str:
+    """What a case saw: its messages, and its outcome where that is not that it passed."""
+    word = "" if case["outcome"] == "passed" else f"<strong>{case['outcome']}</strong> "
+    times = f" ({case['times']} times)" if case["times"] > 1 else ""
+    texts = "<br>".join(f"<code>{escape(text)}</code>" for text in case["saw"])
+    return f"{word}{texts or 'as it must'}{times}"

@@ -1,0 +1,142 @@
+"""What every notebook needs before its work: the repository's root, and parameters that are right.
+
+papermill only logs a parameter that the notebook does not have, and runs on with the defaults;
+Jupyter and papermill start kernels in different folders. Nothing here knows what parameters mean.
+"""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from granularity import surroundings
+from granularity.inputs.nearest import nearest
+
+MARKER = "_toc.yml"
+INJECTED = "# Parameters"  # the first line of the cell that papermill puts in
+
+
+class ParameterError(ValueError):
+    """A parameter that the notebook does not have, or a value that it cannot take."""
+
+
+def root(start: Path | str = ".") -> Path:
+    """The repository's folder: the nearest one at or above `start` that holds the marker file.
+
+    Raises FileNotFoundError where there is none.
+    """
+    here = Path(start).resolve()
+    for folder in (here, *here.parents):
+        if (folder / MARKER).is_file():
+            return folder
+    raise FileNotFoundError(f"{here} is in no checkout of the book (no {MARKER} at or above it)")
+
+
+def assignments(code: str) -> dict[str, Any]:
+    """Names and literal values that a cell assigns.
+
+    Raises ParameterError, with the line, for anything else than `name = literal`.
+    """
+    try:
+        statements = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ParameterError(f"cell of parameters: not Python ({error})") from error
+    found = {}
+    for statement in statements:
+        plain = isinstance(statement, ast.Assign) and len(statement.targets) == 1
+        try:
+            if not plain or not isinstance(statement.targets[0], ast.Name):
+                raise ValueError
+            found[statement.targets[0].id] = ast.literal_eval(statement.value)
+        except (ValueError, TypeError, RecursionError, MemoryError):
+            line = (ast.get_source_segment(code, statement) or "").partition("\n")[0]
+            raise ParameterError(f"cell of parameters: '{line}' is no 'name = value'") from None
+    return found
+
+
+def code_cells(path: Path | str) -> list[dict]:
+    """The code cells of a notebook file, with their source as one string each.
+
+    Raises ParameterError, naming the file, for what is no notebook.
+    """
+    try:
+        cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        return [
+            {**cell, "source": "".join(cell["source"]), "tags": [*cell["metadata"].get("tags", ())]}
+            for cell in code
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        kind = type(error).__name__
+        raise ParameterError(f"{path} is no notebook ({kind}: {error})") from error
+
+
+def declared(path: Path | str) -> dict[str, Any]:
+    """Names and defaults in the notebook's tagged cell. Raises ParameterError where it has none."""
+    for cell in code_cells(path):
+        if "parameters" in cell["tags"]:
+            return assignments(cell["source"])
+    raise ParameterError(f"{path} has no cell tagged 'parameters'")
+
+
+def fits(value: Any, default: Any) -> bool:
+    """Whether a value has the default's type, or is a list of such; an int may stand for a float.
+
+    A default that is a list takes lists of its items' types, and single such values.
+    """
+    if isinstance(value, list):
+        return all(not isinstance(item, list) and fits(item, default) for item in value)
+    if isinstance(default, list):
+        return any(fits(value, item) for item in default)
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def check(given: Mapping[str, Any], allowed: Mapping[str, Any], place: str) -> None:
+    """Raises ParameterError, naming `place` and the nearest name, for what a notebook lacks."""
+    for name, value in given.items():
+        if name not in allowed:
+            near = nearest(name, allowed, cutoff=0.3)
+            hint = f"did you mean '{near}'?" if near else f"it has {', '.join(allowed)}"
+            raise ParameterError(f"{place}: no parameter '{name}'; {hint}")
+        if not fits(value, allowed[name]):
+            kind = type(allowed[name]).__name__
+            raise ParameterError(
+                f"{place}: parameter '{name}' is {value!r}, a {type(value).__name__}; "
+                f"it takes a {kind} like {allowed[name]!r}, or a list of such"
+            )
+
+
+def parameters(history: Sequence[str]) -> dict[str, Any]:
+    """All parameters of the running notebook, injected ones checked; pass it IPython's `In`.
+
+    The cell that calls this must stand right after the tagged one (papermill puts its own cell
+    between the two). In a kernel it also takes away what the machine's settings would change; see
+    `surroundings`. Raises ParameterError, and SurroundingsError for what cannot be taken away.
+    """
+    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+        surroundings.settle(root())
+    before = list(history[:-1])
+    injected = before.pop() if before and before[-1].startswith(INJECTED) else ""
+    values = assignments(before[-1] if before else "")
+    if not values:
+        raise ParameterError("run the cell of parameters first, and this cell right after it")
+    given = assignments(injected)
+    check(given, values, "injected parameters")
+    return values | given
+
+
+def planned(root: Path, size_file: str) -> dict:
+    """What `scripts/plan.py` of the repository at `root` says of a size.
+
+    Raises RuntimeError, with its words, where it refuses.
+    """
+    command = [sys.executable, "scripts/plan.py", "--configfile", size_file, "--json"]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(ended.stderr)
+    return json.loads(ended.stdout)

@@ -1,0 +1,88 @@
+"""What a job of the graph asks for: its notebook's runs, and whether these are made already."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from granularity import theory
+from granularity.experiments import imagenet, inaturalist
+from granularity.fingerprints import equivalence
+from granularity.fingerprints.digest import canonical
+from granularity.records import tables
+from granularity.records.entries import kind_of, kind_of_function
+from granularity.records.record import RecordError
+
+SETS = ("world", "overlap", "source_images", "target_images")
+SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed")
+TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
+TRANSFER = ("world", "target", "training", "images", "labels", "embedding", "pretraining")
+TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed")
+# Parameters that name where sets lie, and what the sets are called.
+ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
+ROOTS |= {"imagenet1k": "imagenet1k", "inaturalist_root": "inaturalist"}
+
+
+def runs_of(run: str, values: Mapping[str, Any]) -> tuple[Callable, list[dict]]:
+    """The entry and the arguments of all runs of a job; `values` are all of its parameters.
+
+    Raises KeyError for a run notebook that is not known here, and what the settings refuse.
+    """
+    if run == "theory/simulate":
+        given = {name: value for name, value in values.items() if name != "folder"}
+        return theory.simulate, theory.grid(**given)
+    arms, entry, names = {
+        "imagenet/pretrain": (imagenet.arms, imagenet.pretrain, SOURCE),
+        "imagenet/finetune": (imagenet.arms, imagenet.finetune, TARGET),
+        "inaturalist/transfer": (inaturalist.arms, inaturalist.transfer, TRANSFER),
+    }[run]
+    return entry, arms(**{name: values[name] for name in names})
+
+
+def made(folder: Path, run: str, values: Mapping[str, Any]) -> bool:
+    """Whether a job has nothing to do: every run that it asks for has its record in `folder`.
+
+    A table of contents alone says nothing: a run with other parameters leaves one in its place.
+    """
+    try:
+        found = list(tables.in_folders(folder).values())
+    except (OSError, RecordError):
+        return False
+    entry, settings = runs_of(run, values)
+    read = read_by(run, settings, values)
+    return all(any_is_of(found, entry, *both) for both in zip(settings, read, strict=True))
+
+
+def read_by(run: str, settings: Sequence[Mapping], values: Mapping[str, Any]) -> list[dict | None]:
+    """What the runs of a job would read; None of each where its images are not all here."""
+    arm = {"imagenet": imagenet, "inaturalist": inaturalist}.get(run.partition("/")[0])
+    if arm is None:
+        return [None] * len(settings)
+    roots = {name: values[place] for place, name in ROOTS.items() if values.get(place)}
+    weights = [values["weights"]] if values.get("weights") else []
+    try:
+        return arm.stated(settings, roots, *weights)
+    except (OSError, ValueError, KeyError):
+        return [None] * len(settings)
+
+
+def any_is_of(
+    found: Iterable[Mapping], entry: Callable, arguments: Mapping, data: Mapping | None
+) -> bool:
+    """Whether one of some records is that of a run."""
+    return any(is_of(record, entry, arguments, data) for record in found)
+
+
+def is_of(
+    record: Mapping[str, Any], entry: Callable, arguments: Mapping, data: Mapping | None = None
+) -> bool:
+    """Whether a record is that of the run `entry(**arguments)`, by our code or by equal code.
+
+    `data` is what the run would read, where that is known.
+    """
+    try:
+        same = kind_of(str(record.get("entry"))) == kind_of_function(entry)
+    except RecordError:
+        return False
+    same &= canonical(record.get("arguments")) == canonical(dict(arguments))
+    same &= data is None or record.get("data") == data
+    return same and tables.standing(record) != equivalence.OLDER

@@ -1,0 +1,86 @@
+"""What a machine lacks for the runs of a plan: images, GPUs, weights."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import timm
+
+from granularity.experiments import inaturalist
+from granularity.experiments.two_stages import listed
+from granularity.images import sources
+from granularity.planning.plan import Job
+
+ROOTS = {
+    "imagenet": {"imagenet21k": ("train",), "imagenet1k": ("train", "val")},
+    "tiny-imagenet-200": {"tiny_imagenet": ("train", "val")},
+    "inaturalist": {"inaturalist_root": ("{training}", "2021_valid")},
+    "toy": {},
+}
+DATASETS = {
+    "tiny_imagenet": "tinyimagenet",
+    "inaturalist_root": "inat",
+}  # keys of SOURCES
+
+
+def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The roots that a job reads: dataset → where it should lie, and its parts."""
+    found = {}
+    for world in listed(job.values.get("world", "toy")):
+        for name, parts in ROOTS[world].items():
+            inside = tuple(part.format(**job.values) for part in parts)
+            found[DATASETS.get(name, name)] = (job.values[name], inside)
+    return found
+
+
+def gigabytes_of(dataset: str) -> float:
+    """What has to be downloaded for a set: the sizes that `sources.SOURCES` states, added up."""
+    units = {"TB": 1000.0, "GB": 1.0, "MB": 0.001}
+    stated = re.findall(r"([\d.]+) (TB|GB|MB)", sources.SOURCES[dataset])
+    return sum(float(number) * units[unit] for number, unit in stated)
+
+
+def missing(jobs: Iterable[Job], root: Path, gpus: int) -> list[str]:
+    """What this machine lacks for the jobs that are left, in sentences, each once.
+
+    `root` is the folder that relative paths start from.
+    """
+    told: dict[str, None] = {}
+    for job in jobs:
+        if job.done:
+            continue
+        for dataset, (place, parts) in roots_of(job).items():
+            where = sources.SOURCES[dataset]
+            if not place:
+                told[f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"] = None
+                continue
+            lacking = [part for part in parts if not there(root / place, part)]
+            if lacking:
+                told[f"{place}: no {' and no '.join(lacking)} there. {where}"] = None
+        wanted = job.values.get("processes", 1)
+        if job.values.get("device") == "cuda" and gpus < wanted:
+            told[f"GPUs: {wanted} wanted by {job.run}, {gpus} here"] = None
+        told |= dict.fromkeys(weights_missing(job, root))
+    return list(told)
+
+
+def there(folder: Path, part: str) -> bool:
+    """Whether a part of a set is there, as a folder or as tar files."""
+    return (folder / part).exists() or any(folder.glob(f"{part}*.tar*"))
+
+
+def weights_missing(job: Job, root: Path) -> list[str]:
+    """What is to be said of the weights of the network that clusters are made with."""
+    name, file = job.values.get("embedding", ""), job.values.get("weights", "")
+    labels = map(str, listed(job.values.get("labels", [])))
+    if name in ("", inaturalist.SELF_SUPERVISED) or not any(
+        x.startswith("cluster") for x in labels
+    ):
+        return []
+    if file:
+        return [] if (root / file).is_file() else [f"{file}, the weights of {name}: not there"]
+    hub = timm.get_pretrained_cfg(name).hf_hub_id
+    return [
+        f"the weights of {name}: fetched from huggingface.co/{hub} when they are needed; on a node"
+        " without a network name a safetensors file as `weights`"
+    ]

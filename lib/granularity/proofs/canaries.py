@@ -1,0 +1,315 @@
+"""Short runs that go every way that published runs went: what two codes are compared by.
+
+A canary is a published run cut short: the same function, labels, networks, losses, precision,
+augmentation and stages, on few images or samples and for few steps. There is one for each way among
+the published runs, and where the real images are at hand also a published run itself.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from granularity.images import splits
+from granularity.images.toy import drawing
+from granularity.proofs.canary import OPENINGS
+from granularity.records.entries import kind_of, named
+
+IMAGES = ("imagenet.pretrain", "imagenet.finetune", "inaturalist.transfer")
+EMBEDDING = "resnet10t"  # a network of timm's whose weights come from a file
+OPENING = OPENINGS[0]
+TINY = "tiny-imagenet-200"
+TINY_CLASSES = resources.files("granularity.hierarchies") / "tables" / f"{TINY}.txt"
+STEPS, BATCH = 6, 16  # of a canary's stage
+PER_CLASS = (10, 2)  # training and validation images of each class of the drawn Tiny-ImageNet
+FEW = {"source_images": 6, "target_images": 3, "images": 4}  # of each class, where a run has more
+# What a simulation is cut down to, where it has more.
+SHORT = {"steps": 12, "batch": 16, "logged": 3, "test_samples": 40, "finetune_steps": 3}
+SHORT |= {"finite_set": 48}
+
+
+@dataclass(frozen=True)
+class Canary:
+    """One short run: its name, the kind of its entry, its arguments, and where things lie."""
+
+    name: str
+    kind: str
+    arguments: Mapping[str, Any]
+    places: Mapping[str, Any] = field(default_factory=dict)
+    new: bool = False  # older code refuses it, so there is nothing to compare; its lines have run
+
+    def job(self) -> dict:
+        """What `canary` reads of it."""
+        names = [self.kind, *named(self.kind).names] if self.kind != OPENING else OPENINGS
+        told = {"name": self.name, "arguments": dict(self.arguments), "places": dict(self.places)}
+        return told | {"entry": names}
+
+
+# ------------------------------------------------------------------------------------- images
+
+
+def draw(folder: Path) -> dict[str, str]:
+    """What canaries read, the same on every machine: small images, and a network's weights.
+
+    Returns where they lie by their names.
+    """
+    drawing.draw(folder / "toy")
+    synsets = (TINY_CLASSES).read_text(encoding="utf-8").split()
+    rng = np.random.default_rng(0)
+    twin = splits.twins(splits.DUPLICATES)[0][0]
+    for part, count in zip(("train", "val"), PER_CLASS, strict=True):
+        for number, synset in enumerate(synsets):
+            place = folder / TINY / part / synset / "images"
+            place.mkdir(parents=True)
+            names = [f"{synset}_{image}.JPEG" for image in range(count)]
+            if part == "train" and twin.startswith(f"{synset}/"):
+                names.append(twin.split("/")[1])  # one that training must leave out
+            for name in names:
+                grey = rng.integers(0, 90, (64, 64, 3)) + number * 160 // len(synsets)
+                Image.fromarray(grey.astype(np.uint8)).save(place / name, quality=90)
+    lay_out(folder / "layouts")
+    torch.manual_seed(0)
+    model = timm.create_model(EMBEDDING)
+    save_file(model.state_dict(), folder / "weights.safetensors")
+    places = {name: str(folder / name) for name in ("toy", TINY, "layouts")}
+    return places | {"weights": str(folder / "weights.safetensors")}
+
+
+def lay_out(folder: Path) -> None:
+    """A set of two classes in each layout that can be read, and one with all that may be odd."""
+    rng = np.random.default_rng(1)
+    names = [f"{label}/{label}_{number}.JPEG" for label in "ab" for number in range(3)]
+    content = {name: encoded(rng.integers(0, 255, (9, 12, 3))) for name in names}
+    beside = {"a/notes.txt": b"not an image"}
+    folders = content | beside
+    for name in ("broken", "empty", "litter"):
+        write(folder / name, folders)
+    write(folder / "broken", {"a/a_9.JPEG": b"no image", "b/b_9.JPEG": b""})
+    (folder / "empty" / "c").mkdir()
+    write(folder / "litter", {"__MACOSX/x.JPEG": b"x", "a/@eaDir/y.JPEG": b"y", ".DS_Store": b"z"})
+    (folder / "litter" / "a" / "gone.JPEG").symlink_to("nowhere.JPEG")
+    (folder / "litter" / "lost").symlink_to("nowhere")
+    (folder / "litter" / "a" / "folder.JPEG").mkdir()
+    pack(folder / "litter packed" / "all.tar", content | {"__MACOSX/x.JPEG": b"x"})
+    write(folder / "flat", {f"images/{name.split('/')[1]}": of for name, of in content.items()})
+    lines = "".join(f"{name.split('/')[1]}\t{name.split('/')[0]}\t0\n" for name in names)
+    (folder / "flat" / "val_annotations.txt").write_text(lines, encoding="utf-8")
+    numbered = {}
+    for place, (name, of) in enumerate(content.items()):
+        numbered |= {f"{place}.jpg": of, f"{place}.cls": str(int(name[0] == "a")).encode()}
+    pack(folder / "tar" / "all.tar", folders)
+    pack(folder / "packed" / "all.tar.gz", folders)
+    pack(folder / "numbered" / "shard-0.tar", numbered)
+    for label in "ab":
+        some = {name.split("/")[1]: of for name, of in content.items() if name[0] == label}
+        pack(folder / "tars" / f"{label}.tar", some)
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    """An image as a JPEG file has it."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def write(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Files below a folder."""
+    for name, of in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(of)
+
+
+def pack(file: Path, content: Mapping[str, bytes]) -> None:
+    """A tar file; compressed where its name says so."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w:gz" if file.suffix == ".gz" else "w") as archive:
+        for name, of in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(of)
+            archive.addfile(member, io.BytesIO(of))
+
+
+# -------------------------------------------------------------------------------------- short
+
+
+def of_records(records: Iterable[Mapping[str, Any]], roots: Mapping[str, str]) -> list[Canary]:
+    """One canary for each way that these records went: the first of them, cut short."""
+    found: dict[str, Canary] = {}
+    for record in records:
+        kind = kind_of(record["entry"])
+        if kind in IMAGES:
+            name, arguments = way_of_training(kind, record["arguments"]), cut(record["arguments"])
+            found.setdefault(name, Canary(name, kind, arguments, {"roots": dict(roots), **ASKED}))
+        elif kind == "theory.simulate":
+            name = way_of_theory(record["arguments"])
+            found.setdefault(name, Canary(name, kind, shortened(record["arguments"])))
+    return list(found.values())
+
+
+# A finetuning trains its own pretraining here, where a version wants to be asked for that.
+ASKED = {"train_missing": True}
+
+
+def beside(drawn: Mapping[str, str]) -> list[Canary]:
+    """Ways that no published run went and others will: the drawn world, sets in other layouts."""
+    toy, small = Path(drawn["toy"]), {"preset": "resnet_toy", "epochs": 0, "steps": STEPS}
+    small |= {"batch": BATCH, "warmup": 2}
+    tuned = small | {"preset": "resnet_toy_finetune"}
+    recipes = {"pretraining": small, "finetuning": tuned}
+    roots = dict(drawn) | {name: str(toy / name) for name in ("imagenet21k", "imagenet1k")}
+    roots["inaturalist"] = str(toy / "inaturalist")
+    places = {"roots": roots, **ASKED}
+    worlds = [
+        ("imagenet.finetune", {"world": "toy", "labels": "level", "level": 4}),
+        ("imagenet.finetune", {"world": "toy", "labels": "target", "pretraining": {}}),
+        ("imagenet.finetune", {"world": "imagenet", "labels": "level", "overlap": "disjoint"}),
+        ("imagenet.finetune", {"world": "toy", "labels": "random", "source_images": 6}),
+        ("inaturalist.transfer", {"world": "toy", "labels": "rank:family"}),
+        ("inaturalist.transfer", {"world": "inaturalist", "labels": "cluster:12", "images": 4}),
+        ("inaturalist.transfer", {"world": "toy", "labels": "cross:12", "finetuning": {}}),
+        ("imagenet.finetune", {"world": "toy", "labels": "target", **HELD_OUT}),
+    ]
+    found = [
+        Canary(f"{kind}, {json.dumps(given)}", kind, {"seed": 3, **recipes, **given}, places)
+        for kind, given in worlds
+    ]
+    pieces = {"pretraining": small | {"piece": 8}, "finetuning": tuned | {"piece": 8}}
+    vit = {"model": "vit_tiny_patch16_224", "image_size": 32}
+    vit |= {"model_options": {"patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}}
+    larger = {"pretraining": small | vit, "finetuning": tuned | vit | {"image_size": 48}}
+    dropped = vit | {"model_options": vit["model_options"] | {"proj_drop_rate": 0.1}}
+    in_pieces = {stage: recipe | dropped for stage, recipe in pieces.items()}
+    ending = {"model": "resnetv2_50", "model_options": {"layers": [1] * 4, "channels": [8] * 4}}
+    windows = {"model": "swin_tiny_patch4_window7_224", "image_size": 64, "augmentation": "crop"}
+    windows |= {"model_options": {"embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4}}
+    shifted = {"pretraining": small | windows, "finetuning": tuned | windows | {"image_size": 96}}
+    both = {stage: recipe | ending for stage, recipe in recipes.items()}
+    for kind, given in (worlds[0], worlds[4]):
+        name = f"{kind}, {json.dumps(given)}"
+        found.append(Canary(f"{name}, larger", kind, {"seed": 3, **larger, **given}, places))
+        for words, chosen in (
+            ("in pieces", in_pieces),
+            ("a convolution at the end", both),
+            ("windows", shifted),
+            ("skipping", recipes | {"skip": ["missing"]}),
+        ):
+            arguments = {"seed": 3, **chosen, **given}
+            found.append(Canary(f"{name}, {words}", kind, arguments, places, new=True))
+    foreign = worlds[5][1] | {"embedding": EMBEDDING}
+    arguments = {"seed": 3, **recipes, **foreign}
+    weights = places | {"weights": drawn["weights"]}
+    found.append(Canary(f"{worlds[5][0]}, {json.dumps(foreign)}", worlds[5][0], arguments, weights))
+    return [*found, *openings(drawn)]
+
+
+def openings(drawn: Mapping[str, str]) -> list[Canary]:
+    """Sets in every layout that can be read, and with what is left out where that is asked."""
+    root = Path(drawn["layouts"])
+    asked = {"flat": {}, "tar": {}, "tars": {}, "packed": {}, "numbered": {"classes": ["b", "a"]}}
+    asked |= {"broken": {"skip_broken": True}, "empty": {"skip_missing": True}}
+    every = [
+        Canary(f"a set: {name}", OPENING, {"root": str(root / name), **more})
+        for name, more in asked.items()
+    ]
+    left_out = {"skip_extra": True, "skip_missing": True}
+    odd = [
+        Canary(f"a set: {name}", OPENING, {"root": str(root / name), **left_out}, new=True)
+        for name in ("litter", "litter packed")
+    ]
+    return [*every, *odd]
+
+
+def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
+    """Which way through the code a run with images goes, in words."""
+    words = [kind, arguments["labels"].partition(":")[0], arguments.get("target", "")]
+    words += [arguments.get("overlap", ""), "held out" * arguments.get("held_out", False)]
+    for stage in ("pretraining", "finetuning"):
+        recipe = arguments.get(stage) or {}
+        kept = {name: recipe[name] for name in sorted(recipe) if name not in LENGTHS}
+        words.append(json.dumps(kept, sort_keys=True) if recipe else "")
+    return ", ".join(filter(None, words))
+
+
+HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one arm that no code let see them
+LENGTHS = {"epochs", "steps", "rate", "warmup", "batch", "weight_decay"}  # numbers, and no way
+
+
+def way_of_theory(arguments: Mapping[str, Any]) -> str:
+    """Which way through the code a simulation goes, in words."""
+    told = ("labels", "activation", "biases", "output_weights", "optimiser")
+    words = [f"{name} {arguments[name]}" for name in told]
+    maybe = ("classes", "finite_set", "finetune_steps", "top_loss", "hard_share", "unevenness")
+    words += [name for name in maybe if arguments[name]]
+    words += ["superclasses"] if arguments["superclasses"] > 2 else []
+    return ", ".join(["theory.simulate", *words])
+
+
+def cut(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a run with images, for a few of them and a few steps."""
+    short = dict(arguments)
+    for stage in ("pretraining", "finetuning"):
+        if short.get(stage):
+            short[stage] = {
+                **short[stage],
+                "epochs": 0,
+                "steps": STEPS,
+                "batch": BATCH,
+                "warmup": 2,
+            }
+    for name, few in FEW.items():
+        if short.get(name):
+            short[name] = few
+    return short
+
+
+def shortened(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a simulation, for a few samples and a few steps."""
+    return {
+        name: min(value, SHORT[name]) if name in SHORT else value
+        for name, value in arguments.items()
+    }
+
+
+def on_photographs(records: Iterable[Mapping[str, Any]], roots: Mapping[str, str]) -> list[Canary]:
+    """Of each entry, kind of labels, network and precision the shortest published run."""
+    best: dict[tuple, tuple[tuple[float, float], Mapping]] = {}
+    for record in records:
+        kind, arguments = kind_of(record["entry"]), record["arguments"]
+        if kind not in IMAGES or arguments["world"] != TINY:
+            continue
+        recipe = arguments["pretraining"] or arguments["finetuning"]
+        options = (recipe.get("preset"), recipe.get("model"), recipe.get("precision"))
+        way = (kind, arguments["labels"].partition(":")[0], *options)
+        cost = (images_passed(arguments), record["seconds"])
+        if way not in best or cost < best[way][0]:
+            best[way] = (cost, record)
+    return [
+        Canary(
+            f"published {record['fingerprint']}: {' '.join(map(str, way))}",
+            way[0],
+            record["arguments"],
+            {"roots": dict(roots), **ASKED},
+        )
+        for way, (_, record) in best.items()
+    ]
+
+
+def images_passed(arguments: Mapping[str, Any]) -> float:
+    """About how many images a run trains on, one after the other, for comparison with others'."""
+    per_class = arguments.get("source_images") or arguments.get("images") or 400
+    stages = [arguments.get(stage) or {} for stage in ("pretraining", "finetuning")]
+    return sum(
+        recipe.get("steps", 0) * recipe.get("batch", 128)
+        + recipe.get("epochs", 0) * per_class * (83 if "images" in arguments else 200)
+        for recipe in stages
+    ) * (2 if arguments["labels"].startswith("cluster") else 1)

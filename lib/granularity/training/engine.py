@@ -1,0 +1,291 @@
+"""One training engine, for every arm: it knows images, indices and labels, and no experiment.
+
+Chance of a step is a function of (seed, step) and chance of an image of (seed, epoch, image):
+nothing depends on workers or on whether a run was stopped in between. So a resumed run makes the
+same numbers as one that was never stopped, bit for bit on a CPU. How many processes share a batch,
+and in pieces of what size, changes rounding alone: where it would change more, as with batch norm,
+dropout or mixup, it is refused, or is a part of the recipe.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from granularity import files
+from granularity.training import checkpoints, losses, networks, processes
+from granularity.training.checkpoints import CheckpointError
+from granularity.training.optimisation import rate_at
+from granularity.training.recipe import Recipe
+from granularity.training.sampling import Images, Piece, plan
+
+LOG_EVERY = 50  # steps between two lines of the log; the loss is looked at only then
+
+
+# ----------------------------------------------------------------------------- which images when
+
+
+# of its process in this step
+
+
+# ------------------------------------------------------------------------- optimiser, schedule
+
+
+def mixed(
+    recipe: Recipe, images: Tensor, targets: Tensor, seed: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Mixup: each image with its mirror place in the piece; all labels stay, with their shares."""
+    if not recipe.mixup:
+        return images, targets, None
+    share = float(np.random.default_rng([*seed, 1]).beta(recipe.mixup, recipe.mixup))
+    both = torch.cat([targets, targets.flip(0)], dim=1)
+    weights = torch.full(both.shape, 1 - share, device=images.device)
+    weights[:, : targets.shape[1]] = share
+    return images.lerp(images.flip(0), 1 - share), both, weights
+
+
+# ---------------------------------------------------------------------------------- one run
+
+
+@dataclass
+class Run:
+    """A network in training: what a checkpoint keeps, and where."""
+
+    folder: Path
+    fingerprint: str  # of recipe, data, labels, code and seed: names what may resume what
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    accelerator: Accelerator
+
+    @property
+    def bare(self) -> nn.Module:
+        """The network without what accelerate and torch.compile wrap round it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints in the folder, newest first."""
+        found = self.folder.glob("checkpoint-*.safetensors")
+        return sorted(found, key=lambda path: int(path.stem.split("-")[1]), reverse=True)
+
+    def save(self, step: int, pending: Sequence[float] = ()) -> None:
+        """Keeps the state before `step`, and no more than one older one.
+
+        `pending` are the losses of the steps since the last line of the log.
+        """
+        if self.accelerator.is_main_process:
+            model = {f"model.{name}": value for name, value in self.bare.state_dict().items()}
+            facts = {"fingerprint": self.fingerprint, "step": step}
+            facts |= {"pending": list(pending)} if pending else {}
+            path = self.folder / f"checkpoint-{step}.safetensors"
+            checkpoints.save(path, model | checkpoints.flat(self.optimiser), facts)
+            for old in self.checkpoints()[2:]:
+                old.unlink()
+        # Statistics of batch norm are each process's own: all go on with those that are kept.
+        for value in self.bare.buffers():
+            broadcast(value)
+        self.accelerator.wait_for_everyone()
+
+    def resume(self) -> tuple[int, list[float]]:
+        """Takes up the newest checkpoint; its step, and losses that no line of the log tells yet.
+
+        Where there is none, 0 and none. Checkpoints of earlier code had a line of the log each.
+        Raises CheckpointError for one that is broken or of another run.
+        """
+        for path in self.checkpoints()[:1]:
+            tensors, facts = checkpoints.load(path)
+            if facts["fingerprint"] != self.fingerprint:
+                raise CheckpointError(f"{path} is of another run: recipe, data or code differ")
+            try:
+                self.bare.load_state_dict(checkpoints.weights(tensors))
+                checkpoints.restore(self.optimiser, tensors)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise CheckpointError(f"{path} is of another network: {error}") from error
+            return facts["step"], facts.get("pending", [])
+        return 0, []
+
+
+def fit(
+    run: Run,
+    recipe: Recipe,
+    images: Images,
+    labels: Tensor,
+    *,
+    seed: int,
+    at_once: int = 0,
+    save_every: int = 0,
+) -> dict[str, list[float]]:
+    """Trains to the recipe's end and returns the log: step, loss, rate, images_per_second.
+
+    `labels` (leaves, q) are class indices padded with -1. `at_once`: images of a piece, 0 for all
+    of a process's share at once. `save_every`: steps between two checkpoints, 0 for one at the end;
+    neither changes the log. Raises ValueError, before any work, for a run of no steps and for
+    pieces that would change its numbers; FloatingPointError, naming the step and the last good
+    checkpoint, where a loss is not finite, or the weights at a checkpoint.
+    """
+    if recipe.loss == "softmax" and labels.shape[1] != 1:
+        raise ValueError("softmax wants one label for each image; use the sigmoid loss for several")
+    accelerator, steps = run.accelerator, recipe.length(len(images))
+    rank, world = accelerator.process_index, accelerator.num_processes
+    share = -(-recipe.batch // world)
+    at_once = min(at_once or share, share)
+    networks.check_pieces(run.bare, recipe, at_once, world)
+    first, pending = run.resume()
+    log = Log(run.folder / "metrics.jsonl", first, steps, accelerator.is_main_process)
+    loss_of = losses.LOSSES[recipe.loss]
+    pieces = plan(
+        len(images),
+        recipe.batch,
+        seed,
+        range(first, steps),
+        at_once=at_once,
+        rank=rank,
+        world=world,
+        piece=recipe.piece,
+    )
+    kept, told = [], []
+    run.model.train()
+    for piece, (x, leaf) in with_pieces(images, pieces, accelerator.device):
+        seed_dropout(piece, accelerator.device)
+        with told_where(piece):
+            x, targets, weights = mixed(recipe, x, labels[leaf], piece.seed)
+            if recipe.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            exact = processes.precise(recipe.precision, accelerator.device)
+            with exact, gradients_of(run.model, accelerator, synced=piece.last):
+                logits = run.model(x).float()
+                loss = loss_of(logits, targets, weights).sum() / recipe.batch
+                accelerator.backward(loss * world)  # accelerate averages over processes: we sum
+        told.append(loss.detach())
+        if not piece.last:
+            continue
+        step_optimiser(run, recipe, piece.step, steps)
+        kept.append(torch.stack(told).sum())
+        told = []
+        done = piece.step + 1
+        told_now = done % LOG_EVERY == 0 or done == steps
+        saved_now = (save_every and done % save_every == 0) or done == steps
+        if told_now or saved_now:
+            values = accelerator.reduce(torch.stack(kept), "sum").tolist()
+            check_finite(values, done - len(values), run)
+            pending, kept = pending + values, []
+        if told_now:
+            log.add(done, pending, rate_at(recipe, piece.step, steps), recipe.batch)
+            pending = []
+        if saved_now:
+            check_weights(done, run)
+            run.save(done, pending)
+    log.close()
+    return log.read()
+
+
+@contextlib.contextmanager
+def told_where(piece: Piece) -> Iterator[None]:
+    """Adds step and images to any error: a label out of range, memory that is used up."""
+    try:
+        yield
+    except Exception as error:
+        first, last = piece.samples[0], piece.samples[-1]
+        error.add_note(f"step {piece.step}, {len(piece.samples)} images, {first} to {last}")
+        raise
+
+
+def seed_dropout(piece: Piece, device: torch.device) -> None:
+    """Each piece of a step has a chance of its own. (`torch.manual_seed` takes 0.5 ms.)"""
+    chance = int(np.random.SeedSequence([*piece.seed, piece.places[0]]).generate_state(1)[0])
+    torch.default_generator.manual_seed(chance)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(chance)
+
+
+def with_pieces(
+    images: Images, pieces: Iterator[Piece], device: torch.device
+) -> Iterator[tuple[Piece, tuple[Tensor, Tensor]]]:
+    """Pieces with their images; the set of images may work ahead of the training."""
+    ahead, mine = itertools.tee(pieces)
+    return zip(mine, images.batches(ahead, train=True, device=device), strict=True)
+
+
+def gradients_of(model: nn.Module, accelerator: Accelerator, *, synced: bool):
+    """Where gradients of several pieces add up, processes exchange them once, with the last."""
+    return contextlib.nullcontext() if synced else accelerator.no_sync(model)
+
+
+def step_optimiser(run: Run, recipe: Recipe, step: int, steps: int) -> None:
+    """One update with the rate of its step, clipped where the recipe says so."""
+    if recipe.clip:
+        run.accelerator.clip_grad_norm_(run.model.parameters(), recipe.clip)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate_at(recipe, step, steps)
+    run.optimiser.step()
+    run.optimiser.zero_grad(set_to_none=True)
+
+
+def check_finite(values: list[float], first: int, run: Run) -> None:
+    """Raises FloatingPointError at the first loss that is not finite."""
+    for step, value in enumerate(values, first):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at step {step}; {last_good(run)}")
+
+
+def check_weights(step: int, run: Run) -> None:
+    """Raises FloatingPointError for a tensor that is not finite: no such one is kept."""
+    for name, value in run.bare.state_dict().items():
+        if not value.isfinite().all():
+            raise FloatingPointError(f"{name} is not finite before step {step}; {last_good(run)}")
+
+
+def last_good(run: Run) -> str:
+    """Where to go on from."""
+    kept = run.checkpoints()
+    return f"the last good checkpoint is {kept[0].name}" if kept else "no checkpoint yet"
+
+
+class Log:
+    """One JSON line for each stretch of steps, and a progress bar; cut back where a run resumes."""
+
+    def __init__(self, path: Path, first: int, steps: int, shown: bool):
+        """Opens the log of a run that starts before step `first` of `steps`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.shown, self.since, self.step = path, shown, time.monotonic(), first
+        lines = [line for line in self.lines_of(path) if line["step"] <= first]
+        if shown:
+            files.write(path, "".join(f"{json.dumps(line)}\n" for line in lines))
+        self.bar = tqdm(total=steps, initial=first, unit="step", disable=not shown)
+
+    @staticmethod
+    def lines_of(path: Path) -> list[dict]:
+        """What stands in a log; a last line that a kill cut short is left out."""
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+
+    def add(self, step: int, losses: list[float], rate: float, batch: int) -> None:
+        """Writes the mean loss of the steps since the last line."""
+        now = time.monotonic()
+        speed = (step - self.step) * batch / max(now - self.since, 1e-9)
+        self.bar.update(step - self.step)
+        self.bar.set_postfix_str(f"loss {np.mean(losses):.4f}, {speed:,.0f} images/s")
+        self.since, self.step = now, step
+        line = {"step": step, "loss": float(np.mean(losses)), "rate": rate}
+        if self.shown:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line | {"images_per_second": round(speed, 1)}) + "\n")
+
+    def read(self) -> dict[str, list[float]]:
+        """The log as columns."""
+        lines = self.lines_of(self.path)
+        return {name: [line[name] for line in lines] for name in (lines[0] if lines else ())}
+
+    def close(self) -> None:
+        """Ends the progress bar."""
+        self.bar.close()

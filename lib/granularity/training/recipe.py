@@ -1,0 +1,102 @@
+"""A training run on one page: every number of it, and where each comes from.
+
+Marks: P the paper's text, L lineage (the ViT paper for ImageNet, the usual large-batch ImageNet
+recipe for ResNets), O ours. The paper calls its ImageNet pretraining "almost identical" to the ViT
+paper's (P); the numbers behind these words are that paper's (L).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from granularity.inputs.nearest import nearest
+from granularity.inputs.strict import Misfit, checked
+
+Number = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, the data and the labels apart.
+
+    Lengths are in steps of `batch` images, or in epochs where `steps` is 0. Raises TypeError or
+    ValueError naming the field, the value found and the values allowed.
+    """
+
+    model: str = "resnet18"  # any name that timm knows
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    image_size: Positive = 224  # pixels, square
+    head: Literal["linear", "tanh"] = "linear"  # tanh: with a hidden layer as wide as the features
+    head_start: Literal["zero", "prior"] = "zero"  # prior: bias -ln K, so every class is unlikely
+    loss: Literal["sigmoid", "softmax"] = "sigmoid"
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"  # sgd: with momentum; adamw: decoupled decay
+    rate: Number = 0.1  # peak learning rate
+    momentum: Number = 0.9
+    beta2: Number = 0.999
+    weight_decay: Number = 0.0
+    batch: Positive = 256  # images of a step, over all processes
+    piece: Count = 0  # of them share batch norm's statistics, dropout, mixup; 0: all
+    epochs: Number = 0.0
+    steps: Count = 0
+    warmup: Count = 0  # steps of linear warm-up
+    # thirds: ×0.1 at 1/3, 2/3 and 8/9
+    schedule: Literal["cosine", "linear", "constant", "thirds"] = "cosine"
+    clip: Number = 0.0  # largest global norm of the gradient; 0: no clipping
+    # crop: Inception's; pad: a shift by 1/8; either with a flip
+    augmentation: Literal["crop", "pad", "none"] = "crop"
+    randaugment: str = ""  # as timm spells it, "rand-m9-n2"; an option only, not in the lineage
+    mixup: Number = 0.0  # α of the Beta distribution; an option only
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks every field; an int given for a float becomes one."""
+        try:
+            found = checked(type(self), vars(self))
+        except Misfit as fault:
+            name, value, wanted = fault.field, fault.value, " or ".join(fault.wanted)
+            if fault.kind == "choice":
+                near = nearest(value, fault.wanted, cutoff=0) or fault.wanted[0]
+                raise ValueError(f"{name} is {value!r}; of {wanted} {near!r} is nearest") from None
+            error = ValueError if fault.kind == "range" else TypeError
+            raise error(f"{name} must be {wanted}, not {value!r}") from None
+        for name, value in found.items():
+            object.__setattr__(self, name, dict(value) if isinstance(value, Mapping) else value)
+        if bool(self.epochs) == bool(self.steps):
+            raise ValueError(f"one of epochs ({self.epochs}) and steps ({self.steps}) must be 0")
+
+    def length(self, images: int) -> int:
+        """Gradient steps of the run on so many images; the last, partial batch is left out.
+
+        Raises ValueError, with images, batch and epochs, where there would be none.
+        """
+        each = images // self.batch
+        if not each:
+            raise ValueError(f"a batch of {self.batch} is more than the {images} images there are")
+        found = self.steps or round(self.epochs * each)
+        if not found:
+            raise ValueError(
+                f"{self.epochs:g} epochs of {images} images in batches of {self.batch}, {each} an"
+                f" epoch, are no step at all: take epochs of at least {1 / each:.3g}, or steps"
+            )
+        return found
+
+    def plain(self) -> dict:
+        """JSON-plain fields, for records and checkpoints; `piece` only where it is said."""
+        found = asdict(self)
+        return found if self.piece else {name: v for name, v in found.items() if name != "piece"}
+
+
+def changed(recipe: Recipe, **overrides: object) -> Recipe:
+    """The recipe with other values. Raises TypeError, with the nearest name, for an unknown one."""
+    known = [item.name for item in fields(Recipe)]
+    for name in overrides:
+        if name not in known:
+            near = nearest(name, known, cutoff=0)
+            raise TypeError(f"a recipe has no field {name!r}; the nearest one is {near!r}")
+    return replace(recipe, **overrides)
