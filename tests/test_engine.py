@@ -243,6 +243,25 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_ran_through(tmp_path, case)
     saw(f"all {len(weights)} tensors and {len(log)} lines of the log are the same")
 
 
+@pytest.mark.fault(
+    "a processor with a matrix unit, on which bf16 convolutions differ from call to call",
+    "the unit is not used: five runs end with the same weights, to the bit",
+)
+def test_bf16_gives_the_same_bits_every_time(tmp_path):
+    changes = KILLED["batch norm in bf16"] | {"steps": 40}
+    found = []
+    for number in range(5):
+        folder = tmp_path / str(number)
+        assert runs.ended(runs.begin(folder, changes)) == [0]
+        found.append(runs.result(folder, 40))
+    (wanted, log), *others = found
+    for weights, other_log in others:
+        assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+        assert other_log == log
+    unit = "has the unit" if torch.cpu._is_amx_tile_supported() else "has no such unit"
+    saw(f"{len(wanted)} tensors the same five times; this processor {unit}")
+
+
 def newest(folder):
     """The step of the newest checkpoint; 0 where there is none."""
     return max((int(p.stem.split("-")[1]) for p in folder.glob("*.safetensors")), default=0)

@@ -205,6 +205,27 @@ def test_a_measured_gpu_comes_before_published_ones():
     assert speeds.speed_for("cuda", [found, RATE]) is found
 
 
+def test_machines_with_other_instructions_are_two():
+    plain = {"processor": "a CPU", "cores": 2}
+    finetuning = {"preset": "resnet_toy"}
+    rows = [
+        {"machine": plain | more, "images_per_second": rate, "target_classes": 7}
+        for more, rate in (
+            ({}, 10.0),
+            ({"instructions": "AVX2"}, 20.0),
+            ({"instructions": "AVX512 and bf16"}, 300.0),
+            ({"instructions": "AVX512 and bf16"}, 500.0),
+            ({"instructions": "AVX512 and bf16", "gpu": "H100"}, 9000.0),
+        )
+    ]
+    found = speeds.of_runs(pd.DataFrame([row | {"finetuning": finetuning} for row in rows]))
+    assert {speed.machine: speed.images_per_second for speed in found} == {
+        "a CPU": 10.0,
+        "a CPU with AVX2": 20.0,
+        "a CPU with AVX512 and bf16": 400.0,
+    }
+
+
 def test_the_operations_are_those_of_the_network():
     made = speeds.networks.build(preset("resnet_toy"), 7, 0)
     counted = speeds.training.flops(made, 32, "cpu")

@@ -89,6 +89,26 @@ def test_what_was_read_already_is_refused_by_name(name, monkeypatch):
         surroundings.forget()
 
 
+SHOWS_INSTRUCTIONS = """import torch
+import granularity
+torch.nn.Conv2d(8, 8, 3)(torch.randn(2, 8, 9, 9))
+"""
+
+
+@pytest.mark.fault(
+    "other instructions asked of oneDNN, by a variable of the machine's",
+    "the same ones are used, whatever is asked",
+)
+def test_one_dnn_takes_the_same_instructions_whatever_is_set(tmp_path):
+    found = set()
+    for asked in ({}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"DNNL_MAX_CPU_ISA": "SSE41"}):
+        told = os.environ | {"ONEDNN_VERBOSE": "1", "PYTHONPATH": str(ROOT / "lib")} | asked
+        call = [sys.executable, "-c", SHOWS_INSTRUCTIONS]
+        ended = subprocess.run(call, env=told, capture_output=True, text=True, check=True)
+        found |= set(re.findall(r"info,cpu,isa:(.*)", ended.stdout))
+    assert len(found) == 1 and "AMX" not in found.pop()
+
+
 def package(folder: Path, text: str) -> Path:
     """A library of the name in a folder, as a clone or an installation has it."""
     place = folder / "granularity"

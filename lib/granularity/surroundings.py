@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import granularity
+
 # Families of variables, as regular expressions of whole names.
 # Read when they are needed: taken away at any time, they are gone.
 LATE = (
@@ -168,7 +170,8 @@ def forget(families: Iterable[str] = LATE) -> None:
 
     Raises SurroundingsError for others, by which a library that is loaded computes otherwise.
     """
-    found = named(os.environ, EARLY)
+    own = granularity.SETTINGS  # set as the package was loaded, over any others
+    found = [name for name in named(os.environ, EARLY) if os.environ[name] != own.get(name)]
     if found:
         raise SurroundingsError(
             f"{', '.join(found)} in the environment: that changes how numbers are computed, and "

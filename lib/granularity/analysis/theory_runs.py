@@ -8,6 +8,7 @@ import pandas as pd
 
 from granularity import theory
 from granularity.analysis import selection, statistics
+from granularity.records import tables
 
 # Studies take batches of this size, half the default: most of their cost is their batches.
 BATCH = 256

@@ -116,22 +116,26 @@ def of_runs(runs: pd.DataFrame) -> list[Speed]:
         return []
     found = []
     runs = runs[[bool(given) for given in runs["finetuning"]]]
-    runs = runs.assign(recipe=[json.dumps(given, sort_keys=True) for given in runs["finetuning"]])
-    for given, group in runs.groupby("recipe"):
-        described = group["machine"].iloc[0]
-        if "gpu" in described:  # the record does not say which of the two it used
-            continue
+    runs = runs[["gpu" not in described for described in runs["machine"]]]  # which of the two?
+    runs = runs.assign(
+        recipe=[json.dumps(given, sort_keys=True) for given in runs["finetuning"]],
+        name=[machine_name(described, "cpu") for described in runs["machine"]],
+    )
+    for (name, given), group in runs.groupby(["name", "recipe"]):
         recipe, classes = recipe_of(json.loads(given)), int(group["target_classes"].iloc[0])
         rate = float(group["images_per_second"].median())
         told = f"measured here: the median of {len(group)} runs"
         cost = operations(recipe, classes)
-        found.append(Speed(described["processor"], "cpu", rate, cost, told, recipe.model))
+        found.append(Speed(name, "cpu", rate, cost, told, recipe.model))
     return found
 
 
 def machine_name(described: Mapping[str, Any], device: str) -> str:
-    """A GPU's name, or the processor's."""
-    return described["gpu"] if device == "cuda" else described["processor"]
+    """A GPU's name, or the processor's with its instructions: some have bf16, others emulate it."""
+    if device == "cuda":
+        return described["gpu"]
+    more = f" with {described['instructions']}" if "instructions" in described else ""
+    return f"{described['processor']}{more}"
 
 
 def speed_for(device: str, speeds: Sequence[Speed], name: str = "") -> Speed | None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import granularity
 from granularity import files
 from granularity.fingerprints import source
 from granularity.fingerprints.digest import digest
@@ -41,6 +42,7 @@ def clean_environment() -> dict[str, str]:
     """What a canary's process sees: one thread, and nothing of a user's own settings."""
     kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
     found = {name: os.environ[name] for name in kept if name in os.environ}
+    found |= granularity.SETTINGS  # which older code may not have
     return found | {"OMP_NUM_THREADS": "1", "LANG": "C.UTF-8", "TQDM_DISABLE": "1"}
 
 

@@ -37,6 +37,8 @@ def device() -> dict:
     torch = sys.modules.get("torch")  # a light notebook should not load it for this
     if torch is not None:
         described["instructions"] = torch.backends.cpu.get_cpu_capability()
+        if torch.cpu._is_avx512_bf16_supported():
+            described["instructions"] += " and bf16"
     if torch is not None and torch.cuda.is_available():
         described["gpu"] = torch.cuda.get_device_name()
         described["gpus"] = torch.cuda.device_count()
