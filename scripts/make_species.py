@@ -16,7 +16,7 @@ import hashlib
 from pathlib import Path
 
 from granularity import files
-from granularity.hierarchies import inaturalist_taxonomy
+from granularity.hierarchies import taxonomy
 
 TABLE = Path(__file__).parents[1] / "lib/granularity/hierarchies/tables/species.txt.gz"
 SPECIES = 10_000
@@ -29,8 +29,8 @@ SOURCES = """\
 # were filled in to fit the known grouping: d folder's name seen, f family seen, c by constraint,
 # u uncertain.
 """
-COLUMNS = (*inaturalist_taxonomy.RANKS[:-1], "specific_epithet")
-MARKS = {meaning: mark for mark, meaning in inaturalist_taxonomy.EVIDENCE.items()}
+COLUMNS = (*taxonomy.RANKS[:-1], "specific_epithet")
+MARKS = {meaning: mark for mark, meaning in taxonomy.EVIDENCE.items()}
 
 
 def rows(species: list[dict[str, str]]) -> list[str]:
@@ -44,9 +44,9 @@ def rows(species: list[dict[str, str]]) -> list[str]:
         folder = given["image_dir_name"]
         if int(given["id"]) != number or not folder.startswith(f"{number:05}_"):
             raise ValueError(f"{folder}: number {given['id']} where {number} was wanted")
-        if inaturalist_taxonomy.parse(folder) != names:
+        if taxonomy.parse(folder) != names:
             raise ValueError(f"{folder}: the ranks beside it say {'_'.join(names)}")
-        if inaturalist_taxonomy.supercategory(names) != given["supercategory"]:
+        if taxonomy.supercategory(names) != given["supercategory"]:
             raise ValueError(f"{folder}: supercategory {given['supercategory']} breaks the rule")
         new = ["" if name == old else name for name, old in zip(names, above, strict=True)]
         made.append("\t".join([*new, MARKS[given["evidence"]]]))

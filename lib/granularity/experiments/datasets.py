@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity.hierarchies import inaturalist_taxonomy, wordnet
+from granularity.hierarchies import taxonomy, wordnet
 from granularity.images import image_set, sources, splits
 from granularity.images.layouts import DataError
 from granularity.images.subset import Part, classes_in, of_classes, whole
@@ -29,7 +29,7 @@ def is_synset(name: str) -> bool:
 
 def is_species(name: str) -> bool:
     """Whether a class is called like a species of iNaturalist, by all its ranks."""
-    return inaturalist_taxonomy.parse(name) is not None
+    return taxonomy.parse(name) is not None
 
 
 # What classes of a set are called, and whether a name is such a one.

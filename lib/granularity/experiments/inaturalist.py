@@ -34,7 +34,7 @@ from granularity.experiments.two_stages import (
     trained,
 )
 from granularity.fingerprints.digest import digest
-from granularity.hierarchies import inaturalist_taxonomy
+from granularity.hierarchies import taxonomy
 from granularity.images.subset import Part, classes_in, of_classes, some, whole
 from granularity.images.toy import species_drawing
 from granularity.labels.alignment import alignment
@@ -124,7 +124,7 @@ def species(
     parts = (training, "2021_valid")
     source, evaluation = (opened(str(root), part, called, skip) for part in parts)
     part = Part(source, some(source, images))
-    tree = tree_of_taxonomy(inaturalist_taxonomy.read(source.classes))
+    tree = tree_of_taxonomy(taxonomy.read(source.classes))
     return World(Sets(part, part, whole(evaluation), source.classes), tree)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from granularity.hierarchies import wordnet_cuts
-from granularity.hierarchies.inaturalist_taxonomy import RANKS, Taxonomy
+from granularity.hierarchies.taxonomy import RANKS, Taxonomy
 from granularity.inputs.nearest import nearest
 from granularity.labels.function import LabelFunction, from_sets
 

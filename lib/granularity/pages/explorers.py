@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from granularity.hierarchies import inaturalist_taxonomy, wordnet
+from granularity.hierarchies import taxonomy, wordnet
 
 PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
 
 
-def of_taxonomy(
-    species: inaturalist_taxonomy.Taxonomy, colours: Mapping[str, str], program: str
-) -> str:
+def of_taxonomy(species: taxonomy.Taxonomy, colours: Mapping[str, str], program: str) -> str:
     """HTML: a place for the taxonomy's explorer, its data as JSON, and its program.
 
     `colours` gives each supercategory its colour, as CSS writes one; `program` is `explorer.js`
@@ -22,10 +20,10 @@ def of_taxonomy(
     if missing:
         raise ValueError(f"no colour for supercategory {missing[0]!r}; given: {', '.join(colours)}")
     content = {
-        "ranks": inaturalist_taxonomy.RANKS,
+        "ranks": taxonomy.RANKS,
         "plurals": PLURALS,
-        "rules": inaturalist_taxonomy.SUPERCATEGORIES,
-        "rest": inaturalist_taxonomy.REST,
+        "rules": taxonomy.SUPERCATEGORIES,
+        "rest": taxonomy.REST,
         "colours": dict(colours),
         "tree": nested(species),
     }
@@ -58,7 +56,7 @@ def element(name: str, content: Mapping[str, object], program: str) -> str:
     )
 
 
-def nested(species: inaturalist_taxonomy.Taxonomy) -> dict:
+def nested(species: taxonomy.Taxonomy) -> dict:
     """The tree as dicts in dicts, kingdom to genus, down to lists of epithets, in folder order."""
     tree: dict = {}
     for *above, genus, epithet in species.names:

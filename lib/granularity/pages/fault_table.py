@@ -35,7 +35,7 @@ def read(path: Path | str) -> dict:
 
 
 def group_of(test: str) -> str:
-    """The heading that a test, as `tests/test_build.py::test_x[y]`, stands under."""
+    """The heading that a test, as `tests/scripts/test_build.py::test_x[y]`, stands under."""
     found = re.match(r"(?:.*/)?test_(\w+)\.py", test)
     name = found[1] if found else ""
     return next((group for group, files in GROUPS.items() if name in files.split()), OTHER)

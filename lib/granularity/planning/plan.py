@@ -17,7 +17,7 @@ import timm
 from granularity.experiments import imagenet, inaturalist
 from granularity.experiments.datasets import HELD_OUT
 from granularity.experiments.two_stages import listed
-from granularity.hierarchies import inaturalist_taxonomy, wordnet
+from granularity.hierarchies import taxonomy, wordnet
 from granularity.images.toy import drawing, species_drawing
 from granularity.labels.specification import KINDS, needs_embeddings, parse
 from granularity.planning.speeds import VIT, Speed, nearest, parameters, speed_for, width_of
@@ -208,7 +208,7 @@ def classes_of(labels: str, world: str, images: int, size: Size) -> int:
 @cache
 def classes_at_rank(rank: str) -> int:
     """Classes at a rank of iNaturalist 2021."""
-    return len(set(inaturalist_taxonomy.shipped().classes(rank)))
+    return len(set(taxonomy.shipped().classes(rank)))
 
 
 # ---------------------------------------------------------------------------------------- plan

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from granularity.hierarchies import inaturalist_taxonomy
+from granularity.hierarchies import taxonomy
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "lib/granularity/hierarchies/tables/species.txt.gz"
 
 # As published with the dataset: bare names at genus, binomials at species.
@@ -61,7 +61,7 @@ HOMONYMS = [
 
 @pytest.fixture(scope="module")
 def shipped():
-    return inaturalist_taxonomy.shipped()
+    return taxonomy.shipped()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def occurrences(names):
 
 def test_every_rank_has_the_published_number_of_classes(shipped):
     assert shipped.counts(by_name=True) == PUBLISHED
-    assert tuple(shipped.counts()) == inaturalist_taxonomy.RANKS
+    assert tuple(shipped.counts()) == taxonomy.RANKS
     assert shipped.counts() == PUBLISHED | {"genus": 4_900}
 
 
@@ -96,7 +96,7 @@ def test_every_supercategory_has_the_published_number_of_species(shipped):
 
 
 def test_the_list_of_the_data_folder_gives_the_same(shipped, rows):
-    read = inaturalist_taxonomy.read([row["image_dir_name"] for row in rows])
+    read = taxonomy.read([row["image_dir_name"] for row in rows])
     assert read.counts(by_name=True) == PUBLISHED and read.counts()["genus"] == 4_900
     assert occurrences(read.classes("supercategory")) == SPECIES
     assert read.classes("supercategory") == tuple(row["supercategory"] for row in rows)
@@ -105,7 +105,7 @@ def test_the_list_of_the_data_folder_gives_the_same(shipped, rows):
 
 
 def test_the_shipped_folders_read_as_the_shipped_names(shipped):
-    assert inaturalist_taxonomy.read(shipped.folders).names == shipped.names
+    assert taxonomy.read(shipped.folders).names == shipped.names
 
 
 def test_fungi_alone_carry_doubts(shipped):
@@ -116,7 +116,7 @@ def test_fungi_alone_carry_doubts(shipped):
     ]
     assert doubtful == ["Fungi"] * SPECIES["Fungi"]
     assert shipped.evidence.count("uncertain") == 30
-    assert set(shipped.evidence) == set(inaturalist_taxonomy.EVIDENCE.values())
+    assert set(shipped.evidence) == set(taxonomy.EVIDENCE.values())
 
 
 def test_the_repr_is_one_line(shipped):
@@ -130,44 +130,39 @@ def test_the_repr_is_one_line(shipped):
 
 
 def test_sixteen_genera_share_their_name(shipped):
-    found = inaturalist_taxonomy.homonyms(shipped)
+    found = taxonomy.homonyms(shipped)
     assert list(found) == HOMONYMS
     assert found["Ammophila"] == (
         "Animalia/Arthropoda/Insecta/Hymenoptera/Sphecidae/Ammophila",
         "Plantae/Tracheophyta/Liliopsida/Poales/Poaceae/Ammophila",
     )
-    for rank in inaturalist_taxonomy.RANKS:
-        assert rank == "genus" or not inaturalist_taxonomy.homonyms(shipped, rank)
+    for rank in taxonomy.RANKS:
+        assert rank == "genus" or not taxonomy.homonyms(shipped, rank)
 
 
 def test_by_name_sixteen_classes_straddle_supercategories_and_by_path_none(shipped):
-    assert inaturalist_taxonomy.straddling(shipped, "genus") == {}
-    by_name = inaturalist_taxonomy.straddling(shipped, "genus", by_name=True)
+    assert taxonomy.straddling(shipped, "genus") == {}
+    by_name = taxonomy.straddling(shipped, "genus", by_name=True)
     assert list(by_name) == HOMONYMS
     assert by_name["Ammophila"] == ("Insects", "Plants") and by_name["Morus"] == ("Birds", "Plants")
 
 
 def test_only_kingdom_and_phylum_cross_the_target(shipped):
-    crossing = {
-        rank: list(inaturalist_taxonomy.straddling(shipped, rank))
-        for rank in inaturalist_taxonomy.RANKS
-    }
-    assert crossing == {rank: [] for rank in inaturalist_taxonomy.RANKS} | {
+    crossing = {rank: list(taxonomy.straddling(shipped, rank)) for rank in taxonomy.RANKS}
+    assert crossing == {rank: [] for rank in taxonomy.RANKS} | {
         "kingdom": ["Animalia"],
         "phylum": ["Animalia/Arthropoda", "Animalia/Chordata"],
     }
 
 
 def test_a_finer_rank_splits_a_coarser_one(shipped):
-    for coarse, fine in zip(
-        inaturalist_taxonomy.RANKS, inaturalist_taxonomy.RANKS[1:], strict=False
-    ):
+    for coarse, fine in zip(taxonomy.RANKS, taxonomy.RANKS[1:], strict=False):
         pairs = set(zip(shipped.classes(fine), shipped.classes(coarse), strict=True))
         assert len(pairs) == len(set(shipped.classes(fine)))
 
 
 def test_a_species_bare_name_has_two_words():
-    read = inaturalist_taxonomy.read(
+    read = taxonomy.read(
         ["00001_Animalia_Chordata_Aves_Passeriformes_Passeridae_Passer_domesticus"]
     )
     assert read.classes("species", by_name=True) == ("Passer domesticus",)
@@ -188,7 +183,7 @@ def test_a_species_bare_name_has_two_words():
     ],
 )
 def test_the_first_rule_that_holds_decides(names, expected):
-    assert inaturalist_taxonomy.supercategory(names.split()) == expected
+    assert taxonomy.supercategory(names.split()) == expected
 
 
 def test_an_unknown_rank_is_refused_with_the_nearest(shipped):
@@ -216,14 +211,14 @@ epithets = st.lists(
     min_size=1,
     max_size=3,
 ).flatmap(lambda parts: st.sampled_from(["_", " "]).map(lambda gap: gap.join(parts)))
-ranks = st.tuples(st.sampled_from(inaturalist_taxonomy.KINGDOMS), *[names] * 5, epithets)
+ranks = st.tuples(st.sampled_from(taxonomy.KINGDOMS), *[names] * 5, epithets)
 numbers = st.integers(0, 99_999).map("{:05}".format)
 
 
 @given(st.lists(ranks, min_size=1, max_size=8, unique=True), st.data())
 def test_names_survive_the_way_through_a_folder(given_names, data):
     folders = [f"{data.draw(numbers)}_{'_'.join(row)}" for row in given_names]
-    read = inaturalist_taxonomy.read(folders)
+    read = taxonomy.read(folders)
     assert read.folders == tuple(folders)
     assert read.names == tuple(given_names)
     assert read.classes("species") == tuple("/".join(row) for row in given_names)
@@ -232,10 +227,10 @@ def test_names_survive_the_way_through_a_folder(given_names, data):
 
 @given(st.permutations(range(40)), st.integers(0, 9_960))
 def test_the_order_given_is_kept(order, start):
-    folders = [inaturalist_taxonomy.shipped().folders[start + i] for i in order]
-    read = inaturalist_taxonomy.read(folders)
+    folders = [taxonomy.shipped().folders[start + i] for i in order]
+    read = taxonomy.read(folders)
     assert read.folders == tuple(folders)
-    assert read.names == tuple(inaturalist_taxonomy.shipped().names[start + i] for i in order)
+    assert read.names == tuple(taxonomy.shipped().names[start + i] for i in order)
 
 
 def drop(pieces, place):
@@ -271,8 +266,8 @@ def test_a_broken_name_is_refused_by_name_with_the_nearest(shipped, how):
     bad = BREAKS[how](shipped.folders[4_321])
     whole = list(shipped.folders[:5])
     with pytest.raises(ValueError) as refused:
-        inaturalist_taxonomy.read([*whole[:3], bad, *whole[3:]])
-    assert repr(bad) in str(refused.value) and inaturalist_taxonomy.FORM in str(refused.value)
+        taxonomy.read([*whole[:3], bad, *whole[3:]])
+    assert repr(bad) in str(refused.value) and taxonomy.FORM in str(refused.value)
     assert not any(folder in str(refused.value) for folder in whole)
     assert how == "upper case" or f"nearest: {shipped.folders[4_321]}" in str(refused.value)
 
@@ -280,10 +275,7 @@ def test_a_broken_name_is_refused_by_name_with_the_nearest(shipped, how):
 @pytest.mark.fault("misnamed species' folders (fuzz)", "never taken for a species")
 @given(st.integers(0, 9_999), st.sampled_from(sorted(BREAKS)))
 def test_no_broken_name_parses(number, how):
-    assert (
-        inaturalist_taxonomy.parse(BREAKS[how](inaturalist_taxonomy.shipped().folders[number]))
-        is None
-    )
+    assert taxonomy.parse(BREAKS[how](taxonomy.shipped().folders[number])) is None
 
 
 @pytest.mark.fault("any text as a species' folder (fuzz)", "refused by name")
@@ -297,14 +289,14 @@ def test_no_broken_name_parses(number, how):
 @example("٠٠٠٠١_Animalia_A_B_C_D_E_f")
 def test_garbage_is_refused_by_name(text):
     with pytest.raises(ValueError) as refused:
-        inaturalist_taxonomy.read([text])
+        taxonomy.read([text])
     assert repr(text) in str(refused.value)
 
 
 def test_many_broken_names_are_counted_and_the_first_named():
     bad = [f"bad{i}" for i in range(9)]
     with pytest.raises(ValueError) as refused:
-        inaturalist_taxonomy.read(bad)
+        taxonomy.read(bad)
     assert str(refused.value).startswith("9 folders are not named like NNNNN_Kingdom_")
     assert "'bad4'" in str(refused.value) and "'bad5'" not in str(refused.value)
     assert "and 4 more" in str(refused.value)
@@ -314,11 +306,11 @@ def test_many_broken_names_are_counted_and_the_first_named():
 def test_what_parses_and_cannot_be_right_is_refused(shipped):
     fifth = shipped.folders[5]
     with pytest.raises(ValueError, match="no kingdom 'Animalea'; nearest: Animalia"):
-        inaturalist_taxonomy.read([fifth.replace("Animalia", "Animalea")])
+        taxonomy.read([fifth.replace("Animalia", "Animalea")])
     with pytest.raises(ValueError, match=f"'{fifth}' and '77777{fifth[5:]}' are the same species"):
-        inaturalist_taxonomy.read([fifth, f"77777{fifth[5:]}"])
+        taxonomy.read([fifth, f"77777{fifth[5:]}"])
     with pytest.raises(ValueError, match="no folders"):
-        inaturalist_taxonomy.read([])
+        taxonomy.read([])
 
 
 # --- The table ------------------------------------------------------------------------------------
@@ -328,7 +320,7 @@ def test_the_script_makes_the_shipped_table(real_data, tmp_path):
     table = tmp_path / "species.txt.gz"
     make_species().write(real_data / "inat2021_categories.csv", table)
     assert gzip.decompress(table.read_bytes()) == gzip.decompress(TABLE.read_bytes())
-    assert inaturalist_taxonomy.read_table(table) == inaturalist_taxonomy.shipped()
+    assert taxonomy.read_table(table) == taxonomy.shipped()
 
 
 def test_the_script_refuses_a_row_that_contradicts_itself(rows):
@@ -369,7 +361,7 @@ def test_a_truncated_table_is_refused(tmp_path, length):
     table = tmp_path / "species.txt.gz"
     table.write_bytes(TABLE.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"species\.txt\.gz.*make_species"):
-        inaturalist_taxonomy.read_table(table)
+        taxonomy.read_table(table)
 
 
 @pytest.mark.fault("a species table changed by hand", "refused, with how to make it again")
@@ -389,7 +381,7 @@ def test_a_changed_table_is_refused(tmp_path, change):
     table = tmp_path / "species.txt.gz"
     table.write_bytes(gzip.compress(change(gzip.decompress(TABLE.read_bytes()).decode()).encode()))
     with pytest.raises(ValueError, match=r"species\.txt\.gz.*make_species"):
-        inaturalist_taxonomy.read_table(table)
+        taxonomy.read_table(table)
 
 
 @pytest.mark.fault("a species table with a flipped bit", "refused, with how to make it again")
@@ -402,4 +394,4 @@ def test_a_flipped_bit_is_refused(tmp_path):
         changed[place] ^= 1 << chance.randrange(8)
         table.write_bytes(bytes(changed))
         with pytest.raises(ValueError, match="make_species"):
-            inaturalist_taxonomy.read_table(table)
+            taxonomy.read_table(table)

@@ -311,7 +311,7 @@ def test_runs_of_a_seed_share_their_samples_whatever_their_labels():
 
 
 def test_the_run_notebook_offers_every_parameter_with_its_default():
-    path = Path(__file__).parents[1] / "notebooks/theory/simulate.ipynb"
+    path = Path(__file__).parents[2] / "notebooks/theory/simulate.ipynb"
     offered = notebook.declared(path)
     expected = theory.grid()[0]
     assert offered.keys() - {"folder"} == expected.keys()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from granularity import labels
-from granularity.hierarchies import inaturalist_taxonomy, wordnet
+from granularity.hierarchies import taxonomy, wordnet
 
-TINY = Path(__file__).with_name("tiny-imagenet-wnids.txt")
+TINY = Path(__file__).parents[1] / "tiny-imagenet-wnids.txt"
 TARGETS = ("depth5", "balanced", "balanced6")
 
 
@@ -70,10 +70,10 @@ def test_the_order_of_the_list_moves_leaves_and_nothing_else(tiny):
 
 
 def test_the_tree_of_inaturalist():
-    tree = labels.tree_of_taxonomy(inaturalist_taxonomy.shipped())
+    tree = labels.tree_of_taxonomy(taxonomy.shipped())
     assert tree.target.num_classes == 11 and tree.target.sizes().max() == 4271
     counts = {rank: function.num_classes for rank, function in tree.ranks.items()}
-    assert counts == inaturalist_taxonomy.shipped().counts()
+    assert counts == taxonomy.shipped().counts()
     # Kingdoms and phyla cut the target: Chordata are birds, and reptiles, and more.
     assert [rank for rank in counts if labels.nested(tree.rank(rank), tree.target)] == [
         *("class", "order", "family", "genus", "species")

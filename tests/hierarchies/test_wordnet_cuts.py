@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from granularity.hierarchies import wordnet, wordnet_cuts
 
-TINY = Path(__file__).with_name("tiny-imagenet-wnids.txt")
+TINY = Path(__file__).parents[1] / "tiny-imagenet-wnids.txt"
 BALANCED = {
     "vehicle": 12,
     "vessel": 10,

@@ -98,7 +98,7 @@ def test_hash_seed_and_number_of_threads_change_nothing():
         subprocess.run(
             [sys.executable, "-c", code],
             env=os.environ | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": seed},
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[1],
             capture_output=True,
             text=True,
             check=True,

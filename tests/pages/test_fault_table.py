@@ -39,7 +39,10 @@ def test_cases_of_one_test_are_one_row():
     ]
     table = fault_table.rows({"cases": cases})
     assert [[one["times"] for one in row["cases"]] for row in table] == [[1, 2], [1]]
-    assert [row["test"] for row in table] == ["tests/test_build.py::test_a_b", cases[3]["test"]]
+    assert [row["test"] for row in table] == [
+        "tests/scripts/test_build.py::test_a_b",
+        cases[3]["test"],
+    ]
     assert fault_table.counts(table) == {
         "Runs, builds and the book": {"fast": 0, "slow": 1, "skipped": 0},
         "Machines and places": {"fast": 0, "slow": 0, "skipped": 1},

@@ -16,7 +16,7 @@ from granularity.claims import columns, fixed, rules, verdicts
 from granularity.experiments import imagenet, inaturalist
 from granularity.pages import notebook
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 import graph  # noqa: E402
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from conftest import ROOT
 
-from granularity.hierarchies import inaturalist_taxonomy, wordnet
+from granularity.hierarchies import taxonomy, wordnet
 from granularity.labels import levels as label_levels
 from granularity.pages import explorers
 
@@ -16,9 +16,7 @@ SHARED, TAXONOMY, LEVELS = (
     (ROOT / "book/_static" / name).read_text(encoding="utf-8")
     for name in ("explorer.js", "taxonomy.js", "levels.js")
 )
-COLOURS = dict.fromkeys(
-    [*(name for _, _, name in inaturalist_taxonomy.SUPERCATEGORIES), "Animalia"], "#000"
-)
+COLOURS = dict.fromkeys([*(name for _, _, name in taxonomy.SUPERCATEGORIES), "Animalia"], "#000")
 EXAMPLES = ["n02113023", "n03792782"]
 
 
@@ -104,39 +102,39 @@ def test_the_nested_tree_holds_every_path_once():
             return [(*above, epithet) for epithet in tree]
         return [path for name, below in tree.items() for path in paths(below, (*above, name))]
 
-    shipped = inaturalist_taxonomy.shipped()
+    shipped = taxonomy.shipped()
     assert sorted(paths(explorers.nested(shipped))) == sorted(shipped.names)
     worms = {"Haplotaxida": {"Lumbricidae": {"Lumbricus": ["terrestris"]}}}
-    one = explorers.nested(inaturalist_taxonomy.read(shipped.folders[:1]))
+    one = explorers.nested(taxonomy.read(shipped.folders[:1]))
     assert one == {"Animalia": {"Annelida": {"Clitellata": worms}}}
 
 
 def test_the_element_carries_tree_rules_and_colours():
-    shipped = inaturalist_taxonomy.shipped()
+    shipped = taxonomy.shipped()
     found = data(explorers.of_taxonomy(shipped, COLOURS, SHARED + TAXONOMY))
     assert found["tree"] == explorers.nested(shipped)
-    assert found["rules"] == [list(rule) for rule in inaturalist_taxonomy.SUPERCATEGORIES]
+    assert found["rules"] == [list(rule) for rule in taxonomy.SUPERCATEGORIES]
     assert set(shipped.classes("supercategory")) <= set(found["colours"])
     assert len(found["plurals"]) == len(found["ranks"]) == 7
 
 
 def test_markup_in_a_colour_stays_text():
     colours = COLOURS | {"Animalia": "</script><b>"}
-    element = explorers.of_taxonomy(inaturalist_taxonomy.shipped(), colours, SHARED + TAXONOMY)
+    element = explorers.of_taxonomy(taxonomy.shipped(), colours, SHARED + TAXONOMY)
     assert data(element)["colours"]["Animalia"] == "</script><b>"
 
 
 def test_a_supercategory_without_colour_is_named():
     colours = {kind: colour for kind, colour in COLOURS.items() if kind != "Birds"}
     with pytest.raises(ValueError, match="no colour for supercategory 'Birds'"):
-        explorers.of_taxonomy(inaturalist_taxonomy.shipped(), colours, SHARED + TAXONOMY)
+        explorers.of_taxonomy(taxonomy.shipped(), colours, SHARED + TAXONOMY)
 
 
 # ---------------------------------------------------------------------------------------- both
 
 
 def test_they_are_light_and_ask_no_other_host(of_levels):
-    of_taxonomy = explorers.of_taxonomy(inaturalist_taxonomy.shipped(), COLOURS, SHARED + TAXONOMY)
+    of_taxonomy = explorers.of_taxonomy(taxonomy.shipped(), COLOURS, SHARED + TAXONOMY)
     for element, most in ((of_taxonomy, 300_000), (of_levels, 450_000)):
         assert len(element.encode()) < most
         assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|\bsrc=", element)

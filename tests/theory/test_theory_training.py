@@ -14,7 +14,7 @@ from granularity import theory
 from granularity.theory import measures, samples, training
 from granularity.theory.network import Network
 
-PUBLISHED = Path(__file__).parents[1] / "book/results/theory/simulate.jsonl"
+PUBLISHED = Path(__file__).parents[2] / "book/results/theory/simulate.jsonl"
 
 
 def descend(setting, network, batches, **more):

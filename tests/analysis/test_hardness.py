@@ -17,7 +17,7 @@ from granularity.analysis.statistics import Unfit, interval
 from granularity.claims import rules, verdicts
 from granularity.records import record, tables
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(losses, wrong=()):

@@ -17,7 +17,7 @@ from granularity.pages import markup
 from granularity.records.record import RecordError
 
 mpl.use("agg")
-BOOK = Path(__file__).parents[1] / "book"
+BOOK = Path(__file__).parents[2] / "book"
 PUBLISHED = BOOK / "results/theory/simulate.jsonl"
 RULES = rules.read((BOOK / "claims.yml").read_text(encoding="utf-8")).claims
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from granularity.hierarchies import wordnet
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "lib/granularity/hierarchies/tables/hypernyms.txt.gz"
 NOUN_FILE = Path(os.environ.get("WORDNET_NOUNS", "/usr/share/wordnet/data.noun"))
 

@@ -12,7 +12,7 @@ from granularity.claims import judgements, rules
 from granularity.labels.specification import KINDS as SPECIFICATIONS
 from granularity.labels.specification import parse
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(labels, seed, *, world="toy", stages=2, classes=2, error=0.5, **more):

@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import test_comparison_figures as arms_of_species
-import test_ladder as ladders
+import test_levels as ladders
 import test_mechanism as fifths
+import test_transfer as arms_of_species
 from faults_seen import saw
 
 from granularity.analysis import level_runs, transfer_runs

@@ -11,7 +11,7 @@ from granularity.fingerprints import equivalence
 from granularity.pages import markup
 from granularity.records import record
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CLAIMS = (ROOT / "book/claims.yml").read_text(encoding="utf-8")
 
 CPU = {"processor": "Some CPU", "cores": 2, "system": "Linux x86_64"}

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from granularity import labels, theory
 from granularity.figures import house_style
-from granularity.hierarchies import inaturalist_taxonomy
+from granularity.hierarchies import taxonomy
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import pages
@@ -147,13 +147,13 @@ def test_the_guide_s_label_function_works_and_the_files_it_names_are_there():
     example = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
     made = {}
     exec(textwrap.dedent(example), made)  # what a newcomer would paste
-    tree = labels.tree_of_taxonomy(inaturalist_taxonomy.shipped())
+    tree = labels.tree_of_taxonomy(taxonomy.shipped())
     function = made["initial"](tree)
     first = [function.classes[row] for row in function.indices[:, 0]]
     assert first == [leaf[0].lower() for leaf in tree.leaves]
     for path in re.findall(r"`((?:lib|tests|notebooks|book|scripts)/[\w/.-]+\.\w+)`", guide):
         assert (ROOT / path).exists() or path.endswith("/initial.py"), path
-    kinds = (ROOT / "tests/test_labels_kinds.py").read_text(encoding="utf-8")
+    kinds = (ROOT / "tests/labels/test_specification.py").read_text(encoding="utf-8")
     assert all(word in kinds for word in ("\nCHANCE = [", "\nFIXED = [", "\ndef plain():"))
     assert ("instance", "X", True) not in house_style.KINDS.values()  # the look that it proposes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_data import CLASSES, SEEN, contents, encoded, laid_out, packed
+from image_files import CLASSES, SEEN, contents, encoded, laid_out, packed
 from worlds import small_toy
 
 from granularity.experiments import datasets, imagenet, inaturalist

@@ -17,7 +17,7 @@ from granularity.fingerprints import equivalence
 from granularity.pages import cards
 from granularity.records import publish, record
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BOOK = rules.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
 
 
