@@ -1,6 +1,5 @@
 """What the tests of faults saw, as the book tells it: the record of `make test test-faults`."""
 
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -9,19 +8,14 @@ from typing import Any
 from granularity.records import record
 from granularity.records.record import RecordError
 
-# Where a test belongs, by the file that it stands in.
+# Where a test belongs: the folders of tests that stand under each heading.
 GROUPS = {
-    "Runs, builds and the book": "build faults_build book slurm lost_process browser plan asked",
-    "Parameters, size files, recipes": "notebook graph recipe claims theory jobs labels_kinds"
-    " plain_yaml fixed",
-    "Records and other files": "records faults_files scoreboard verify source equal analysis"
-    " hardness ladder one_seed",
-    "Training, checkpoints, embeddings": "engine checkpoint faults_training train losses loading"
-    " network embed theory_runs pieces processes stage_notes",
-    "Images, classes, labels": "data taxonomy wordnet labels labels_trees toy imagenet inaturalist"
-    " seen unsound",
-    "Machines and places": "faults_places setup bench workflows surroundings",
-    "Anything at all": "fuzz",
+    "Runs, builds and the book": "scripts browser pages planning figures",
+    "Recipes, rules, labels": "claims labels theory",
+    "Records and other files": "records fingerprints proofs analysis inputs",
+    "Training, checkpoints, embeddings": "training benchmarks",
+    "Images and classes": "images hierarchies experiments",
+    "Anything, anywhere": "tests",
 }
 OTHER = "Other"
 

@@ -178,6 +178,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         ("inaturalist.transfer", {"world": "inaturalist", "labels": "cluster:12", "images": 4}),
         ("inaturalist.transfer", {"world": "toy", "labels": "cross:12", "finetuning": {}}),
         ("imagenet.finetune", {"world": "toy", "labels": "target", **HELD_OUT}),
+        ("inaturalist.transfer", {"world": TINY, "target": "balanced6", **LEAVES_OF_FOUR}),
     ]
     found = [
         Canary(f"{kind}, {json.dumps(given)}", kind, {"seed": 3, **recipes, **given}, places)
@@ -241,6 +242,7 @@ def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
 
 
 HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one arm that no code let see them
+LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
 LENGTHS = {"epochs", "steps", "rate", "warmup", "batch", "weight_decay"}  # numbers, and no way
 
 
