@@ -19,77 +19,27 @@ rule all:
         f"_build/{SIZE}.json",
 
 
-rule simulate:
-    input:
-        notebook="notebooks/theory/simulate.ipynb",
-        parameters=f"runs/{SIZE}/theory/simulate/{{setting}}/parameters.yaml",
-        code=graph.run_code(SIZE, RECORDS, "theory/simulate"),
-    output:
-        record=f"runs/{SIZE}/theory/simulate/{{setting}}/record.json",
-    log:
-        notebook=f"runs/{SIZE}/theory/simulate/{{setting}}/notebook.ipynb",
-    resources:
-        gpu=graph.gpus,
-        cpus_per_task=graph.cpus,
-    message:
-        "run: theory/simulate, {wildcards.setting}"
-    shell:
-        graph.papermill(LIMIT)
+for run, before in graph.RUNS.items():
 
-
-rule pretrain:
-    input:
-        notebook="notebooks/imagenet/pretrain.ipynb",
-        parameters=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/parameters.yaml",
-        code=graph.run_code(SIZE, RECORDS, "imagenet/pretrain"),
-    output:
-        record=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/record.json",
-    log:
-        notebook=f"runs/{SIZE}/imagenet/pretrain/{{setting}}/notebook.ipynb",
-    resources:
-        gpu=graph.gpus,
-        cpus_per_task=graph.cpus,
-    message:
-        "run: imagenet/pretrain, {wildcards.setting}"
-    shell:
-        graph.papermill(LIMIT)
-
-
-rule finetune:
-    input:
-        notebook="notebooks/imagenet/finetune.ipynb",
-        parameters=f"runs/{SIZE}/imagenet/finetune/{{setting}}/parameters.yaml",
-        pretrained=graph.made_before(RECORDS, "imagenet/pretrain"),
-        code=graph.run_code(SIZE, RECORDS, "imagenet/finetune"),
-    output:
-        record=f"runs/{SIZE}/imagenet/finetune/{{setting}}/record.json",
-    log:
-        notebook=f"runs/{SIZE}/imagenet/finetune/{{setting}}/notebook.ipynb",
-    resources:
-        gpu=graph.gpus,
-        cpus_per_task=graph.cpus,
-    message:
-        "run: imagenet/finetune, {wildcards.setting}"
-    shell:
-        graph.papermill(LIMIT)
-
-
-rule transfer:
-    input:
-        notebook="notebooks/inaturalist/transfer.ipynb",
-        parameters=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/parameters.yaml",
-        code=graph.run_code(SIZE, RECORDS, "inaturalist/transfer"),
-    output:
-        record=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/record.json",
-    log:
-        notebook=f"runs/{SIZE}/inaturalist/transfer/{{setting}}/notebook.ipynb",
-    resources:
-        gpu=graph.gpus,
-        cpus_per_task=graph.cpus,
-    message:
-        "run: inaturalist/transfer, {wildcards.setting}"
-    shell:
-        graph.papermill(LIMIT)
+    rule:
+        name:
+            run.rpartition("/")[2]
+        input:
+            notebook=f"notebooks/{run}.ipynb",
+            parameters=f"runs/{SIZE}/{run}/{{setting}}/parameters.yaml",
+            before=graph.made_before(RECORDS, before),
+            code=graph.run_code(SIZE, RECORDS, run),
+        output:
+            record=f"runs/{SIZE}/{run}/{{setting}}/record.json",
+        log:
+            notebook=f"runs/{SIZE}/{run}/{{setting}}/notebook.ipynb",
+        resources:
+            gpu=graph.gpus,
+            cpus_per_task=graph.cpus,
+        message:
+            f"run: {run}, {{wildcards.setting}}"
+        shell:
+            graph.papermill(LIMIT)
 
 
 rule chapter:

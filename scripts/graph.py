@@ -25,6 +25,13 @@ from granularity.records.record import ASKED
 
 NOTEBOOKS = Path("notebooks")
 PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
+# Notebooks of runs, and the one whose runs each takes up; the rest of the book are chapters.
+RUNS = {
+    "theory/simulate": "",
+    "imagenet/pretrain": "",
+    "imagenet/finetune": "imagenet/pretrain",
+    "inaturalist/transfer": "",
+}
 SIZES = ("smoke", "tiny", "paper")
 HOUR = 3600  # seconds
 LONGEST = 120  # bytes of a folder's name; file systems end at 255
@@ -294,7 +301,7 @@ def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
 
 
 def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[str]]:
-    """The input function of a run that takes up another: its record of the same name.
+    """The input function of a run that takes up those of notebook `name`: its record of that name.
 
     Where there is none, a job that `each` made waits for those of the same combination, whatever
     their setting is called.

@@ -11,11 +11,12 @@ from granularity.records.record import RecordError
 # Where a test belongs: the folders of tests that stand under each heading.
 GROUPS = {
     "Runs, builds and the book": "scripts browser pages planning figures",
-    "Recipes, rules, labels": "claims labels theory",
-    "Records and other files": "records fingerprints proofs analysis inputs",
+    "Parameters, size files, recipes": "inputs claims labels theory",
+    "Records and other files": "records fingerprints proofs analysis",
     "Training, checkpoints, embeddings": "training benchmarks",
-    "Images and classes": "images hierarchies experiments",
-    "Anything, anywhere": "tests",
+    "Images, classes, labels": "images hierarchies experiments",
+    "Machines and places": "machine",
+    "Anything at all": "anything",
 }
 OTHER = "Other"
 
@@ -30,9 +31,8 @@ def read(path: Path | str) -> dict:
 
 def group_of(test: str) -> str:
     """The heading that a test, as `tests/scripts/test_build.py::test_x[y]`, stands under."""
-    found = re.match(r"(?:.*/)?test_(\w+)\.py", test)
-    name = found[1] if found else ""
-    return next((group for group, files in GROUPS.items() if name in files.split()), OTHER)
+    folder = Path(test.partition("::")[0]).parent.name
+    return next((group for group, names in GROUPS.items() if folder in names.split()), OTHER)
 
 
 def rows(record: Mapping[str, Any]) -> list[dict]:

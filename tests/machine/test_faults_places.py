@@ -20,7 +20,7 @@ from granularity.images import image_set
 from granularity.pages import cards, notebook
 from granularity.records import record, runner, tables
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ODD = "Bilder & Töne (1)/it's a 100% «test» 数据"
 
 
