@@ -1,6 +1,6 @@
-"""The command `python -m granularity.data check ROOT`; what it calls stands in `images.check`."""
+"""`python -m granularity.data`: an older spelling of `granularity check`."""
 
-from granularity.images.check import main
+from granularity.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,8 @@
-"""The command `python -m granularity.toy FOLDER`; what it calls stands in `images.toy.drawing`."""
+"""`python -m granularity.toy`: an older spelling of `granularity toy`."""
 
-from granularity.images.toy.drawing import main
+import sys
+
+from granularity.commands.main import main
 
 if __name__ == "__main__":
-    main()
+    main(["toy", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""The command `python -m granularity.train JOB.yaml`; what it calls stands in `records.launch`."""
+"""`python -m granularity.train`: an older spelling of `granularity train`."""
 
-from granularity.records.launch import main
+import sys
+
+from granularity.commands.main import main
 
 if __name__ == "__main__":
-    main()
+    main(["train", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""The command `python -m granularity.wordnet LIST`; what it calls stands in `commands.levels`."""
+"""`python -m granularity.wordnet`: an older spelling of `granularity levels`."""
 
-from granularity.commands.levels import main
+import sys
+
+from granularity.commands.main import main
 
 if __name__ == "__main__":
-    main()
+    main(["levels", *sys.argv[1:]])

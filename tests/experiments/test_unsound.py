@@ -10,8 +10,9 @@ import pytest
 from image_files import CLASSES, SEEN, contents, encoded, laid_out, packed
 from worlds import small_toy
 
+from granularity.commands import check
 from granularity.experiments import datasets, imagenet, inaturalist
-from granularity.images import check, huggingface, image_set, listing, sources
+from granularity.images import huggingface, image_set, listing, sources
 from granularity.records import runner
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}

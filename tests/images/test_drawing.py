@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.datasets import INaturalist
 
 from granularity import labels
+from granularity.commands import toy
 from granularity.hierarchies import wordnet
 from granularity.images import image_set
 from granularity.images.toy import drawing, species_drawing
@@ -213,10 +214,10 @@ def test_a_world_that_was_stopped_is_drawn_again(tmp_path, monkeypatch):
 
 def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
-    drawing.main([str(tmp_path / "world"), "--seed", "3"])
+    toy.main(["toy", str(tmp_path / "world"), "--seed", "3"])
     assert capsys.readouterr().out == f"{tmp_path / 'world'}\n"
     with pytest.raises(SystemExit) as stop:
-        drawing.main([str(tmp_path)])
+        toy.main(["toy", str(tmp_path)])
     assert stop.value.code == 1 and "something else" in capsys.readouterr().err
 
 

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from image_files import CLASSES, contents, encoded, laid_out, packed, settled
 from PIL import Image
 
+from granularity.commands import check
 from granularity.hierarchies import wordnet
-from granularity.images import check, decoding, image_set, layouts, listing
+from granularity.images import decoding, image_set, layouts, listing
 from granularity.training import loading
 
 

@@ -414,7 +414,8 @@ def test_a_job_file_that_is_cut_short_stops_the_process(tmp_path):
     command = [
         sys.executable,
         "-c",
-        "from granularity.records import launch; launch.main()",
+        "from granularity.commands.main import main; main()",
+        "train",
         str(path),
     ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Classes at each label level of a list of synsets: `python -m granularity.wordnet LIST`."""
+"""Classes at each label level of a list of synsets: `granularity levels LIST`."""
 
 import argparse
 import json
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from granularity.hierarchies.wordnet import LISTS, READINGS, levels, num_classes, read_list
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str]) -> None:
     """Prints the number of classes at each level."""
     parser = argparse.ArgumentParser(
-        prog="python -m granularity.wordnet",
+        prog="granularity levels",
         description="Counts the classes that a list of ImageNet synsets has at each label level.",
         epilog="readings: " + "; ".join(f"{key}: {text}" for key, text in READINGS.items()),
     )
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--last", type=int, default=12, help="last level (default: 12)")
     parser.add_argument("--reading", default="every", help=f"{', '.join(READINGS)}")
     parser.add_argument("--json", action="store_true", help='print {"0": classes, …}')
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(words[1:])
     try:
         by_level = levels(read_list(given.list), given.last, given.reading)
     except (ValueError, OSError, ModuleNotFoundError) as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from granularity.fingerprints import equivalence
 from granularity.proofs import equal
@@ -14,9 +15,9 @@ from granularity.records.tables import collect
 RESULTS = equivalence.FILE.parent
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> None:
     """The command line: publish runs, make some again, prove that codes are equal."""
-    given = command_line().parse_args()
+    given = command_line().parse_args(words)
     try:
         COMMANDS[given.command](given)
     except (OSError, KeyError, ValueError, RecordError) as error:
@@ -25,9 +26,7 @@ def main() -> None:
 
 def command_line() -> argparse.ArgumentParser:
     """What can be asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m granularity.records", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="granularity", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     copy = commands.add_parser("publish", help="add the runs of folders to one published file")
     copy.add_argument("folders", nargs="+", metavar="FOLDER", help="holds a table of contents")

@@ -1,7 +1,7 @@
 """Label levels of a synset list: WordNet 3.0's nouns, and k steps up their hypernyms.
 
 A synset is written as in ImageNet, `n` and its offset in WordNet's noun file: n02084071 is *dog*.
-From the shell, `python -m granularity.wordnet imagenet21k` counts the classes of every level.
+From the shell, `granularity levels imagenet21k` counts the classes of every level.
 """
 
 import gzip

@@ -2,7 +2,7 @@
 
 An image knows its leaf (its class in the dataset) and its number in the set, and no label: labels
 are looked up later, so one copy of the images serves every label function. From the shell,
-`python -m granularity.data check ROOT` looks a set over before a week of training.
+`granularity check ROOT` looks a set over before a week of training.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""The command `python -m granularity.records`; what it calls stands in `commands.records`."""
+"""`python -m granularity.records`: older for `granularity publish`, `verify`, `equal`."""
 
-from granularity.commands.records import main
+from granularity.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -1,15 +1,18 @@
 """Runs started from a shell: in this process, or in several that accelerate starts.
 
+From a shell, in one process or in several:
+
+    granularity train job.yaml
+    accelerate launch --num_processes 8 -m granularity.train job.yaml
+
 A job is a YAML file with `entry` (a function of the library), `settings` (a list of its
 arguments), `places` (arguments that say where things lie on this machine) and `folder`.
 """
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -50,17 +53,6 @@ ACCELERATE = {
 
 class JobError(ValueError):
     """A job file that is none: the message names the field, and the nearest one."""
-
-
-def main() -> None:
-    """Runs a job file; with several processes every one works, and the first writes records."""
-    parser = argparse.ArgumentParser(prog="python -m granularity.train", description=__doc__)
-    parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
-    job = read(parser.parse_args().job)
-    surroundings.forget()
-    if os.environ.get(LAUNCHED):
-        threading.Thread(target=end_with_launcher, daemon=True).start()
-    run_job(job, writes=os.environ.get("RANK", "0") == "0")  # accelerate numbers its processes so
 
 
 def end_with_launcher() -> None:
@@ -150,7 +142,7 @@ def launch(
     # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
     call += ["--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]
     call += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    call += ["-m", "granularity.training.one_stage", str(folder / "job.yaml")]
+    call += ["-m", "granularity.train", str(folder / "job.yaml")]
     log = folder / "job.log"
     with log.open("w", encoding="utf-8") as told:
         child = subprocess.Popen(

@@ -1,10 +1,4 @@
-"""One stage of training, in a folder that its fingerprint names.
-
-From a shell it starts a job (see `granularity.records.launch`), in one process or in several:
-
-    python -m granularity.train job.yaml
-    accelerate launch --num_processes 8 -m granularity.train job.yaml
-"""
+"""One stage of training, in a folder that its fingerprint names."""
 
 import contextlib
 import os

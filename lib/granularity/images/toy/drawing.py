@@ -8,7 +8,6 @@ of coarse classes are common and those of fine ones rare, as in the paper's data
 What is seen on these worlds says something about the machinery and nothing about real images.
 """
 
-import argparse
 import json
 import shutil
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from granularity.images.toy import patches, species_drawing
 from granularity.images.toy.patches import CELL, CELLS, SIDE
 from granularity.images.toy.species_drawing import hard
 
-__all__ = ["CELL", "CELLS", "SIDE", "draw", "feature", "hard", "image", "main", "nodes", "shown"]
+__all__ = ["CELL", "CELLS", "SIDE", "draw", "feature", "hard", "image", "nodes", "shown"]
 
 # Sixty classes of ImageNet-1k, chosen (by us) so that the levels 0, 1, 2, 4, 6 and 9 have
 # different numbers of classes, and so that some have several parents.
@@ -165,15 +164,3 @@ def _save(folder: Path, label: str, numbers: Sequence[int], seed: int) -> None:
         name = species_drawing.file_name(number) if species else f"{label}_{number:05d}.JPEG"
         picture = Image.fromarray(drawn(label, number, seed))
         picture.save(folder / name, "JPEG", quality=90, subsampling=0)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: `python -m granularity.toy OUT`."""
-    parser = argparse.ArgumentParser(prog="python -m granularity.toy", description=__doc__)
-    parser.add_argument("out", help="the folder to draw into")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    try:
-        print(draw(given.out, given.seed))
-    except OSError as error:
-        parser.exit(1, f"error: {error}\n")

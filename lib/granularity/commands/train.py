@@ -1,0 +1,23 @@
+"""Makes the runs of a job file: `granularity train JOB.yaml`."""
+
+import argparse
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from granularity import surroundings
+from granularity.records import launch
+
+
+def main(words: Sequence[str]) -> None:
+    """`train JOB.yaml`: with several processes every one works, and the first writes records."""
+    parser = argparse.ArgumentParser(prog="granularity train", description=launch.__doc__)
+    parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
+    job = launch.read(parser.parse_args(words[1:]).job)
+    surroundings.forget()
+    if os.environ.get(launch.LAUNCHED):
+        threading.Thread(target=launch.end_with_launcher, daemon=True).start()
+    launch.run_job(
+        job, writes=os.environ.get("RANK", "0") == "0"
+    )  # accelerate numbers its processes so

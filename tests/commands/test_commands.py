@@ -1,0 +1,74 @@
+"""The command `granularity`, as a shell sees it, and the older spellings of its parts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from faults_seen import saw_end
+
+from granularity.commands.main import COMMANDS
+
+OLDER = {
+    "granularity.wordnet": "levels",
+    "granularity.data check": "check",
+    "granularity.toy": "toy",
+    "granularity.train": "train",
+    "granularity.records publish": "publish",
+    "granularity.records verify": "verify",
+    "granularity.records equal": "equal",
+}
+
+
+def called(*words, **environment) -> subprocess.CompletedProcess:
+    call = [sys.executable, "-m", "granularity", *words]
+    given = os.environ | {"PYTHONPATH": str(ROOT / "lib")} | environment
+    return subprocess.run(call, capture_output=True, check=False, env=given)
+
+
+def test_it_says_what_there_is():
+    for words in ((), ("--help",), ("help",)):
+        ended = called(*words)
+        assert ended.returncode == 0
+        assert all(f"  {name} " in ended.stdout.decode() for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(name):
+    ended = called(name, "--help")
+    assert ended.returncode == 0
+    assert ended.stdout.decode().startswith(f"usage: granularity {name} ")
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_older_spellings_go_on_working(older):
+    module, *words = older.split()
+    call = [sys.executable, "-m", module, *words, "--help"]
+    ended = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith(f"usage: granularity {OLDER[older]} ")
+
+
+@pytest.mark.fault("a command that there is not", "refused with the nearest one")
+def test_an_unknown_command_is_refused():
+    ended = called("verfy")
+    assert ended.returncode == 1 and "the nearest one is 'verify'" in ended.stderr.decode()
+    saw_end(1, ended.stderr.decode())
+
+
+@pytest.mark.fault("a reader that goes away, as `| head -1`", "no error")
+def test_a_closed_pipe_is_no_error():
+    code = "import sys; from granularity.commands.main import main; main()"
+    words = [sys.executable, "-c", code, "levels", "imagenet1k", "--last", "12"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before a line is written
+        told = process.stderr.read().decode()
+    assert process.returncode == 0 and told == ""
+
+
+@pytest.mark.fault("a terminal without UTF-8", "letters that it lacks are shown as ?")
+def test_a_terminal_without_utf_8_is_no_error():
+    ended = called("train", "--help", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert ended.returncode == 0 and ended.stdout.isascii()
+    ended = called(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert ended.returncode == 0 and b"COMMAND ?" in ended.stdout
