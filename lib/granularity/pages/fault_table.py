@@ -10,7 +10,7 @@ from granularity.records.record import RecordError
 
 # Where a test belongs: the folders of tests that stand under each heading.
 GROUPS = {
-    "Runs, builds and the book": "scripts browser pages planning figures",
+    "Runs, builds and the book": "scripts commands browser pages planning figures",
     "Parameters, size files, recipes": "inputs claims labels theory",
     "Records and other files": "records fingerprints proofs analysis",
     "Training, checkpoints, embeddings": "training benchmarks",
