@@ -73,13 +73,13 @@ def test_names_for_readers(arm, name):
 
 
 def test_every_label_function_has_a_name_and_a_kind():
-    for form in SPECIFICATIONS.values():
-        spec = form.replace("<K>", "7").replace("<p>", "0.5").replace("<rank>", "family")
+    for known in SPECIFICATIONS.values():
+        spec = known.form.replace("<K>", "7").replace("<p>", "0.5").replace("<rank>", "family")
         kind, _ = parse(spec.replace(",…", ""))
         arm = transfer_runs.arm_of(spec, 2)
         assert transfer_runs.kind_of(arm) == ("baseline" if kind == "target" else kind)
         assert transfer_runs.name_of(arm)
-    assert set(transfer_runs.KINDS) - set(transfer_runs.GROUPS) == {"baseline", "one pass"}
+    assert set(transfer_runs.kinds()) - set(SPECIFICATIONS) == {"baseline", "one pass"}
     with pytest.raises(KeyError, match="'ranks'"):
         transfer_runs.kind_of("ranks:family")
 

@@ -13,7 +13,6 @@ import yaml
 from conftest import ROOT
 
 from granularity import labels, theory
-from granularity.figures import house_style
 from granularity.hierarchies import taxonomy
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -155,7 +154,6 @@ def test_the_guide_s_label_function_works_and_the_files_it_names_are_there():
         assert (ROOT / path).exists() or path.endswith("/initial.py"), path
     kinds = (ROOT / "tests/labels/test_specification.py").read_text(encoding="utf-8")
     assert all(word in kinds for word in ("\nCHANCE = [", "\nFIXED = [", "\ndef plain():"))
-    assert ("instance", "X", True) not in house_style.KINDS.values()  # the look that it proposes
 
 
 def test_the_citation_is_of_this_version():

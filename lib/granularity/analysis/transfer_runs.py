@@ -14,6 +14,8 @@ import pandas as pd
 
 from granularity.analysis import selection, statistics
 from granularity.fingerprints.digest import canonical
+from granularity.labels.specification import KINDS
+from granularity.labels.specification import ordered as ordered_kinds
 from granularity.records import tables
 
 KIND = "inaturalist.transfer"
@@ -22,36 +24,8 @@ BASELINE, ONE_PASS = "baseline", "one pass"
 # What runs of one comparison share. `finetuning` too, but a single pass has none.
 SHARED = ("world", "target", "training", "images", "held_out", "pretraining")
 
-# Kinds of arms, in the order in which tables show them, and what they are called there.
-KINDS = {
-    "baseline": "target, the baseline",
-    "one pass": "target, one pass",
-    "rank": "{0}",
-    "mixed": "mixed, {0}",
-    "cluster": "clusters inside, {0}",
-    "cluster-crossed": "clusters crossed, {0}",
-    "cluster-free": "clusters over all, {0}",
-    "misaligned": "{0}, {1} moved",
-    "cross": "regrouped leaves, {0}",
-    "random": "random inside, {0}",
-    "random-free": "random over all, {0}",
-    "instance": "one label an image",
-}
-
-
-# The kinds that have several arms, as groups.
-GROUPS = {
-    "rank": "manual ranks",
-    "mixed": "mixed ranks",
-    "cluster": "clusters inside",
-    "cluster-crossed": "clusters crossed",
-    "cluster-free": "clusters over all",
-    "misaligned": "ranks, part moved",
-    "cross": "regrouped leaves",
-    "random": "random inside",
-    "random-free": "random over all",
-    "instance": "one label an image",
-}
+# Arms of the label function `target`, and what tables call them; the others are of its kinds.
+OF_TARGET = {BASELINE: "target, the baseline", ONE_PASS: "target, one pass"}
 
 WORLDS = {
     "toy": "Toy species",
@@ -188,11 +162,16 @@ def arm_of(labels: str, stages: int) -> str:
 
 
 def kind_of(arm: str) -> str:
-    """Which of `KINDS` an arm is. Raises KeyError, naming it, for any other."""
+    """Which of `kinds()` an arm is. Raises KeyError, naming it, for any other."""
     kind = arm.partition(":")[0]
-    if kind not in KINDS:
-        raise KeyError(f"no kind of arm is called {kind!r}; there are {', '.join(KINDS)}")
+    if kind not in kinds():
+        raise KeyError(f"no kind of arm is called {kind!r}; there are {', '.join(kinds())}")
     return kind
+
+
+def kinds() -> list[str]:
+    """All kinds of arms, in the order in which tables show them."""
+    return [*OF_TARGET, *(kind for kind in ordered_kinds(KINDS) if kind != "target")]
 
 
 def name_of(arm: str) -> str:
@@ -204,7 +183,8 @@ def name_of(arm: str) -> str:
         cut = "cut at depth" if kind == "rank" else "depth"
         ranks = [re.sub(r"^depth(\d+)$", rf"{cut} \1", rank) for rank in values[0].split(",")]
         values[0] = " and ".join("leaves" if rank == "leaf" else rank for rank in ranks)
-    return KINDS[kind].format(*values)
+    words = OF_TARGET[kind] if kind in OF_TARGET else KINDS[kind].name
+    return words.format(*values)
 
 
 def read(path: Path | str) -> list[pd.DataFrame]:
@@ -283,10 +263,15 @@ def sized(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(per_class=images / runs["classes"])
 
 
-def ordered(runs: pd.DataFrame, kinds: Collection[str] = tuple(KINDS)) -> list[str]:
-    """The arms of these kinds, kind by kind as in `KINDS`, and within one by number of classes."""
-    order = list(KINDS)
-    table = runs[runs["kind_of_arm"].isin(kinds)].groupby("arm", sort=False)
+def ordered(runs: pd.DataFrame, only: Collection[str] | None = None) -> list[str]:
+    """The arms, kind by kind as in `kinds()`, and within one by number of classes.
+
+    `only` some kinds, where they are named.
+    """
+    order = kinds()
+    table = runs[runs["kind_of_arm"].isin(order if only is None else only)].groupby(
+        "arm", sort=False
+    )
     size = table["classes"].mean()
     return sorted(size.index, key=lambda arm: (order.index(kind_of(arm)), size[arm], arm))
 

@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from granularity.analysis import transfer_runs
 from granularity.figures import numbers
+from granularity.labels.specification import KINDS
 
 # Okabe and Ito's palette: told apart with any of the common kinds of colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -32,20 +34,15 @@ COLOURS = {
 
 GROUND = {True: "#F3F3F3", False: "white"}  # what a panel lies on, by whether its images are toys
 
-# Kinds of label functions: colour, marker, and whether it is filled. Hollow ones ignore the target.
-KINDS = {
-    "baseline": ("baseline", "o", True),
-    "one pass": ("baseline", "o", False),
-    "rank": ("fine", "o", True),
-    "mixed": ("fine", "P", True),
-    "cluster": ("cluster", "^", True),
-    "cluster-crossed": ("cluster", "v", True),
-    "cluster-free": ("cluster", "^", False),
-    "misaligned": ("misaligned", "D", True),
-    "cross": ("misaligned", "D", False),
-    "random": ("random", "s", True),
-    "random-free": ("random", "s", False),
-    "instance": ("instance", "*", True),
+# Groups of label functions: colour, and the markers that its kinds take in turn, first filled, then
+# hollow.
+GROUPS = {
+    "baseline": ("baseline", "o"),
+    "ranks": ("fine", "oP"),
+    "clusters": ("cluster", "^v"),
+    "regrouped": ("misaligned", "D"),
+    "random": ("random", "s"),
+    "instances": ("instance", "*X"),
 }
 
 
@@ -81,9 +78,13 @@ def style() -> None:
 
 def look(kind: str) -> dict[str, str]:
     """Colour and marker of a kind of label function, as matplotlib's `plot` takes them."""
-    meaning, marker, filled = KINDS[kind]
-    colour = COLOURS[meaning]
-    return {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
+    own = transfer_runs.OF_TARGET
+    group = "baseline" if kind in own else KINDS[kind].group
+    colour, markers = GROUPS[group]
+    alike = [*own] if kind in own else [name for name in KINDS if KINDS[name].group == group]
+    turn, place = divmod(alike.index(kind), len(markers))
+    face = "white" if turn else COLOURS[colour]
+    return {"color": COLOURS[colour], "marker": markers[place], "markerfacecolor": face}
 
 
 def with_deviation(

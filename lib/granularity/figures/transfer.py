@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from granularity.analysis import statistics, transfer_runs
 from granularity.analysis.transfer_runs import BASELINE, ONE_PASS, Study
 from granularity.figures import house_style
+from granularity.labels.specification import KINDS, ordered
 
-# Kinds of arms that a figure against the number of classes shows.
-SHOWN = ("rank", "mixed", "random", "random-free", "cluster", "cluster-free", "instance")
 ASIDE = 1.045  # a factor: kinds that may have equally many classes are drawn side by side
 
 
@@ -20,7 +19,8 @@ def draw_errors(axis: Axes, study: Study) -> None:
 
     With the baseline and the single pass as levels, and the name of each kind at its finest end.
     """
-    kinds = [kind for kind in SHOWN if kind in set(study.runs["kind_of_arm"])]
+    there = set(study.runs["kind_of_arm"]) & set(KINDS)
+    kinds = [kind for kind in ordered(KINDS) if kind in there and KINDS[kind].by_classes]
     beside = [kind for kind in kinds if kind not in ("rank", "instance")]
     shift = {kind: ASIDE ** (1 + beside.index(kind)) for kind in beside}
     ends = []
@@ -62,7 +62,7 @@ def _line(axis: Axes, study: Study, kind: str, shift: float) -> list[tuple[float
 
 
 def _group(study: Study, kind: str) -> str:
-    text = transfer_runs.GROUPS[kind]
+    text = KINDS[kind].names
     if kind != "rank":
         return text
     ranks = transfer_runs.ladder(study.runs)

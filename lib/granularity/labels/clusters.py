@@ -5,6 +5,7 @@ files nor the number of cores changes a label.
 """
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from granularity.labels.allocation import check, shares
 from granularity.labels.function import LabelFunction
+from granularity.labels.kinds import Given, Kind
 from granularity.labels.per_image import Images, generator, in_order, numbered, target_of
 from granularity.labels.tree import Tree
 
@@ -209,3 +211,22 @@ def _check(embeddings: np.ndarray, images: int) -> None:
         raise ValueError(
             f"embeddings of shape {np.shape(embeddings)}, wanted ({images}, D): one an image"
         )
+
+
+def _kind(form: str, make: Callable[..., LabelFunction], words: str, **more: bool) -> Kind:
+    """A kind that clusters embeddings into K classes."""
+
+    def made(given: Given) -> LabelFunction:
+        count = int(given.values[0])
+        return make(given.tree, given.images, count, given.seed, given.embeddings)
+
+    return Kind(form, made, f"{words}, {{0}}", words, "clusters", of_embeddings=True, **more)
+
+
+KINDS = {
+    "cluster": _kind("cluster:<K>", cluster, "clusters inside"),
+    "cluster-crossed": _kind(
+        "cluster-crossed:<K>", cluster_crossed, "clusters crossed", by_classes=False
+    ),
+    "cluster-free": _kind("cluster-free:<K>", cluster_free, "clusters over all"),
+}

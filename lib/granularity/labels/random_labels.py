@@ -4,6 +4,7 @@ import numpy as np
 
 from granularity.labels.allocation import check, shares
 from granularity.labels.function import LabelFunction
+from granularity.labels.kinds import Kind
 from granularity.labels.per_image import Images, generator, in_order, numbered, target_of
 from granularity.labels.tree import Tree
 
@@ -48,3 +49,28 @@ def instance(tree: Tree, images: Images) -> LabelFunction:
     numbers = np.empty(len(order), np.int32)
     numbers[order] = np.arange(len(order))
     return numbered("instance", images, numbers)
+
+
+KINDS = {
+    "random": Kind(
+        "random:<K>",
+        lambda given: random(given.tree, given.images, int(given.values[0]), given.seed),
+        name="random inside, {0}",
+        names="random inside",
+        group="random",
+    ),
+    "random-free": Kind(
+        "random-free:<K>",
+        lambda given: random_free(given.tree, given.images, int(given.values[0]), given.seed),
+        name="random over all, {0}",
+        names="random over all",
+        group="random",
+    ),
+    "instance": Kind(
+        "instance",
+        lambda given: instance(given.tree, given.images),
+        name="one label an image",
+        names="one label an image",
+        group="instances",
+    ),
+}

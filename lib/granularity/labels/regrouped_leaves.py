@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from granularity.labels.function import LabelFunction, from_sets
+from granularity.labels.kinds import Kind
 from granularity.labels.per_image import generator
 from granularity.labels.tree import Tree
 
@@ -152,3 +153,30 @@ def mixed(tree: Tree, ranks: Sequence[str]) -> LabelFunction:
 def _by_name(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
     """Leaves as indices, in the order of their names; the target class of each leaf, by index."""
     return np.argsort(np.array(tree.leaves), kind="stable"), tree.target.indices[:, 0]
+
+
+KINDS = {
+    "mixed": Kind(
+        "mixed:<rank>,<rank>,…",
+        lambda given: mixed(given.tree, given.values[0].split(",")),
+        name="mixed, {0}",
+        names="mixed ranks",
+        group="ranks",
+    ),
+    "misaligned": Kind(
+        "misaligned:<rank>:<p>",
+        lambda given: misaligned(given.tree, given.values[0], float(given.values[1]), given.seed),
+        name="{0}, {1} moved",
+        names="ranks, part moved",
+        group="regrouped",
+        by_classes=False,
+    ),
+    "cross": Kind(
+        "cross:<K>",
+        lambda given: cross(given.tree, int(given.values[0]), given.seed),
+        name="regrouped leaves, {0}",
+        names="regrouped leaves",
+        group="regrouped",
+        by_classes=False,
+    ),
+}

@@ -1,42 +1,46 @@
 """Label functions by their specification, as parameters of runs write it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from granularity.inputs.nearest import nearest
-from granularity.labels.clusters import cluster, cluster_crossed, cluster_free
+from granularity.labels import clusters, random_labels, regrouped_leaves
 from granularity.labels.function import LabelFunction
+from granularity.labels.kinds import GROUPS, Given, Kind
 from granularity.labels.per_image import Images
-from granularity.labels.random_labels import instance, random, random_free
-from granularity.labels.regrouped_leaves import cross, misaligned, mixed
 from granularity.labels.tree import Tree
 
-# What each specification looks like, by its kind.
-KINDS = {
-    "target": "target",
-    "rank": "rank:<rank>",
-    "random": "random:<K>",
-    "random-free": "random-free:<K>",
-    "cluster": "cluster:<K>",
-    "cluster-free": "cluster-free:<K>",
-    "cluster-crossed": "cluster-crossed:<K>",
-    "cross": "cross:<K>",
-    "misaligned": "misaligned:<rank>:<p>",
-    "instance": "instance",
-    "mixed": "mixed:<rank>,<rank>,…",
+
+def of_target(given: Given) -> LabelFunction:
+    """`target`: what the network is finetuned on."""
+    return replace(given.tree.target, name="target")
+
+
+def of_rank(given: Given) -> LabelFunction:
+    """`rank:<rank>`: one of the tree's ranks."""
+    return replace(given.tree.rank(given.values[0]), name=f"rank:{given.values[0]}")
+
+
+# Every kind by its name. A new one is declared in a module of its own, and added here.
+KINDS: dict[str, Kind] = {
+    "target": Kind("target", of_target, "target", "target", "target"),
+    "rank": Kind("rank:<rank>", of_rank, "{0}", "manual ranks", "ranks"),
+    **random_labels.KINDS,
+    **clusters.KINDS,
+    **regrouped_leaves.KINDS,
 }
-DEALT = {"random": random, "random-free": random_free}
-CLUSTERED = {
-    "cluster": cluster,
-    "cluster-free": cluster_free,
-    "cluster-crossed": cluster_crossed,
-}
+
+
+def ordered(kinds: Mapping[str, Kind]) -> list[str]:
+    """The names of kinds, group by group, as tables and figures have them."""
+    return sorted(kinds, key=lambda name: GROUPS.index(kinds[name].group))
 
 
 def needs_embeddings(spec: str) -> bool:
     """Whether a label function is made from image embeddings; ValueError for no specification."""
-    return parse(spec)[0] in CLUSTERED
+    return KINDS[parse(spec)[0]].of_embeddings
 
 
 def make(
@@ -55,22 +59,9 @@ def make(
     """
     kind, values = parse(spec)
     try:
-        if kind in CLUSTERED:
-            if embeddings is None:
-                raise ValueError("it is made from image embeddings, and none are given")
-            return CLUSTERED[kind](tree, images, int(values[0]), seed, embeddings)
-        if kind in DEALT:
-            return DEALT[kind](tree, images, int(values[0]), seed)
-        if kind == "instance":
-            return instance(tree, images)
-        if kind == "cross":
-            return cross(tree, int(values[0]), seed)
-        if kind == "misaligned":
-            return misaligned(tree, values[0], float(values[1]), seed)
-        if kind == "mixed":
-            return mixed(tree, values[0].split(","))
-        function = tree.target if kind == "target" else tree.rank(values[0])
-        return replace(function, name=spec)
+        if KINDS[kind].of_embeddings and embeddings is None:
+            raise ValueError("it is made from image embeddings, and none are given")
+        return KINDS[kind].make(Given(values, tree, images, seed, embeddings))
     except ValueError as error:
         raise ValueError(f"label function {spec!r}: {error}") from error
 
@@ -83,9 +74,10 @@ def parse(spec: str) -> tuple[str, list[str]]:
     kind, *values = spec.split(":")
     if kind not in KINDS:
         near = nearest(kind, KINDS)
-        hint = f"nearest: {KINDS[near]}" if near else f"valid: {', '.join(KINDS.values())}"
+        forms = ", ".join(known.form for known in KINDS.values())
+        hint = f"nearest: {KINDS[near].form}" if near else f"valid: {forms}"
         raise ValueError(f"no label function named {spec!r}; {hint}")
-    form = KINDS[kind].split(":")[1:]
+    form = KINDS[kind].form.split(":")[1:]
     fits = len(values) == len(form) and all(values)
     for wanted, value in zip(form, values, strict=False):
         if wanted == "<K>":
@@ -94,7 +86,7 @@ def parse(spec: str) -> tuple[str, list[str]]:
             fits &= _is_share(value)
     if not fits:
         raise ValueError(
-            f"label function {spec!r}: wanted {KINDS[kind]}, K a whole number, p from 0 to 1"
+            f"label function {spec!r}: wanted {KINDS[kind].form}, K a whole number, p from 0 to 1"
         )
     return kind, values
 

@@ -200,9 +200,10 @@ def classes_of(labels: str, world: str, images: int, size: Size) -> int:
         return size.target_classes
     if kind == "instance":
         return images
-    if "<K>" in KINDS[kind]:
+    if "<K>" in KINDS[kind].form:
         return int(given[0])
-    return classes_at_rank(given[0]) if world == "inaturalist" and kind != "mixed" else size.leaves
+    of_one_rank = "<rank>" in KINDS[kind].form and kind != "mixed"
+    return classes_at_rank(given[0]) if world == "inaturalist" and of_one_rank else size.leaves
 
 
 @cache
