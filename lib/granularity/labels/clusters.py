@@ -5,7 +5,6 @@ files nor the number of cores changes a label.
 """
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -104,6 +103,11 @@ def cluster_crossed(
     numbers = np.empty(len(order), np.int32)
     numbers[order] = _merged(cells, centres, tree.target.num_classes, count)
     return numbered(name, images, numbers)
+
+
+def of_embeddings(given: Given) -> tuple[Tree, Images, int, int, np.ndarray]:
+    """What each of these functions takes."""
+    return given.tree, given.images, int(given.values[0]), given.seed, given.embeddings
 
 
 def _merged(cells: np.ndarray, centres: np.ndarray, targets: int, count: int) -> np.ndarray:
@@ -213,20 +217,30 @@ def _check(embeddings: np.ndarray, images: int) -> None:
         )
 
 
-def _kind(form: str, make: Callable[..., LabelFunction], words: str, **more: bool) -> Kind:
-    """A kind that clusters embeddings into K classes."""
-
-    def made(given: Given) -> LabelFunction:
-        count = int(given.values[0])
-        return make(given.tree, given.images, count, given.seed, given.embeddings)
-
-    return Kind(form, made, f"{words}, {{0}}", words, "clusters", of_embeddings=True, **more)
-
-
 KINDS = {
-    "cluster": _kind("cluster:<K>", cluster, "clusters inside"),
-    "cluster-crossed": _kind(
-        "cluster-crossed:<K>", cluster_crossed, "clusters crossed", by_classes=False
+    "cluster": Kind(
+        "cluster:<K>",
+        lambda given: cluster(*of_embeddings(given)),
+        name="clusters inside, {0}",
+        names="clusters inside",
+        group="clusters",
+        of_embeddings=True,
     ),
-    "cluster-free": _kind("cluster-free:<K>", cluster_free, "clusters over all"),
+    "cluster-crossed": Kind(
+        "cluster-crossed:<K>",
+        lambda given: cluster_crossed(*of_embeddings(given)),
+        name="clusters crossed, {0}",
+        names="clusters crossed",
+        group="clusters",
+        of_embeddings=True,
+        by_classes=False,
+    ),
+    "cluster-free": Kind(
+        "cluster-free:<K>",
+        lambda given: cluster_free(*of_embeddings(given)),
+        name="clusters over all, {0}",
+        names="clusters over all",
+        group="clusters",
+        of_embeddings=True,
+    ),
 }
