@@ -47,10 +47,9 @@ def imports(library: Path = source.LIBRARY) -> dict[tuple[str, str], list[str]]:
 def drawn(arrows: dict[tuple[str, str], list[str]]) -> str:
     """The picture as a Mermaid chart, floors from the ground up."""
     graph = networkx.transitive_reduction(networkx.DiGraph([*arrows]))
-    lines = ["```mermaid", "flowchart BT"]
+    lines = ["```mermaid", "flowchart TB"]
     for number, floor in enumerate(FLOORS):
-        lines += [f"  subgraph floor{number}[ ]", "    direction LR"]
-        lines += [*(f"    {room}" for room in floor), "  end"]
+        lines += [f"  subgraph floor{number}[ ]", *(f"    {room}" for room in floor), "  end"]
     lines += [f"  {above} --> {below}" for above, below in sorted(graph.edges)]
     return "\n".join([*lines, "```"]) + "\n"
 

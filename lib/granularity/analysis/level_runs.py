@@ -1,4 +1,4 @@
-"""Runs of the ImageNet arm side by side, the ladder of label levels: studies, and their figures.
+"""Runs of the ImageNet arm side by side, the ladder of label levels: studies.
 
 Arms are called as `hardness.arm_of` calls them: `baseline`, `leaf`, `level 4`, `random`.
 """
@@ -109,9 +109,6 @@ def rates(path: Path | str) -> pd.DataFrame:
         rate=[recipe["rate"] for recipe in runs["finetuning"]],
     )
     return found.pivot_table(index="rate", columns="arm", values="error")
-
-
-# ------------------------------------------------------------------------------------- figures
 
 
 def chance_band(null: pd.DataFrame) -> float:

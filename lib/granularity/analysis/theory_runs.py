@@ -1,4 +1,4 @@
-"""What several of the theory's chapters do with their runs: choose them, draw them, say them."""
+"""What several of the theory's chapters do with their runs: choose them, and say them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

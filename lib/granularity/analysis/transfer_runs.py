@@ -43,7 +43,7 @@ class Study:
     """
 
     title: str
-    size: str  # as in `claims.SIZES`: what the rules let it decide
+    size: str  # as in `claims.rules.SIZES`: what the rules let it decide
     runs: pd.DataFrame
     arrays: Mapping[str, Mapping[str, np.ndarray]]
 

@@ -1,6 +1,6 @@
 """What no rule may hold: names that nothing has, and parts that contradict one another.
 
-A rule is taken as `claims.Rule` has it.
+A rule is taken as `claims.rules.Rule` has it.
 """
 
 from collections.abc import Collection, Hashable, Mapping

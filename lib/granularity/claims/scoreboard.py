@@ -1,4 +1,4 @@
-"""Claims beside runs: what the paper says, what ours say at each size, and the verdict, as HTML."""
+"""Claims beside runs: what the paper says, what ours say at each size, and the verdict."""
 
 import contextlib
 from collections import ChainMap
@@ -164,6 +164,3 @@ def counts(table: pd.DataFrame) -> tuple[int, int]:
 def is_older(run: object) -> bool:
     """Whether the code of a run is neither the library's present one nor proven equal to it."""
     return run.standing == equivalence.OLDER
-
-
-# --------------------------------------------------------------------------------------- HTML

@@ -1,4 +1,4 @@
-"""Which code is equal to which: what `records equal` has proven, a checksummed row each.
+"""Which code is equal to which: what `granularity equal` has proven, a checksummed row each.
 
 A record is tied to the code behind it by a digest. Where two codes gave the same bits in everything
 that was compared, a row says so, and both count as one: what a run is keyed by is the oldest of

@@ -1,5 +1,7 @@
 """Label functions: which classes a leaf, or a sample, belongs to.
 
+`specification` is the way in: it has every kind by its name. `kinds` says what a kind declares.
+
 A leaf is a class of the dataset itself (a synset, a species); images know their leaf and nothing
 else, so one copy of the images serves every label function.
 

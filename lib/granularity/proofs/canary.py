@@ -1,6 +1,6 @@
 """Short runs of whatever `granularity` is on the path, and every number that came out of them.
 
-`equivalence` starts this file by its path, in the old code's checkout and in the new one's, so it
+`canary_runs` starts this file by its path, in the old code's checkout and in the new one's, so it
 imports nothing of the library but the function that a run is named by, which every version has:
 
     PYTHONPATH=CHECKOUT/lib python -P canary.py JOB.json

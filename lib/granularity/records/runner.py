@@ -1,4 +1,4 @@
-"""One record a run: made where it is missing, read as one table, published.
+"""One record a run: made where it is missing.
 
 A run is one call `entry(**arguments)` of a library function with JSON-plain arguments; its record
 holds that call, what came out, and what made it. Its fingerprint is of the call, the data and the
@@ -25,7 +25,6 @@ from granularity.records.tables import of_run
 from granularity.training.presets import recipe_of
 
 RECIPES = ("pretraining", "finetuning")  # arguments that are recipes, of whatever entry
-# named by the run's fingerprint
 
 # ---------------------------------------------------------------------------- runs in a folder
 
@@ -183,6 +182,3 @@ def made_or_found(folder: Path, runs: Sequence[Run], writes: bool) -> list[dict]
         bar.update(wanted)
     bar.close()
     return [of_run(read(path), path) for path in paths] if writes else []
-
-
-# -------------------------------------------------------------------------- reading, publishing
