@@ -8,7 +8,8 @@ import pytest
 from conftest import ROOT
 from faults_seen import saw_end
 
-from granularity.commands.main import COMMANDS
+from granularity.commands import train
+from granularity.commands.main import COMMANDS, main
 
 OLDER = {
     "granularity.wordnet": "levels",
@@ -64,6 +65,16 @@ def test_a_closed_pipe_is_no_error():
         process.stdout.close()  # before a line is written
         told = process.stderr.read().decode()
     assert process.returncode == 0 and told == ""
+
+
+@pytest.mark.fault("a pipe to another process that breaks in a command", "an error, as any other")
+def test_another_broken_pipe_is_an_error(monkeypatch):
+    def broken(words):
+        raise BrokenPipeError("the process that loads images is gone")
+
+    monkeypatch.setattr(train, "main", broken)
+    with pytest.raises(BrokenPipeError, match="loads images"):
+        main(["train", "job.yaml"])
 
 
 @pytest.mark.fault("a terminal without UTF-8", "letters that it lacks are shown as ?")

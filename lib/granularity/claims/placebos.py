@@ -1,4 +1,7 @@
-"""Rules that ask on which images a gain sits, beside a placebo: claim C9, in both its forms."""
+"""Rules that ask on which images a gain sits, beside a placebo: claim C9.
+
+No rule asks `located` yet: it is for the next version.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -10,6 +10,7 @@ Each command stands in a module of its own and is loaded only when it is asked f
 import contextlib
 import importlib
 import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -48,6 +49,17 @@ def told() -> str:
     return "\n".join(["usage: granularity COMMAND …", "", *lines, "", "granularity COMMAND --help"])
 
 
+def reader_is_gone() -> bool:
+    """Whether nobody reads what is printed any more."""
+    try:
+        output = sys.stdout.fileno()
+    except OSError:  # a stream that is no file, as a notebook's
+        return False
+    asked = select.poll()
+    asked.register(output, 0)  # an error or a hang-up is told unasked
+    return bool(asked.poll(0))
+
+
 @contextlib.contextmanager
 def patient_terminal() -> Iterator[None]:
     """Where a reader that goes away, as `| head`, and letters a terminal lacks are no errors."""
@@ -58,6 +70,8 @@ def patient_terminal() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
+        if not reader_is_gone():  # some other pipe, as to a process that loads images
+            raise
         # Python would try to write what is left once more as it ends, and say that it cannot.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
