@@ -35,7 +35,7 @@ RUNS = {
 SIZES = ("smoke", "tiny", "paper")
 HOUR = 3600  # seconds
 LONGEST = 120  # bytes of a folder's name; file systems end at 255
-LOWEST = dict.fromkeys(("level", "placebo", "seed", "workers", "at_once", "save_every"), 0)
+LOWEST = dict.fromkeys(("level", "placebo", "seed", "workers", "micro_batch", "save_every"), 0)
 LOWEST |= {"images": 0, "source_images": 0, "target_images": 0, "processes": 1}
 DEVICES = ("cpu", "cuda")
 FORM = "{notebook: {setting: {parameter: value}}}"
@@ -119,7 +119,7 @@ def write_if_changed(path: Path, values: dict) -> None:
 def jobs_of(setting: str, values: dict) -> dict[str, dict]:
     """The jobs of a setting: one, or under `each` one for every combination of the lists there.
 
-    `levels: {each: {level: [0, 4], seed: [0]}, world: imagenet}` gives `levels-level0-seed0` and
+    `levels: {each: {level: [0, 4], seed: [0]}, dataset: imagenet}` gives `levels-level0-seed0` and
     `levels-level4-seed0`: jobs for as many GPUs. A combination that is too long for a folder's name
     is called by its digest. A list outside `each` goes to one notebook.
     """

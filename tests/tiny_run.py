@@ -41,15 +41,22 @@ processes.set_forkserver_preload(["granularity.training.loading", "granularity.t
 
 def recipe(**changes) -> Recipe:
     """Eight-pixel images, a ViT of two blocks; 12 images a step."""
-    values = {"image_size": 8, "batch": 12, "steps": 20, "warmup": 3, "rate": 0.05, **TINY_VIT}
+    values = {
+        "image_size": 8,
+        "batch_size": 12,
+        "steps": 20,
+        "warmup": 3,
+        "learning_rate": 0.05,
+        **TINY_VIT,
+    }
     return Recipe(**(values | changes))
 
 
 def memory(wanted: Recipe, images: int = 61, seed: int = 0) -> loading.Memory:
     """Random images that are a little brighter where their leaf is higher."""
-    chance = np.random.default_rng(seed)
-    leaf = chance.integers(0, CLASSES, images)
-    pixels = chance.integers(0, 100, (images, 3, wanted.image_size, wanted.image_size))
+    rng = np.random.default_rng(seed)
+    leaf = rng.integers(0, CLASSES, images)
+    pixels = rng.integers(0, 100, (images, 3, wanted.image_size, wanted.image_size))
     pixels = torch.from_numpy((pixels + 25 * leaf[:, None, None, None]).astype(np.uint8))
     return loading.Memory(pixels, torch.from_numpy(leaf), wanted)
 
@@ -80,16 +87,16 @@ def child(folder: Path, values: dict, options: dict, place: dict) -> None:
         np.savez(folder / "evaluation.npz", **found)
 
 
-def begin(folder: Path, values: dict, world: int = 1, task=None, **options) -> list:
+def begin(folder: Path, values: dict, world_size: int = 1, task=None, **options) -> list:
     """Starts the processes of a run, or of another task: a function of folder and environment."""
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {"WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     started = []
-    for rank in range(world):
-        place = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}
+    for rank in range(world_size):
+        place = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if world_size > 1 else {}
         given = (folder, place) if task else (folder, values, options, place)
         process = processes.Process(target=task or child, args=given, daemon=True)
         process.start()
@@ -131,14 +138,14 @@ class Unread:
         return iter(())
 
 
-def pieces_of(images, batch, seed, steps, *, at_once, world):
-    """All pieces of all processes, by step."""
+def micro_batches_of(images, batch, seed, steps, *, micro_batch, world_size):
+    """All micro-batches of all processes, by step."""
     found = {step: [] for step in steps}
-    for rank in range(world):
+    for rank in range(world_size):
         for piece in sampling.plan(
-            images, batch, seed, steps, at_once=at_once, rank=rank, world=world
+            images, batch, seed, steps, micro_batch=micro_batch, rank=rank, world_size=world_size
         ):
-            assert 0 < len(piece.samples) <= at_once
+            assert 0 < len(piece.samples) <= micro_batch
             found[piece.step].append(piece)
     return found
 

@@ -95,7 +95,7 @@ def test_two_seeds_are_too_few():
 
 def test_one_seed_has_the_same_judges_in_every_comparison():
     """Also where an arm lacks seeds: else the effect and its placebo see two orders of images."""
-    runs = world(("baseline", "leaf", "random"), seeds=5)
+    runs = simulated(("baseline", "leaf", "random"), seeds=5)
     del runs["random"][1]
     wanted = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)]
     assert hardness.circle(runs, "leaf", "baseline") == wanted
@@ -121,16 +121,16 @@ def test_gains_of_classes_by_hand():
 # ---------------------------------------------------------------------- regression to the mean
 
 
-def world(arms, seeds=8, images=1500, seed=0):
+def simulated(arms, seeds=8, images=1500, seed=0):
     """Arms that are equally good: each has images that are hard to its kind, and runs have luck."""
-    chance = np.random.default_rng(seed)
-    difficulty = chance.normal(0, 1, images)
+    rng = np.random.default_rng(seed)
+    difficulty = rng.normal(0, 1, images)
     runs = {}
     for arm in arms:
-        own = chance.normal(0, 0.7, images)
+        own = rng.normal(0, 0.7, images)
         runs[arm] = {}
         for s in range(seeds):
-            score = difficulty + own + chance.normal(0, 0.7, images)
+            score = difficulty + own + rng.normal(0, 0.7, images)
             runs[arm][s] = {
                 "loss": np.exp(score),
                 "rank": (score > 0.5).astype(int),
@@ -142,7 +142,7 @@ def world(arms, seeds=8, images=1500, seed=0):
 def effects(compared, judges, reference="baseline", worlds=12):
     arms = ("baseline", "leaf", "random", "level 4")
     found = [
-        hardness.split(world(arms, seed=s), compared, reference, judges) for s in range(worlds)
+        hardness.split(simulated(arms, seed=s), compared, reference, judges) for s in range(worlds)
     ]
     return [table["extra_gain_on_hard"].mean() for table in found]
 
@@ -175,7 +175,7 @@ def test_the_placebo_is_not_helped_by_the_claims_judge():
 
 def test_a_run_must_not_judge_itself():
     """The null with a judge that contains one of the two: a large effect out of nothing."""
-    runs = world(("baseline",))["baseline"]
+    runs = simulated(("baseline",))["baseline"]
     found = []
     for seed in range(8):
         following = (seed + 1) % 8
@@ -185,7 +185,7 @@ def test_a_run_must_not_judge_itself():
 
 
 def test_a_true_effect_is_seen():
-    runs = world(("baseline", "leaf"))
+    runs = simulated(("baseline", "leaf"))
     for arrays_ in runs["leaf"].values():
         hard = np.flatnonzero(arrays_["rank"])
         arrays_["rank"][hard[::3]] = 0  # a third of what it got wrong is right now
@@ -200,14 +200,14 @@ def written(folder, seeds=8, gain=0.0, **changes):
     """Records and arrays as finetuned runs leave them."""
     arms = {"baseline": ("target", 0), "leaf": ("level", 0), "random": ("random", 0)}
     arms["level 9"] = ("level", 9)
-    runs, keys = world(arms, seeds=seeds, images=300), []
+    runs, keys = simulated(arms, seeds=seeds, images=300), []
     for arm, (labels, level) in arms.items():
         for seed in range(seeds):
             found, key = runs[arm][seed], f"{arm} {seed}".replace(" ", "-")
             if arm == "leaf":
                 wrong = np.flatnonzero(found["rank"])
                 found["rank"][wrong[: int(gain * len(wrong))]] = 0
-            place = {"world": "tiny-imagenet-200", "overlap": "contained", "held_out": False}
+            place = {"dataset": "tiny-imagenet-200", "overlap": "contained", "held_out": False}
             place |= {"source_images": 0, "target_images": 100} | changes
             record.write(
                 folder / key / "record.json",
@@ -278,7 +278,7 @@ def test_a_seed_twice_in_an_arm_is_refused(tmp_path):
         tmp_path / "other" / "record.json",
         kind=made["kind"],
         metrics=made["metrics"],
-        arguments=made["arguments"] | {"finetuning": {"rate": 1}},
+        arguments=made["arguments"] | {"finetuning": {"learning_rate": 1}},
         fingerprint="other",
     )
     listed = [*record.read(tmp_path / "record.json")["runs"], "other"]
@@ -301,8 +301,8 @@ def test_runs_of_other_images_are_refused(tmp_path):
 def test_other_recipes_are_no_further_seeds(tmp_path):
     """Beside judged runs may lie lengths and rates that were tried: most runs are of one recipe."""
     arms = {"baseline": ("target", 0), "leaf": ("level", 0)}
-    runs, keys = world(arms, seeds=4, images=300), []
-    place = {"world": "tiny-imagenet-200", "overlap": "contained", "held_out": False}
+    runs, keys = simulated(arms, seeds=4, images=300), []
+    place = {"dataset": "tiny-imagenet-200", "overlap": "contained", "held_out": False}
     place |= {"source_images": 0, "target_images": 100}
     for (arm, (labels, level)), seed, steps in itertools.product(
         arms.items(), range(4), (80, 800, 4550)
@@ -349,10 +349,10 @@ def test_the_other_arm_is_split_as_well(tmp_path):
     wanted = ["baseline", "one pass", "leaf", "rank:depth8", "random", "random:41"]
     assert hardness.arms(table) == wanted
     named = {"baseline": ("target", 9), "leaf": ("rank:leaf", 83), "random": ("random:83", 83)}
-    runs, keys = world(named, seeds=3, images=300), []
+    runs, keys = simulated(named, seeds=3, images=300), []
     wanted = rule("iNaturalist-style arm").arms["effect"]
     place = {name: wanted[name] for name in ("target", "images", "held_out")}
-    place |= {"world": "tiny-imagenet-200", "training": ""}
+    place |= {"dataset": "tiny-imagenet-200", "training": ""}
     lengths = {4: {"epochs": 4}, wanted["pretraining"]["epochs"]: wanted["pretraining"]}
     for (arm, (labels, classes)), seed, epochs in itertools.product(
         named.items(), range(3), lengths

@@ -32,7 +32,7 @@ def arm(difficulty, rise, rng, seeds=SEEDS, own=0.0):
     return runs
 
 
-def world(place, number, own=0.0):
+def simulated(place, number, own=0.0):
     """Two arms over the same images; with `own` the fine arm's runs have noise of their own."""
     rng = np.random.default_rng([number, len(place)])
     difficulty = rng.standard_normal(IMAGES)
@@ -42,7 +42,7 @@ def world(place, number, own=0.0):
 
 def above(place, worlds=12):
     """In how many worlds the rule's demands on the effect and on its judge are met."""
-    rows = [located(*world(place, n)) for n in range(worlds)]
+    rows = [located(*simulated(place, n)) for n in range(worlds)]
     found = [interval(row["beyond_uniform"]) for row in rows]
     even = [abs(row["closeness"].mean()) <= 0.02 for row in rows]
     return sum(
@@ -71,7 +71,7 @@ def test_a_very_large_gain_on_hard_images_is_left_undecided():
 
 def test_an_even_better_network_has_a_profile_that_is_taken_out():
     """Without taking it out, a uniform gain would be called one on hard images, or on easy ones."""
-    rows = pd.concat([located(*world("uniform", n)) for n in range(6)])
+    rows = pd.concat([located(*simulated("uniform", n)) for n in range(6)])
     assert abs(rows["extra_gain_on_hard"].mean()) > 0.015
     assert abs(rows["beyond_uniform"].mean()) < 0.01
 
@@ -93,7 +93,7 @@ def test_a_run_without_errors_or_without_success_has_nothing_to_locate(right):
 
 
 def test_a_judge_of_other_seeds_takes_three():
-    coarse, fine = world("hard", 0)
+    coarse, fine = simulated("hard", 0)
     with pytest.raises(Unfit, match="2 seeds of both arms"):
         located({0: coarse[0], 1: coarse[1]}, fine)
 
@@ -212,7 +212,7 @@ def test_an_arm_that_has_not_learnt_its_images_decides_nothing(arms):
 
 def test_an_uneven_judge_decides_nothing(arms):
     """A fine arm whose runs agree with one another far less than those of the coarse one do."""
-    coarse, fine = world("hard", 0, own=3.0)
+    coarse, fine = simulated("hard", 0, own=3.0)
     rows = located(coarse, fine)
     assert rows["closeness"].mean() > 0.02
     said = found(table(**arms | {"coarse": coarse, "fine": fine}))

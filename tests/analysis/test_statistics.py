@@ -97,11 +97,11 @@ def test_paired_difference_by_hand():
 
 
 @given(st.lists(st.tuples(errors, errors), min_size=2, max_size=9), errors, st.randoms())
-def test_shifting_both_arms_or_shuffling_rows_changes_nothing(pairs, shift, chance):
+def test_shifting_both_arms_or_shuffling_rows_changes_nothing(pairs, shift, rng):
     runs = two_arms(*zip(*pairs, strict=True))
     plain = selection.paired_difference(runs, "error", A, B)
     order = list(range(len(runs)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     shifted = runs.iloc[order].assign(error=lambda r: r["error"] + shift)
     moved = selection.paired_difference(shifted, "error", A, B)
     assert list(moved.index) == list(plain.index)
@@ -268,10 +268,10 @@ def test_same(value, wanted, equal):
 def test_the_seeds_that_are_needed_suffice_and_one_less_does_not(effect, seeds):
     """Against drawn studies: how often is a true effect found?"""
     assert statistics.seeds_needed(0.01, effect) == seeds
-    chance = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     found = {}
     for number in (seeds - 1, seeds):
-        drawn = chance.normal(effect, 0.01, (20_000, number))
+        drawn = rng.normal(effect, 0.01, (20_000, number))
         error = drawn.std(axis=1, ddof=1) / np.sqrt(number)
         limit = scipy.stats.t.ppf(0.975, number - 1)
         found[number] = (drawn.mean(axis=1) / error > limit).mean()

@@ -24,7 +24,7 @@ RULES = rules.read((BOOK / "claims.yml").read_text(encoding="utf-8")).claims
 
 def runs(error=lambda row: 0.1 * row["seed"], place="here", **values):
     """A table of made-up runs of a grid."""
-    rows = theory.grid(**{"batch": 256} | values)
+    rows = theory.grid(**{"batch_size": 256} | values)
     steps = {"step": [0, 300]}
     return pd.DataFrame(
         row
@@ -57,13 +57,13 @@ def test_a_study_is_what_differs_from_the_base_in_what_is_named_only():
             runs(labels=["coarse", "fine"], k=[4, 8], seed=[0, 1]),
             runs(noise=[0.1, 0.2], seed=[0, 1]),
             runs(labels="merged", classes=[4, 8]),
-            runs(batch=512, k=4),
+            runs(batch_size=512, k=4),
         ]
     )
     assert len(view.study(table, "k")) == 8 + 2  # other labels at the base too
     assert set(view.study(table, "noise")["noise"]) == {0.05, 0.1, 0.2}
     assert len(view.study(table, labels="merged")) == 2
-    assert len(view.study(table, k=4, batch=512)) == 1
+    assert len(view.study(table, k=4, batch_size=512)) == 1
     assert view.study(table, width=8).empty
 
 
@@ -186,7 +186,7 @@ def test_the_sweep_s_rows_are_told_apart():
         assert set(found["labels"]) == {labels}
         assert found.groupby("d")["seed"].nunique().to_dict() == {128: 3, 256: 3}
         assert set(found.loc[found["d"] == 256, "width"]) == {width}
-        assert set(found["batch"]) == {512}
+        assert set(found["batch_size"]) == {512}
 
 
 def test_the_loss_has_vanished_when_it_has_in_every_run():

@@ -15,12 +15,12 @@ from granularity.labels.specification import parse
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(labels, seed, *, world="toy", stages=2, classes=2, error=0.5, **more):
+def run(labels, seed, *, dataset="toy", stages=2, classes=2, error=0.5, **more):
     recipe = {"preset": "resnet_toy_finetune", "epochs": 4}
     return {
         "kind": "inaturalist.transfer",
-        "fingerprint": json.dumps([labels, seed, world, stages, more], sort_keys=True),
-        "world": world,
+        "fingerprint": json.dumps([labels, seed, dataset, stages, more], sort_keys=True),
+        "dataset": dataset,
         "target": "supercategory",
         "training": "2021_train_mini",
         "images": 0,
@@ -86,11 +86,11 @@ def test_every_label_function_has_a_name_and_a_kind():
 
 def test_runs_of_other_images_or_recipes_are_compared_apart(read):
     rows = [run("target", seed) for seed in (0, 1)] + [run("rank:order", 0, classes=4)]
-    rows += [run("target", 0, stages=1), run("target", 0, world="tiny-imagenet-200")]
+    rows += [run("target", 0, stages=1), run("target", 0, dataset="tiny-imagenet-200")]
     rows += [run("rank:order", 1, held_out=True), run("target", 0, kind="imagenet.finetune")]
     large, small = read(rows)
     assert large["arm"].tolist() == ["baseline", "baseline", "rank:order", "one pass"]
-    assert small["world"].tolist() == ["tiny-imagenet-200"]
+    assert small["dataset"].tolist() == ["tiny-imagenet-200"]
 
 
 def test_a_single_pass_stands_beside_every_finetuning_of_its_pretraining(read):
@@ -104,9 +104,9 @@ def test_a_single_pass_stands_beside_every_finetuning_of_its_pretraining(read):
 def test_runs_of_another_kind_than_the_rule_names_are_not_judged(read):
     book = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
     arms = book.claims["C8"].rule("tiny").arms
-    tuned = {"preset": "resnet_small", "loss": "softmax", "head_start": "zero", "epochs": 30}
-    judged = {"world": "tiny-imagenet-200", "target_classes": 9, "training_images": 4150}
-    judged |= {"finetuning": tuned | {"rate": 0.08, "warmup": 20}, "training_error": 0.0}
+    tuned = {"preset": "resnet_small", "loss": "softmax", "head_init": "zero", "epochs": 30}
+    judged = {"dataset": "tiny-imagenet-200", "target_classes": 9, "training_images": 4150}
+    judged |= {"finetuning": tuned | {"learning_rate": 0.08, "warmup": 20}, "training_error": 0.0}
     rows = [
         run(arm["labels"], seed, error=0.2 + (name == "instance") * (0.1 + seed / 1000))
         | judged
@@ -177,7 +177,7 @@ def test_arms_in_order_and_the_ranks_finer_than_the_target(read):
 
 def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch, tmp_path):
     tables = {
-        "inaturalist.jsonl": [run("target", seed, world="tiny-imagenet-200") for seed in (1, 0)],
+        "inaturalist.jsonl": [run("target", seed, dataset="tiny-imagenet-200") for seed in (1, 0)],
         "transfer": [run("target", 0, error=0.25), run("target", 1, error=0.2)],
     }
     monkeypatch.setattr(transfer_runs.tables, "table", lambda p: pd.DataFrame(tables[p.name]))

@@ -7,7 +7,7 @@ import torch
 
 from granularity.benchmarks import theory
 
-SMALL = {"seed": 0, "width": 32, "batch": 64, "steps": 6, "turns": 1}
+SMALL = {"seed": 0, "width": 32, "batch_size": 64, "steps": 6, "turns": 1}
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ def test_the_record_of_a_loss():
 
 
 def test_the_record_of_training():
-    small = {"batch": 4, "steps": 3, "turns": 1, "images": 12, "classes": 3, "pixels": 40}
+    small = {"batch_size": 4, "steps": 3, "turns": 1, "images": 12, "classes": 3, "pixels": 40}
     metrics = training.training(seed=0, **small)["metrics"]
     assert set(metrics) == (
         {
@@ -49,7 +49,7 @@ def test_the_record_of_training():
 
 def test_both_sides_take_the_same_steps(tmp_path):
     """On one held batch, without warm-up, the two loops end with the same weights."""
-    recipe = preset("resnet_small", batch=4, steps=3, epochs=0, warmup=0, augmentation="crop")
+    recipe = preset("resnet_small", batch_size=4, steps=3, epochs=0, warmup=0, augmentation="crop")
     training.draw_files(tmp_path / "images", 12, 3, 40, seed=0)
     ours, theirs = (
         side(recipe, tmp_path, 3, 0, "cpu", 0) for side in (training.Ours, training.Timms)
@@ -62,9 +62,11 @@ def test_both_sides_take_the_same_steps(tmp_path):
 
 
 def test_the_record_of_precisions():
-    found = precision.precision(seed=0, network_name="vit", batch=2, steps=1, turns=1)
+    found = precision.precision(seed=0, network_name="vit", batch_size=2, steps=1, turns=1)
     metrics = found["metrics"]
-    assert set(metrics) == {f"{s}_{u}" for s in precision.SETTINGS for u in ("rate", "ratio")}
+    assert set(metrics) == {
+        f"{s}_{u}" for s in precision.SETTINGS for u in ("learning_rate", "ratio")
+    }
     assert all(value > 0 for value in metrics.values())
     assert metrics["fp32_ratio"] == 1
 

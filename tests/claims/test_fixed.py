@@ -169,7 +169,7 @@ def test_a_run_that_does_not_say_what_is_fixed_is_left_out():
 
 def splits(**changes) -> pd.DataFrame:
     given = PAPER["inaturalist/transfer"]["resnet34"]
-    common = {"study": "inaturalist.transfer", "world": "inaturalist", "reference": "baseline"}
+    common = {"study": "inaturalist.transfer", "dataset": "inaturalist", "reference": "baseline"}
     common |= {"judge": "baseline and leaf", "held_out": False, "training": "2021_train_mini"}
     common |= {"images": 0, "pretraining": given["pretraining"], "kind": "hardness.split"}
     common |= {"finetuning": given["finetuning"], "target_classes": 11, "training_images": 500_000}
@@ -209,7 +209,7 @@ def tiny() -> pd.DataFrame:
 @pytest.mark.parametrize(
     "change",
     [
-        {"world": "toy"},
+        {"dataset": "toy"},
         {"target_classes": 3},
         {"finetuning": TOY},
     ],

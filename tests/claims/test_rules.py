@@ -14,6 +14,7 @@ import yaml
 from granularity.analysis.selection import select
 from granularity.claims import columns, fixed, rules, verdicts
 from granularity.experiments import imagenet, inaturalist
+from granularity.inputs import renamed
 from granularity.pages import notebook
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,8 +104,8 @@ def test_columns_of_rules_are_those_of_published_records():
         said, curves = set(), set()
         for record in (json.loads(line) for file in files for line in file.open(encoding="utf-8")):
             if record["kind"] == kind:
-                said |= {*record["arguments"], *record["metrics"]}
-                curves |= set(record["curves"])
+                said |= {*renamed.current(record["arguments"]), *record["metrics"]}
+                curves |= set(renamed.current(record["curves"]))
         assert said <= names and names - said <= {"kind", "training_images"}
         assert columns.CURVES.get(kind, curves) == curves
 
@@ -318,7 +319,7 @@ def runs_of(size: str) -> pd.DataFrame:
     return table.assign(stages=[2 if recipe else 1 for recipe in table["finetuning"]])
 
 
-COMMON = ("world", "overlap", "source_images", "target_images", "held_out", "seed", "pretraining")
+COMMON = ("dataset", "overlap", "source_images", "target_images", "held_out", "seed", "pretraining")
 COMMON += ("target", "training", "images", "embedding")
 
 

@@ -195,7 +195,7 @@ def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkey
             kind="imagenet.finetune",
             fingerprint=keys[-1],
             entry="granularity.imagenet:finetune",
-            arguments={"labels": labels, "level": 0, "seed": seed, "world": "toy", **place},
+            arguments={"labels": labels, "level": 0, "seed": seed, "dataset": "toy", **place},
             metrics={"error": 0.5, "training_error": 0.01},
         )
         kept = {"loss": rng.random(40), "rank": rng.integers(0, 2, 40), "label": np.arange(40)}

@@ -142,10 +142,10 @@ def test_direction_below_turns_the_sign():
 
 
 @given(st.floats(-0.05, 0.05), st.floats(0, 0.05), st.floats(-0.2, 0.2), st.randoms())
-def test_order_and_common_shift_change_no_verdict(gain, spread, shift, chance):
+def test_order_and_common_shift_change_no_verdict(gain, spread, shift, rng):
     table = runs(gain, spread)
     order = list(range(len(table)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     moved = table.iloc[order].assign(error=lambda t: t["error"] + shift)
     first, second = (verdicts.verdict(rule(), t, "tiny") for t in (table, moved))
     edges = (first.low, first.mean - 0.010, first.high - 0.010)

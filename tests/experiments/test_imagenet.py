@@ -17,7 +17,7 @@ from granularity.training import checkpoints, loading, one_stage, presets
 
 torch.set_num_threads(1)
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 3, "warmup": 1}
-TUNED = {**SHORT, "loss": "softmax", "head_start": "zero"}
+TUNED = {**SHORT, "loss": "softmax", "head_init": "zero"}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def roots(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     parts = [(part, synsets, first, min(n, 12)) for part, synsets, first, n in drawing.PARTS]
     patch.setattr(drawing, "PARTS", (parts[0], (*parts[1][:3], 6), parts[2]))
-    yield {"toy": str(drawing.draw(folder / "world"))}
+    yield {"toy": str(drawing.draw(folder / "dataset"))}
     patch.undo()
 
 
@@ -68,9 +68,9 @@ def test_what_is_held_out_is_not_trained_on_and_is_of_the_training_images(roots)
     "runs on sets that are not there", "an error before any work that says what to download"
 )
 def test_a_missing_root_says_what_to_download(roots, tmp_path):
-    for world, wanted in (("imagenet", "1.1 TB"), ("tiny-imagenet-200", "248 MB")):
+    for dataset, wanted in (("imagenet", "1.1 TB"), ("tiny-imagenet-200", "248 MB")):
         with pytest.raises(KeyError, match=wanted):
-            imagenet.open_sets(world, roots)
+            imagenet.open_sets(dataset, roots)
     with pytest.raises(KeyError, match=r"imagenet1k.*138 GB"):
         imagenet.open_sets("imagenet", {"imagenet21k": "x"})
     given = {name: str(tmp_path / name) for name in ("imagenet21k", "imagenet1k")}
@@ -133,7 +133,9 @@ def test_the_labels_of_a_batch_are_those_of_a_walk_up_wordnet(roots, level):
     images = two_stages.loaded(part, recipe, lookup)
     classes = labels.levels(part.images.classes, [level])[level].classes
     pieces = list(
-        one_stage.engine.plan(len(images), recipe.batch, 0, range(4), at_once=recipe.batch)
+        one_stage.engine.plan(
+            len(images), recipe.batch_size, 0, range(4), micro_batch=recipe.batch_size
+        )
     )
     shown = images.batches(iter(pieces), train=True, device=torch.device("cpu"))
     for piece, (_, leaf) in zip(pieces, shown, strict=True):
@@ -188,7 +190,7 @@ def study(roots, tmp_path_factory):
     patch.setattr(loading.Memory, "batches", seen)
     settings = imagenet.arms(
         level=[0, 9], placebo=0, baseline=True, pretraining=SHORT, finetuning=TUNED, scratch=TUNED,
-        world="toy", seed=0,
+        dataset="toy", seed=0,
     )  # fmt: skip
     places = {"roots": roots, "stages": str(folder / "stages"), "train_missing": True}
     made = runner.complete(folder / "runs", imagenet.finetune, settings, places=places)
@@ -218,7 +220,7 @@ def test_arms_differ_in_the_label_function_alone(study):
 def test_a_finetuning_finds_its_pretraining_and_nothing_trains_twice(study, tmp_path, monkeypatch):
     folder, settings, places, made, _ = study
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("checkpoint-*")}
-    pretrained = imagenet.arms(level=[0, 9], placebo=0, pretraining=SHORT, world="toy", seed=0)
+    pretrained = imagenet.arms(level=[0, 9], placebo=0, pretraining=SHORT, dataset="toy", seed=0)
     monkeypatch.setattr(one_stage.engine, "step_optimiser", None)  # a step would raise
     first = runner.complete(tmp_path / "pre", imagenet.pretrain, pretrained, places=places)
     again = runner.complete(tmp_path / "fine", imagenet.finetune, settings, places=places)
@@ -256,10 +258,10 @@ def test_what_a_run_keeps_of_each_image(study, roots):
     "a misspelt field in a recipe of a size file", "refused before any work, with the nearest name"
 )
 def test_sets_and_recipes_are_looked_over_before_any_work(roots):
-    settings = imagenet.arms(level=[0], pretraining=SHORT, world="toy", seed=[0, 1])
+    settings = imagenet.arms(level=[0], pretraining=SHORT, dataset="toy", seed=[0, 1])
     (row,) = imagenet.looked_over(settings, roots)
     assert row["images of the source"] == 60 * 12 and row["images of the target"] == 20 * 6
-    wrong = imagenet.arms(level=[0], pretraining={"epoch": 3}, world="toy", seed=0)
+    wrong = imagenet.arms(level=[0], pretraining={"epoch": 3}, dataset="toy", seed=0)
     with pytest.raises(TypeError, match="'epochs'"):
         imagenet.looked_over(wrong, roots)
 
@@ -276,7 +278,7 @@ VIT |= {"channels_last": False}
 def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
     settings = imagenet.arms(
         level=[0], baseline=True, pretraining=SHORT | VIT, finetuning=TUNED | VIT,
-        scratch=TUNED | VIT, world="toy", seed=0,
+        scratch=TUNED | VIT, dataset="toy", seed=0,
     )  # fmt: skip
     found = []
     for processes in (1, 2):
@@ -288,7 +290,7 @@ def test_two_processes_make_the_same_runs(roots, tmp_path, capsys):
             assert "finetune" in capsys.readouterr().out
         found.append(runner.complete(folder, imagenet.finetune, settings, places=places))
     assert [r["fingerprint"] for r in found[0]] == [r["fingerprint"] for r in found[1]]
-    broken = [settings[0] | {"world": "nowhere"}]
+    broken = [settings[0] | {"dataset": "nowhere"}]
     with pytest.raises(RuntimeError, match="nowhere"):
         launch.launch(tmp_path / "x", imagenet.finetune, broken, places=places, processes=2)
 

@@ -17,7 +17,7 @@ from granularity.training import checkpoints, embeddings, loading, networks, one
 
 torch.set_num_threads(1)
 SHORT = {"preset": "resnet_toy", "loss": "softmax", "image_size": 16, "steps": 3, "epochs": 0}
-TUNED = {**SHORT, "head_start": "zero", "warmup": 1}
+TUNED = {**SHORT, "head_init": "zero", "warmup": 1}
 KINDS = [
     "target",
     "rank:family",
@@ -41,12 +41,12 @@ def roots(tmp_path_factory):
     parts = [(part, species, first, min(n, 5)) for part, species, first, n in species_drawing.PARTS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "PARTS", tuple(parts))
-        yield {"toy": str(drawing.draw(folder / "world"))}
+        yield {"toy": str(drawing.draw(folder / "dataset"))}
 
 
 @pytest.fixture(scope="module")
-def world(roots):
-    return inaturalist.open_world("toy", roots)
+def dataset(roots):
+    return inaturalist.open_dataset("toy", roots)
 
 
 def names(part):
@@ -56,45 +56,45 @@ def names(part):
 # ---------------------------------------------------------------------------------------- images
 
 
-def test_source_and_target_are_the_same_images(world):
-    assert names(world.sets.source) == names(world.sets.target)
-    assert not names(world.sets.source) & names(world.sets.evaluation)
-    assert len(world.sets.source) == 60 * 5 and len(world.sets.evaluation) == 60 * 5
-    assert world.tree.leaves == species_drawing.SPECIES
+def test_source_and_target_are_the_same_images(dataset):
+    assert names(dataset.sets.source) == names(dataset.sets.target)
+    assert not names(dataset.sets.source) & names(dataset.sets.evaluation)
+    assert len(dataset.sets.source) == 60 * 5 and len(dataset.sets.evaluation) == 60 * 5
+    assert dataset.tree.leaves == species_drawing.SPECIES
 
 
-def test_fewer_images_and_held_out_ones(roots, world):
-    few = inaturalist.open_world("toy", roots, images=3)
+def test_fewer_images_and_held_out_ones(roots, dataset):
+    few = inaturalist.open_dataset("toy", roots, images=3)
     assert (np.bincount(few.sets.source.leaf) == 3).all()
-    held = inaturalist.open_world("toy", roots, held_out=True)
+    held = inaturalist.open_dataset("toy", roots, held_out=True)
     assert names(held.sets.source) == names(held.sets.target)
-    assert names(held.sets.source) | names(held.sets.evaluation) == names(world.sets.source)
+    assert names(held.sets.source) | names(held.sets.evaluation) == names(dataset.sets.source)
     assert not names(held.sets.source) & names(held.sets.evaluation)
 
 
 @pytest.mark.fault("iNaturalist runs on sets that are not there", "an error that names them")
 def test_what_is_not_there_is_named(roots):
     with pytest.raises(KeyError, match="42 GB"):
-        inaturalist.open_world("inaturalist", roots)
+        inaturalist.open_dataset("inaturalist", roots)
     with pytest.raises(KeyError, match="there are toy"):
-        inaturalist.open_world("inat", roots)
+        inaturalist.open_dataset("inat", roots)
     with pytest.raises(ValueError, match="it is 'supercategory'"):
-        inaturalist.open_world("toy", roots, target="balanced")
+        inaturalist.open_dataset("toy", roots, target="balanced")
     with pytest.raises(FileNotFoundError, match="2022_train"):
-        inaturalist.open_world("toy", roots, training="2022_train")
+        inaturalist.open_dataset("toy", roots, training="2022_train")
 
 
 def test_tiny_imagenet_has_a_balanced_target(real_data, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     given = {"tiny-imagenet-200": str(real_data / "tiny-imagenet-200")}
-    world = inaturalist.open_world("tiny-imagenet-200", given, target="balanced", images=20)
-    sets, target = world.sets, world.tree.target
-    assert len(world.tree.leaves) == 83 and target.num_classes == 9
+    dataset = inaturalist.open_dataset("tiny-imagenet-200", given, target="balanced", images=20)
+    sets, target = dataset.sets, dataset.tree.target
+    assert len(dataset.tree.leaves) == 83 and target.num_classes == 9
     assert abs(len(sets.source) - 83 * 20) <= 7 and len(sets.evaluation) == 83 * 50
-    classes = world.rows_of(target, sets.evaluation)[sets.evaluation.leaf, 0]
+    classes = dataset.rows_of(target, sets.evaluation)[sets.evaluation.leaf, 0]
     assert classes.min() == 0
     assert np.bincount(classes).max() / len(classes) == pytest.approx(12 / 83)
-    lopsided = inaturalist.open_world("tiny-imagenet-200", given, target="depth5").tree.target
+    lopsided = inaturalist.open_dataset("tiny-imagenet-200", given, target="depth5").tree.target
     assert lopsided.num_classes == 18 and lopsided.sizes().max() == 76
 
 
@@ -102,23 +102,23 @@ def test_tiny_imagenet_has_a_balanced_target(real_data, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def vectors(world):
+def vectors(dataset):
     """Stands for embeddings: anything will do."""
-    return np.random.default_rng(0).normal(size=(len(world.sets.source), 6)).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(len(dataset.sets.source), 6)).astype(np.float32)
 
 
-def function_of(spec, world, vectors):
-    images = inaturalist.labelled(world.sets.source, world.tree)
-    return labels.make(spec, world.tree, images, 0, vectors)
+def function_of(spec, dataset, vectors):
+    images = inaturalist.labelled(dataset.sets.source, dataset.tree)
+    return labels.make(spec, dataset.tree, images, 0, vectors)
 
 
 @pytest.mark.parametrize("spec", KINDS)
 @pytest.mark.parametrize("kind", ["memory", "files"])
-def test_training_sees_the_labels_that_the_function_states(spec, kind, world, vectors):
+def test_training_sees_the_labels_that_the_function_states(spec, kind, dataset, vectors):
     """Image by image: through shuffling, worker processes, and the shares of two processes."""
-    function = function_of(spec, world, vectors)
-    lookup, table = inaturalist.lookup_of(function, world)
-    recipe, part = presets.recipe_of(SHORT | {"augmentation": "crop"}), world.sets.source
+    function = function_of(spec, dataset, vectors)
+    lookup, table = inaturalist.lookup_of(function, dataset)
+    recipe, part = presets.recipe_of(SHORT | {"augmentation": "crop"}), dataset.sets.source
     images = two_stages.loaded(part, recipe, lookup)
     if kind == "files":
         leaf = part.images.leaf if lookup is None else lookup
@@ -127,7 +127,7 @@ def test_training_sees_the_labels_that_the_function_states(spec, kind, world, ve
     for rank in range(2):
         pieces = list(
             one_stage.engine.plan(
-                len(images), recipe.batch, 1, range(3), at_once=7, rank=rank, world=2
+                len(images), recipe.batch_size, 1, range(3), micro_batch=7, rank=rank, world_size=2
             )
         )
         shown = images.batches(iter(pieces), train=True, device=torch.device("cpu"))
@@ -138,22 +138,22 @@ def test_training_sees_the_labels_that_the_function_states(spec, kind, world, ve
                 item = name.partition("/")[0] if function.domain == "leaf" else name
                 assert tuple(function.classes[k] for k in row) == function.classes_of(item)
                 seen += 1
-    assert seen == 3 * recipe.batch
+    assert seen == 3 * recipe.batch_size
 
 
 @pytest.mark.parametrize("spec", KINDS)
-def test_the_target_class_of_an_output_is_that_of_most_of_its_images(spec, world, vectors):
-    function, source = function_of(spec, world, vectors), world.sets.source
-    found = inaturalist.target_of_outputs(function, world)
+def test_the_target_class_of_an_output_is_that_of_most_of_its_images(spec, dataset, vectors):
+    function, source = function_of(spec, dataset, vectors), dataset.sets.source
+    found = inaturalist.target_of_outputs(function, dataset)
     for k in range(function.num_classes):
         counts = {}
         for name in source.names:
             leaf = name.decode().partition("/")[0]
             item = leaf if function.domain == "leaf" else name.decode()
             if function.classes_of(item) == (function.classes[k],):
-                (of_target,) = world.tree.target.classes_of(leaf)
+                (of_target,) = dataset.tree.target.classes_of(leaf)
                 counts[of_target] = counts.get(of_target, 0) + 1
-        assert counts[world.tree.target.classes[found[k]]] == max(counts.values())
+        assert counts[dataset.tree.target.classes[found[k]]] == max(counts.values())
 
 
 # ------------------------------------------------------------------------------------------ runs
@@ -161,7 +161,7 @@ def test_the_target_class_of_an_output_is_that_of_most_of_its_images(spec, world
 
 def test_arms_are_all_combinations_and_one_pass_has_one_stage():
     made = inaturalist.arms(
-        labels=["target", "instance"], finetuning=TUNED, one_pass=True, seed=[0, 1], world="toy"
+        labels=["target", "instance"], finetuning=TUNED, one_pass=True, seed=[0, 1], dataset="toy"
     )
     assert len(made) == 2 * 3
     assert [a["labels"] for a in made if not a["finetuning"]] == ["target"] * 2
@@ -172,7 +172,7 @@ def test_arms_are_all_combinations_and_one_pass_has_one_stage():
     "refused before any work, with the nearest name",
 )
 def test_sets_labels_and_recipes_are_looked_over_before_any_work(roots):
-    common = {"world": "toy", "pretraining": SHORT, "finetuning": TUNED, "seed": 0}
+    common = {"dataset": "toy", "pretraining": SHORT, "finetuning": TUNED, "seed": 0}
     rows = inaturalist.looked_over(inaturalist.arms(labels=KINDS, **common), roots)
     found = {row["labels"]: row["its classes"] for row in rows}
     assert found["rank:family"] == 34 and found["instance"] == 300 and found["cluster:12"] == 12
@@ -208,7 +208,7 @@ def study(roots, tmp_path_factory):
             yield image, leaf
 
     settings = inaturalist.arms(
-        labels=["target", "instance", "cluster:12"], one_pass=True, world="toy", seed=0,
+        labels=["target", "instance", "cluster:12"], one_pass=True, dataset="toy", seed=0,
         pretraining=SHORT, finetuning=TUNED,
     )  # fmt: skip
     places = {"roots": roots, "stages": str(folder / "stages")}
@@ -237,7 +237,7 @@ def test_the_single_pass_is_the_baseline_before_finetuning(study):
     assert once["classes"] == baseline["classes"] == 8
 
 
-def answered(stage, function, world, part):
+def answered(stage, function, dataset, part):
     """Wrong or right for each image of a part, by a plain loop over a stage's network."""
     recipe = stage["recipe"]
     model = networks.build(recipe, function.num_classes, 0)
@@ -245,13 +245,13 @@ def answered(stage, function, world, part):
     model.load_state_dict(checkpoints.weights(checkpoints.load(kept)[0]))
     every = np.arange(len(part))
     shown = two_stages.loaded(part, recipe).batches(
-        iter([one_stage.engine.Piece(0, every, every, (0, 0, 0))]), False, torch.device("cpu")
+        iter([one_stage.engine.MicroBatch(0, every, every, (0, 0, 0))]), False, torch.device("cpu")
     )
     with torch.no_grad():
         probabilities = model.eval()(next(shown)[0]).softmax(1).numpy()
-    scores = np.zeros((len(part), world.tree.target.num_classes))
-    np.add.at(scores.T, inaturalist.target_of_outputs(function, world), probabilities.T)
-    return scores.argmax(1) != world.rows_of(world.tree.target, part)[part.leaf, 0]
+    scores = np.zeros((len(part), dataset.tree.target.num_classes))
+    np.add.at(scores.T, inaturalist.target_of_outputs(function, dataset), probabilities.T)
+    return scores.argmax(1) != dataset.rows_of(dataset.tree.target, part)[part.leaf, 0]
 
 
 @pytest.mark.fault(
@@ -259,7 +259,7 @@ def answered(stage, function, world, part):
     "they are those of the pretrained network on the evaluation images, by a loop of its own",
 )
 def test_errors_before_finetuning_are_of_the_pretrained_network(
-    tmp_path, roots, world, monkeypatch
+    tmp_path, roots, dataset, monkeypatch
 ):
     """Trained for long enough that no two of the four evaluations agree."""
     made, stage = [], one_stage.stage
@@ -272,15 +272,15 @@ def test_errors_before_finetuning_are_of_the_pretrained_network(
     metrics = inaturalist.transfer(
         labels="rank:class",
         pretraining=SHORT | {"steps": 90},
-        finetuning=TUNED | {"steps": 60, "rate": 0.1},
+        finetuning=TUNED | {"steps": 60, "learning_rate": 0.1},
         run_folder=tmp_path,
         roots=roots,
         stages=tmp_path / "stages",
     )["metrics"]
     function = labels.load(tmp_path / "labels.npz")
-    wrong = answered(made[0], function, world, world.sets.evaluation)
-    learnt = answered(made[0], function, world, world.sets.source).mean()
-    hard = np.array([b"_hard" in name for name in world.sets.evaluation.names])
+    wrong = answered(made[0], function, dataset, dataset.sets.evaluation)
+    learnt = answered(made[0], function, dataset, dataset.sets.source).mean()
+    hard = np.array([b"_hard" in name for name in dataset.sets.evaluation.names])
     others = [metrics["error"], metrics["training_error"], learnt]
     assert wrong.mean() not in others, "else another could be mistaken for it"
     assert metrics["error_before"] == pytest.approx(wrong.mean())
@@ -292,7 +292,7 @@ def test_errors_before_finetuning_are_of_the_pretrained_network(
     "weights of an embedding from another file under the same name",
     "an embedding of their own, in a folder of its own; the hub's keeps its name",
 )
-def test_an_embedding_is_named_after_its_weights(tmp_path, roots, world):
+def test_an_embedding_is_named_after_its_weights(tmp_path, roots, dataset):
     """A network of the wrong size would never be shown images: a small one is enough."""
     found = {}
     for seed in (0, 1):
@@ -302,7 +302,7 @@ def test_an_embedding_is_named_after_its_weights(tmp_path, roots, world):
         path = tmp_path / f"{seed}.safetensors"
         save_file(made.state_dict(), path)
         machine = two_stages.Machine(roots=roots, stages=tmp_path, weights=path)
-        found[seed] = inaturalist.embedded(world, "test_vit", SHORT, machine, 0).copy()
+        found[seed] = inaturalist.embedded(dataset, "test_vit", SHORT, machine, 0).copy()
         assert inaturalist.weights_of("test_vit", machine) == [embeddings.weights_fingerprint(path)]
         assert inaturalist.weights_of("instance", machine) == []
     assert len(list((tmp_path / "embeddings").iterdir())) == 2
@@ -317,7 +317,10 @@ def test_an_embedding_is_named_after_its_weights(tmp_path, roots, world):
 WIDE = {"stem_type": "deep", "stem_width": 8}
 SECOND = {
     "no steps": (TUNED | {"steps": 0, "epochs": 0.001}, "no step at all"),
-    "more images a batch than there are": (TUNED | {"batch": 5000}, "more than the 300 images"),
+    "more images a batch than there are": (
+        TUNED | {"batch_size": 5000},
+        "more than the 300 images",
+    ),
     "another network": (TUNED | {"model": "resnet18", "model_options": {}}, "in one only"),
     "a network of other shapes": (
         TUNED
@@ -339,12 +342,12 @@ def test_a_second_stage_that_cannot_be_is_refused_before_the_first(tmp_path, roo
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_run_measures_and_keeps(study, world):
+def test_what_a_run_measures_and_keeps(study, dataset):
     folder, settings, _, made, _ = study
     arrays = tables.arrays(folder / "runs")
-    hard = np.array([b"_hard" in name for name in world.sets.evaluation.names])
-    of_leaf = dict(zip(world.tree.leaves, world.tree.target.indices[:, 0], strict=True))
-    classes = [of_leaf[name.decode().partition("/")[0]] for name in world.sets.evaluation.names]
+    hard = np.array([b"_hard" in name for name in dataset.sets.evaluation.names])
+    of_leaf = dict(zip(dataset.tree.leaves, dataset.tree.target.indices[:, 0], strict=True))
+    classes = [of_leaf[name.decode().partition("/")[0]] for name in dataset.sets.evaluation.names]
     for setting, record in zip(settings, made, strict=True):
         metrics, found = record["metrics"], arrays[record["fingerprint"]]
         wrong = found["rank"] > 0
@@ -391,7 +394,7 @@ def test_two_processes_refuse_batch_norm(roots, tmp_path):
 def run_by(processes, roots, tmp_path, network):
     """Clusters and their run, made by so many processes: the folder, and what `complete` takes."""
     recipes = {"pretraining": SHORT | network, "finetuning": TUNED | network}
-    settings = inaturalist.arms(labels="cluster:12", world="toy", seed=0, **recipes)
+    settings = inaturalist.arms(labels="cluster:12", dataset="toy", seed=0, **recipes)
     folder = tmp_path / str(processes)
     places = {"roots": roots, "stages": str(folder / "stages")}
     run = {"entry": inaturalist.transfer, "settings": settings, "places": places}

@@ -1,11 +1,11 @@
-"""No image that a network is evaluated on was trained on, in any world, in any stage."""
+"""No image that a network is evaluated on was trained on, in any dataset, in any stage."""
 
 import hashlib
 from functools import cache
 
 import numpy as np
 import pytest
-from worlds import small_toy
+from small_datasets import small_toy
 
 from granularity.experiments import datasets, imagenet, inaturalist, two_stages
 from granularity.images import splits
@@ -16,7 +16,7 @@ TINY = "tiny-imagenet-200"
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """The drawn worlds, in the layouts of the real ones."""
+    """The drawn datasets, in the layouts of the real ones."""
     return small_toy(tmp_path_factory.mktemp("toy"))
 
 
@@ -50,18 +50,18 @@ def unseen(found):
 
 @pytest.mark.fault(
     "held-out images left in the source (overlap {overlap}, held out: {held_out}, {source_images}"
-    " and {target_images} images of a class, world {world})",
+    " and {target_images} images of a class, {dataset})",
     "no image that is evaluated on is in any training set",
 )
-@pytest.mark.parametrize("world", ["toy", "imagenet"])
+@pytest.mark.parametrize("dataset", ["toy", "imagenet"])
 @pytest.mark.parametrize("overlap", ["contained", "disjoint"])
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize(("source_images", "target_images"), [(0, 0), (5, 0), (5, 6), (0, 3)])
 def test_no_image_that_is_evaluated_on_is_trained_on(
-    roots, world, overlap, held_out, source_images, target_images
+    roots, dataset, overlap, held_out, source_images, target_images
 ):
     found = imagenet.open_sets(
-        world, roots | real_layout(roots), overlap=overlap, held_out=held_out,
+        dataset, roots | real_layout(roots), overlap=overlap, held_out=held_out,
         source_images=source_images, target_images=target_images,
     )  # fmt: skip
     unseen(found)
@@ -69,12 +69,12 @@ def test_no_image_that_is_evaluated_on_is_trained_on(
     assert inside == (overlap == "contained")
 
 
-@pytest.mark.parametrize("world", ["toy", "inaturalist"])
+@pytest.mark.parametrize("dataset", ["toy", "inaturalist"])
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("images", [0, 3])
-def test_no_image_that_is_evaluated_on_is_trained_on_or_clustered(roots, world, held_out, images):
-    found = inaturalist.open_world(
-        world, roots | real_layout(roots), held_out=held_out, images=images
+def test_no_image_that_is_evaluated_on_is_trained_on_or_clustered(roots, dataset, held_out, images):
+    found = inaturalist.open_dataset(
+        dataset, roots | real_layout(roots), held_out=held_out, images=images
     )
     unseen(found.sets)
     # Label functions, clusters and embeddings are made of the source's images alone.
@@ -95,10 +95,10 @@ def test_the_same_in_tiny_imagenet(tiny, overlap, held_out):
 @pytest.mark.parametrize("target", ["balanced", "depth5"])
 @pytest.mark.parametrize("images", [0, 100])
 def test_twins_of_held_out_images_are_not_trained_on(tiny, target, images):
-    found = inaturalist.open_world(TINY, tiny, target=target, held_out=True, images=images)
+    found = inaturalist.open_dataset(TINY, tiny, target=target, held_out=True, images=images)
     unseen(found.sets)
     named = set().union(*splits.doubles(splits.DUPLICATES))
-    lost = inaturalist.open_world(TINY, tiny, target=target, images=images).sets.source
+    lost = inaturalist.open_dataset(TINY, tiny, target=target, images=images).sets.source
     rows = np.union1d(found.sets.source.rows, found.sets.evaluation.rows)
     dropped = set(lost.names.tolist()) - set(lost.images.names[rows].tolist())
     assert dropped <= named and bool(dropped) == (images == 0)
@@ -118,7 +118,7 @@ def test_the_table_of_twins_has_all_that_there_are(tiny):
     "another stage: its source lacks them, and it is the one that is finetuned",
 )
 def test_a_held_out_finetuning_has_a_pretraining_of_its_own(roots, tmp_path):
-    common = {"world": "toy", "level": 0, "pretraining": SHORT, "seed": 0}
+    common = {"dataset": "toy", "level": 0, "pretraining": SHORT, "seed": 0}
     places = {"roots": roots, "stages": str(tmp_path)}
     whole = imagenet.pretrain(**common, **places)
     assert imagenet.pretrain(**common, held_out=False, **places)["stage"] == whole["stage"]
@@ -131,7 +131,7 @@ def test_a_held_out_finetuning_has_a_pretraining_of_its_own(roots, tmp_path):
 
 
 def test_a_pretraining_says_that_it_holds_out_only_where_it_does():
-    common = {"level": [0, 4], "world": "toy", "seed": 0}
+    common = {"level": [0, 4], "dataset": "toy", "seed": 0}
     plain = imagenet.arms(**common)
     assert imagenet.arms(**common, held_out=False) == plain
     assert imagenet.arms(**common, held_out=True) == [arm | {"held_out": True} for arm in plain]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds import small_toy
+from small_datasets import small_toy
 
 from granularity.experiments import datasets, imagenet, inaturalist
 from granularity.images import subset
@@ -16,21 +16,21 @@ from granularity.records.record import RecordError
 from granularity.training import one_stage, presets
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
-TUNED = {**SHORT, "loss": "softmax", "head_start": "zero"}
-RUN = {"world": "toy", "level": 0, "labels": "level", "pretraining": SHORT, "seed": 0}
+TUNED = {**SHORT, "loss": "softmax", "head_init": "zero"}
+RUN = {"dataset": "toy", "level": 0, "labels": "level", "pretraining": SHORT, "seed": 0}
 BOTH = RUN | {"finetuning": TUNED}
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """The drawn worlds."""
+    """The drawn datasets."""
     return small_toy(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture
 def roots(drawn, tmp_path):
-    """The drawn worlds, to be changed."""
-    return {"toy": str(shutil.copytree(drawn["toy"], tmp_path / "toy" / "world"))}
+    """The drawn datasets, to be changed."""
+    return {"toy": str(shutil.copytree(drawn["toy"], tmp_path / "toy" / "dataset"))}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_what_a_run_reads_is_stated_part_by_part(roots):
     assert whole["source"]["set"] == "toy/imagenet21k/train"
     assert json.loads(json.dumps(whole)) == whole
     assert roots["toy"] not in json.dumps(whole)
-    (species,) = inaturalist.stated([{"world": "toy", "labels": "target"}], roots)
+    (species,) = inaturalist.stated([{"dataset": "toy", "labels": "target"}], roots)
     assert species["source"]["set"] == "toy/inaturalist/2021_train_mini"
 
 
@@ -137,7 +137,7 @@ def test_a_part_is_named_by_its_own_images_alone(roots):
     after = subset.of_classes(subset.whole(datasets.opened(root, "train")), some)
     assert not np.array_equal(before.rows, after.rows)
     assert before.fingerprint == after.fingerprint
-    fewer = subset.Part(after.images, after.rows[1:])
+    fewer = subset.Subset(after.images, after.rows[1:])
     assert fewer.fingerprint != after.fingerprint
 
 
@@ -173,7 +173,11 @@ DIFFER = {
         CHANGES["an image removed"],
         r"images of the images \(720, wanted 719\)",
     ),
-    "another rate": ({"pretraining": SHORT | {"rate": 0.2}}, None, r"rate \(0\.1, wanted 0\.2\)"),
+    "another learning rate": (
+        {"pretraining": SHORT | {"learning_rate": 0.2}},
+        None,
+        r"learning_rate \(0\.1, wanted 0\.2\)",
+    ),
     "another seed": ({"seed": 3}, None, r"seed \(0, wanted 3\)"),
     "another level": ({"level": 4}, None, r"labels \(.*classes \(60, wanted "),
     "held-out images": ({"held_out": True}, None, r"images of the images \(720, wanted 680\)"),

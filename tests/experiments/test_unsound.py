@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_files import CLASSES, SEEN, contents, encoded, laid_out, packed
-from worlds import small_toy
+from small_datasets import small_toy
 
 from granularity.commands import check
 from granularity.experiments import datasets, imagenet, inaturalist
@@ -21,7 +21,7 @@ REAL = ("imagenet21k", "imagenet1k", "inaturalist")
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """The drawn worlds, which lie as the real ones do."""
+    """The drawn datasets, which lie as the real ones do."""
     return small_toy(tmp_path_factory.mktemp("toy"))
 
 
@@ -30,8 +30,8 @@ def roots(drawn, tmp_path, monkeypatch):
     """The drawn sets under the real ones' names, to be changed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     datasets.opened.cache_clear()
-    world = shutil.copytree(drawn["toy"], tmp_path / "world")
-    return {name: str(world / name) for name in REAL}
+    dataset = shutil.copytree(drawn["toy"], tmp_path / "dataset")
+    return {name: str(dataset / name) for name in REAL}
 
 
 @pytest.fixture
@@ -123,15 +123,15 @@ def test_the_same_in_the_other_arm(roots):
     first = min(valid.iterdir())
     first.rename(valid / "lions")
     with pytest.raises(image_set.DataError, match="'lions': not a species with its ranks"):
-        inaturalist.open_world("inaturalist", roots)
+        inaturalist.open_dataset("inaturalist", roots)
     datasets.opened.cache_clear()
     with pytest.raises(image_set.DataError, match="is not evaluated on"):
-        inaturalist.open_world("inaturalist", roots, skip=["extra"])
+        inaturalist.open_dataset("inaturalist", roots, skip=["extra"])
     shutil.rmtree(valid)
     valid.symlink_to(folder(roots, "inaturalist", "2021_train_mini"))
     datasets.opened.cache_clear()
     with pytest.raises(image_set.DataError, match="both hold the image"):
-        inaturalist.open_world("inaturalist", roots)
+        inaturalist.open_dataset("inaturalist", roots)
 
 
 @pytest.mark.fault(
@@ -140,7 +140,13 @@ def test_the_same_in_the_other_arm(roots):
 )
 @pytest.mark.parametrize("labels", ["level", "random"])
 def test_a_level_with_one_class_is_refused(roots, labels):
-    setting = {"world": "imagenet", "labels": labels, "level": 40, "pretraining": SHORT, "seed": 0}
+    setting = {
+        "dataset": "imagenet",
+        "labels": labels,
+        "level": 40,
+        "pretraining": SHORT,
+        "seed": 0,
+    }
     with pytest.raises(
         ValueError, match=r"level 40: all 60 classes .* highest level .* is \d+$"
     ) as e:
@@ -150,13 +156,13 @@ def test_a_level_with_one_class_is_refused(roots, labels):
     with pytest.raises(ValueError, match=f"is {highest}"):
         imagenet.pretrain(**setting, roots=roots)
     with pytest.raises(ValueError, match="1 classes cannot be made"):
-        inaturalist.looked_over([{"world": "inaturalist", "labels": "random:1"}], roots)
+        inaturalist.looked_over([{"dataset": "inaturalist", "labels": "random:1"}], roots)
 
 
 def test_what_is_there_is_shown_before_training(roots):
     extra = imagenet_class(roots)
     shutil.rmtree(folder(roots, "imagenet21k") / extra)
-    (row,) = imagenet.looked_over([{"world": "imagenet", "labels": "level", "level": 0}], roots)
+    (row,) = imagenet.looked_over([{"dataset": "imagenet", "labels": "level", "level": 0}], roots)
     assert row["classes of the source"] == 59 and row["classes of the target"] == 20
     assert row["target's images in the source"] == 19 * 8
     assert row["target's classes in the source"] == 19
@@ -279,7 +285,13 @@ def test_a_run_skips_what_it_is_told_to(roots, tmp_path):
     broken = min(source.rglob("*.JPEG"))
     (source / "n00001740").mkdir()
     (source / "@eaDir").mkdir()
-    setting = {"world": "imagenet", "level": 0, "labels": "level", "pretraining": SHORT, "seed": 0}
+    setting = {
+        "dataset": "imagenet",
+        "level": 0,
+        "labels": "level",
+        "pretraining": SHORT,
+        "seed": 0,
+    }
     with pytest.raises(image_set.DataError, match=r"@eaDir.*n00001740.*without images"):
         imagenet.looked_over([setting], roots)
     with pytest.raises(ValueError, match=r"'brocken'.*'broken' is nearest"):
@@ -287,7 +299,7 @@ def test_a_run_skips_what_it_is_told_to(roots, tmp_path):
     broken.write_bytes(b"no image")
     os.utime(broken.parent)
     (asked,) = imagenet.arms(
-        level=0, world="imagenet", pretraining=SHORT, seed=0, skip=["broken", "missing", "extra"]
+        level=0, dataset="imagenet", pretraining=SHORT, seed=0, skip=["broken", "missing", "extra"]
     )
     assert asked["skip"] == ["broken", "missing", "extra"]
     (row,) = imagenet.looked_over([asked], roots)
@@ -305,7 +317,7 @@ def test_a_class_that_is_empty_to_evaluate_on_is_skipped_in_both_arms(roots, tmp
     valid = folder(roots, "inaturalist", "2021_valid")
     for image in min(valid.iterdir()).iterdir():
         image.unlink()
-    setting = {"world": "inaturalist", "labels": "target", "pretraining": SHORT, "seed": 0}
+    setting = {"dataset": "inaturalist", "labels": "target", "pretraining": SHORT, "seed": 0}
     setting["pretraining"] = SHORT | {"loss": "softmax"}
     with pytest.raises(image_set.DataError, match="a class without images"):
         inaturalist.looked_over([setting], roots)

@@ -25,7 +25,7 @@ def published(tmp_path):
     for arm, images, seed in [*itertools.product(ARMS, (100,), range(2)), *more]:
         keys.append(f"{arm}-{images}-{seed}".replace(" ", "_"))
         labels, level = ARMS[arm]
-        place = {"world": "toy", "overlap": "contained", "source_images": 9, "held_out": False}
+        place = {"dataset": "toy", "overlap": "contained", "source_images": 9, "held_out": False}
         record.write(
             tmp_path / keys[-1] / "record.json",
             kind="imagenet.finetune",
@@ -108,10 +108,10 @@ def test_losses_end_with_the_arm_s_name(published):
 
 
 def test_the_band_holds_95_of_100_classes_without_an_effect():
-    chance = np.random.default_rng(0)
-    null = pd.DataFrame(chance.normal(0, 3, (4000, 8)))
+    rng = np.random.default_rng(0)
+    null = pd.DataFrame(rng.normal(0, 3, (4000, 8)))
     band = level_runs.chance_band(null)
-    others = chance.normal(0, 3, (4000, 8)).mean(axis=1)
+    others = rng.normal(0, 3, (4000, 8)).mean(axis=1)
     assert (np.abs(others) < band).mean() == pytest.approx(0.95, abs=0.015)
 
 
@@ -124,10 +124,12 @@ def test_of_many_classes_the_ends_are_shown():
 
 def test_rates_are_means_over_the_held_out_runs_of_an_arm(tmp_path):
     made = [
-        {"labels": "level", "level": level, "finetuning": {"rate": rate}, "error": error}
+        {"labels": "level", "level": level, "finetuning": {"learning_rate": rate}, "error": error}
         for level, rate, error in ((0, 0.1, 0.5), (0, 0.1, 0.7), (0, 0.2, 0.4), (4, 0.1, 0.3))
     ]
-    made.append({"labels": "target", "level": 0, "finetuning": {"rate": 0.1}, "error": 0.9})
+    made.append(
+        {"labels": "target", "level": 0, "finetuning": {"learning_rate": 0.1}, "error": 0.9}
+    )
     for seed, one in enumerate(made):
         error = {"error": one.pop("error")}
         path, key = tmp_path / f"{seed}" / "record.json", {"fingerprint": f"{seed}"}

@@ -1,8 +1,8 @@
 """A kind of label function that one file declares: tables, figures, checks and the laws know it."""
 
 import pytest
+from small_datasets import PLAIN, dataset_of, shuffled
 from test_transfer import axis, study, texts  # noqa: F401  two fixtures
-from worlds import PLAIN, shuffled, world_of
 
 from granularity import labels
 from granularity.analysis import transfer_runs
@@ -39,7 +39,7 @@ def test_the_check_of_parameters_knows_it():
 
 
 def test_the_laws_hold_for_it():
-    tree, images, embeddings = world_of(PLAIN)
+    tree, images, embeddings = dataset_of(PLAIN)
     function = labels.make("initial", tree, images, 1)
     assert function.name == "initial"
     assert function.fingerprint == labels.make("initial", tree, images, 2).fingerprint

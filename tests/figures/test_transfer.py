@@ -27,7 +27,7 @@ def study():
             "arm": arm,
             "kind_of_arm": transfer_runs.kind_of(arm),
             "seed": seed,
-            "world": "toy",
+            "dataset": "toy",
             "fingerprint": f"{arm}-{seed}",
             "classes": classes,
             "target_classes": 2,

@@ -386,12 +386,12 @@ def test_a_changed_table_is_refused(tmp_path, change):
 
 @pytest.mark.fault("a species table with a flipped bit", "refused, with how to make it again")
 def test_a_flipped_bit_is_refused(tmp_path):
-    content, chance = TABLE.read_bytes(), random.Random(0)
+    content, rng = TABLE.read_bytes(), random.Random(0)
     table = tmp_path / "species.txt.gz"
     for _ in range(20):
-        place = chance.randrange(10, len(content))  # gzip's own header holds no content
+        place = rng.randrange(10, len(content))  # gzip's own header holds no content
         changed = bytearray(content)
-        changed[place] ^= 1 << chance.randrange(8)
+        changed[place] ^= 1 << rng.randrange(8)
         table.write_bytes(bytes(changed))
         with pytest.raises(ValueError, match="make_species"):
             taxonomy.read_table(table)

@@ -1,4 +1,4 @@
-"""The toy image worlds: their levels, their files, and that the features are in the images."""
+"""The toy datasets: their levels, their files, and that the features are in the images."""
 
 import csv
 import hashlib
@@ -23,8 +23,8 @@ SPECIES = species_drawing.SPECIES
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return drawing.draw(tmp_path_factory.mktemp("toy") / "world")
+def dataset(tmp_path_factory):
+    return drawing.draw(tmp_path_factory.mktemp("toy") / "dataset")
 
 
 def test_the_levels_differ_and_some_leaves_have_several_parents():
@@ -60,18 +60,18 @@ def test_rarer_features_show_less_often():
     )
 
 
-def test_the_files_lie_as_in_imagenet(world, tmp_path):
+def test_the_files_lie_as_in_imagenet(dataset, tmp_path):
     for part, synsets, _, count in IMAGENET:
-        found = image_set.open_set(world / part, classes=synsets, cache=tmp_path)
+        found = image_set.open_set(dataset / part, classes=synsets, cache=tmp_path)
         assert found.classes == synsets and (found.counts == count).all() and found.others == 0
         assert found.read(0).size == (drawing.SIDE, drawing.SIDE)
-    assert json.loads((world / drawing.MARK).read_text())["seed"] == 0
+    assert json.loads((dataset / drawing.MARK).read_text())["seed"] == 0
 
 
-def test_the_target_is_contained_in_the_source_and_validation_is_not(world):
-    source = {path.read_bytes() for path in (world / "imagenet21k").rglob("*.JPEG")}
-    train = {path.read_bytes() for path in (world / "imagenet1k" / "train").rglob("*.JPEG")}
-    val = {path.read_bytes() for path in (world / "imagenet1k" / "val").rglob("*.JPEG")}
+def test_the_target_is_contained_in_the_source_and_validation_is_not(dataset):
+    source = {path.read_bytes() for path in (dataset / "imagenet21k").rglob("*.JPEG")}
+    train = {path.read_bytes() for path in (dataset / "imagenet1k" / "train").rglob("*.JPEG")}
+    val = {path.read_bytes() for path in (dataset / "imagenet1k" / "val").rglob("*.JPEG")}
     assert train < source and not val & source
 
 
@@ -91,21 +91,21 @@ def everything(folder):
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
-def test_a_seed_gives_the_same_bytes_and_another_gives_others(world, tmp_path):
-    assert everything(drawing.draw(tmp_path / "again")) == everything(world)
+def test_a_seed_gives_the_same_bytes_and_another_gives_others(dataset, tmp_path):
+    assert everything(drawing.draw(tmp_path / "again")) == everything(dataset)
     one, other = drawing.image(drawing.TARGET[0], 0, 0), drawing.image(drawing.TARGET[0], 0, 1)
     assert (one != other).mean() > 0.9
     assert (drawing.image(drawing.TARGET[0], 0, 0) == one).all()
     assert (drawing.image(drawing.TARGET[0], 1, 0) != one).mean() > 0.9
 
 
-def test_the_features_are_in_the_images(world):
+def test_the_features_are_in_the_images(dataset):
     """A cell with a node's feature differs from a cell without by that feature, on the mean."""
     every = {node for synset in drawing.SYNSETS for node in drawing.nodes(synset)}
     sums = {node: [] for node in every}
     for synset in drawing.SYNSETS:
         for number in range(40):
-            path = world / "imagenet21k" / "train" / synset / f"{synset}_{number:05d}.JPEG"
+            path = dataset / "imagenet21k" / "train" / synset / f"{synset}_{number:05d}.JPEG"
             pixels = np.asarray(Image.open(io.BytesIO(path.read_bytes())), float)
             grid = pixels.reshape(
                 drawing.CELLS, drawing.CELL, drawing.CELLS, drawing.CELL, 3
@@ -121,36 +121,37 @@ def test_the_features_are_in_the_images(world):
 @pytest.mark.fault(
     "somebody's real images where toy images would be drawn", "refused; they are not touched"
 )
-def test_a_world_is_drawn_once_and_nothing_else_is_touched(tmp_path, monkeypatch):
+def test_a_dataset_is_drawn_once_and_nothing_else_is_touched(tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
-    world = drawing.draw(tmp_path / "world")
-    file = next(world.rglob("*.JPEG"))
+    dataset = drawing.draw(tmp_path / "dataset")
+    file = next(dataset.rglob("*.JPEG"))
     file.write_bytes(b"mine")
-    drawing.draw(world)
+    drawing.draw(dataset)
     assert file.read_bytes() == b"mine"  # found, so not drawn again
-    drawing.draw(world, seed=1)
+    drawing.draw(dataset, seed=1)
     assert (
-        file.read_bytes() != b"mine" and json.loads((world / drawing.MARK).read_text())["seed"] == 1
+        file.read_bytes() != b"mine"
+        and json.loads((dataset / drawing.MARK).read_text())["seed"] == 1
     )
-    (world / drawing.MARK).write_text("{}")  # an older world's
-    drawing.draw(world, seed=1)
-    assert json.loads((world / drawing.MARK).read_text())["seed"] == 1
-    (world / "notes.txt").touch()
-    with pytest.raises(FileExistsError, match=r"something else than a toy world: notes\.txt"):
-        drawing.draw(world)
+    (dataset / drawing.MARK).write_text("{}")  # an older dataset's
+    drawing.draw(dataset, seed=1)
+    assert json.loads((dataset / drawing.MARK).read_text())["seed"] == 1
+    (dataset / "notes.txt").touch()
+    with pytest.raises(FileExistsError, match=r"something else than a toy dataset: notes\.txt"):
+        drawing.draw(dataset)
     (tmp_path / "data" / "imagenet1k").mkdir(parents=True)  # somebody's real images
     with pytest.raises(FileExistsError, match=r"data holds .*: imagenet1k"):
         drawing.draw(tmp_path / "data")
     assert (tmp_path / "data" / "imagenet1k").exists()
 
 
-def test_a_world_of_older_code_without_an_inaturalist_is_drawn_anew(tmp_path, monkeypatch):
+def test_a_dataset_of_older_code_without_an_inaturalist_is_drawn_anew(tmp_path, monkeypatch):
     small = [(part, classes[:2], first, 2) for part, classes, first, _ in drawing.PARTS]
     monkeypatch.setattr(drawing, "PARTS", small[:3])
-    world = drawing.draw(tmp_path / "world")
-    (world / drawing.MARK).write_text(json.dumps({"seed": 0, "code": "0" * 16}))
+    dataset = drawing.draw(tmp_path / "dataset")
+    (dataset / drawing.MARK).write_text(json.dumps({"seed": 0, "code": "0" * 16}))
     monkeypatch.setattr(drawing, "PARTS", small)
-    assert len(list((drawing.draw(world) / "inaturalist").rglob("*.jpg"))) == 12
+    assert len(list((drawing.draw(dataset) / "inaturalist").rglob("*.jpg"))) == 12
 
 
 def draw_at(out, parts, ready, told):
@@ -165,15 +166,15 @@ def draw_at(out, parts, ready, told):
 
 
 @pytest.mark.fault(
-    "{count} processes draw the toy worlds into one folder at once",
+    "{count} processes draw the toy datasets into one folder at once",
     "all find them whole; they are drawn once",
 )
 @pytest.mark.parametrize("count", [2, 6])
-def test_processes_that_draw_at_once_all_find_the_worlds(tmp_path, count):
+def test_processes_that_draw_at_once_all_find_the_datasets(tmp_path, count):
     parts = [(part, classes[:3], first, 4) for part, classes, first, _ in drawing.PARTS]
     context = multiprocessing.get_context("fork")
     for turn in range(3):
-        ready, told, out = context.Barrier(count), context.Queue(), tmp_path / f"world{turn}"
+        ready, told, out = context.Barrier(count), context.Queue(), tmp_path / f"dataset{turn}"
         given = (out, parts, ready, told)
         started = [context.Process(target=draw_at, args=given) for _ in range(count)]
         for process in started:
@@ -187,35 +188,35 @@ def test_processes_that_draw_at_once_all_find_the_worlds(tmp_path, count):
         assert sorted(p.name for p in tmp_path.glob("*.part")) == []
 
 
-def test_worlds_that_are_there_are_found_in_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+def test_datasets_in_a_folder_that_cannot_be_written_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
-    world = drawing.draw(tmp_path / "world")
+    dataset = drawing.draw(tmp_path / "dataset")
     monkeypatch.setattr(drawing.files, "alone", lambda *_: 1 / 0)
-    assert drawing.draw(world) == world
+    assert drawing.draw(dataset) == dataset
 
 
-def test_worlds_can_be_drawn_by_who_works_alone_in_the_folder_above(tmp_path, monkeypatch):
+def test_datasets_can_be_drawn_by_who_works_alone_in_the_folder_above(tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
     with drawing.files.alone(tmp_path):
-        assert (drawing.draw(tmp_path / "world") / drawing.MARK).exists()
+        assert (drawing.draw(tmp_path / "dataset") / drawing.MARK).exists()
 
 
-@pytest.mark.fault("stopped while toy images are drawn", "nothing half drawn is taken for a world")
-def test_a_world_that_was_stopped_is_drawn_again(tmp_path, monkeypatch):
+@pytest.mark.fault("stopped while toy images are drawn", "nothing half drawn is taken for whole")
+def test_a_dataset_that_was_stopped_is_drawn_again(tmp_path, monkeypatch):
     monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
     monkeypatch.setattr(drawing.files, "write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        drawing.draw(tmp_path / "world")
-    assert not (tmp_path / "world").exists()
+        drawing.draw(tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists()
     monkeypatch.undo()
     monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
-    assert len(list(drawing.draw(tmp_path / "world").rglob("*.JPEG"))) == 4
+    assert len(list(drawing.draw(tmp_path / "dataset").rglob("*.JPEG"))) == 4
 
 
 def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(drawing, "PARTS", (("imagenet1k/val", drawing.TARGET[:2], 0, 2),))
-    toy.main(["toy", str(tmp_path / "world"), "--seed", "3"])
-    assert capsys.readouterr().out == f"{tmp_path / 'world'}\n"
+    toy.main(["toy", str(tmp_path / "dataset"), "--seed", "3"])
+    assert capsys.readouterr().out == f"{tmp_path / 'dataset'}\n"
     with pytest.raises(SystemExit) as stop:
         toy.main(["toy", str(tmp_path)])
     assert stop.value.code == 1 and "something else" in capsys.readouterr().err
@@ -243,10 +244,10 @@ def test_ranks_are_numbered_without_gaps_and_differ_in_their_classes():
 
 
 @pytest.mark.parametrize("part", ["2021_train", "2021_train_mini", "2021_valid"])
-def test_torchvision_reads_the_same_inaturalist(world, tmp_path, part):
-    ours = image_set.open_set(world / "inaturalist", part, cache=tmp_path)
+def test_torchvision_reads_the_same_inaturalist(dataset, tmp_path, part):
+    ours = image_set.open_set(dataset / "inaturalist", part, cache=tmp_path)
     ranks = [*RANKS, "full"]
-    theirs = INaturalist(world / "inaturalist", part, target_type=ranks)
+    theirs = INaturalist(dataset / "inaturalist", part, target_type=ranks)
     assert tuple(theirs.all_categories) == ours.classes == SPECIES
     count = next(count for name, *_, count in drawing.PARTS if name.endswith(f"/{part}"))
     assert len(theirs) == len(ours) == 60 * count and (ours.counts == count).all()
@@ -264,25 +265,25 @@ def test_torchvision_reads_the_same_inaturalist(world, tmp_path, part):
     for rank in ("kingdom", "class", "species"):
         if rank == "species":
             with pytest.raises(ValueError, match="species"):
-                INaturalist(world / "inaturalist", part, target_type=rank)
+                INaturalist(dataset / "inaturalist", part, target_type=rank)
         else:
-            _, target = INaturalist(world / "inaturalist", part, target_type=rank)[0]
+            _, target = INaturalist(dataset / "inaturalist", part, target_type=rank)[0]
             assert isinstance(target, int)
 
 
-def test_the_mini_set_is_among_the_training_set_and_validation_is_not(world):
+def test_the_mini_set_is_among_the_training_set_and_validation_is_not(dataset):
     parts = {
-        name: everything(world / "inaturalist" / name)
+        name: everything(dataset / "inaturalist" / name)
         for name in ("2021_train", "2021_train_mini", "2021_valid")
     }
     assert parts["2021_train_mini"].items() < parts["2021_train"].items()
     assert not set(parts["2021_valid"].values()) & set(parts["2021_train"].values())
 
 
-def test_the_stated_share_of_each_species_is_hard_and_no_training_image(world, tmp_path):
+def test_the_stated_share_of_each_species_is_hard_and_no_training_image(dataset, tmp_path):
     some, of = species_drawing.HARD
     for part in ("2021_train", "2021_train_mini", "2021_valid"):
-        found = image_set.open_set(world / "inaturalist", part, cache=tmp_path)
+        found = image_set.open_set(dataset / "inaturalist", part, cache=tmp_path)
         hard = np.array([drawing.hard(name) for name in found.names])
         share = some / of if part == "2021_valid" else 0
         assert (np.bincount(found.leaf[hard], minlength=60) == share * found.counts).all()
@@ -316,13 +317,13 @@ def test_features_of_taxa_are_inherited_and_differ():
     assert len(vanessa) == 2 and vanessa[0][:-1] == vanessa[1][:-1] and vanessa[0] != vanessa[1]
 
 
-def test_the_features_are_in_the_images_of_inaturalist(world):
+def test_the_features_are_in_the_images_of_inaturalist(dataset):
     """In its files: each feature where it should be, and a hard image's noise in one cell."""
     sums, loudest = {}, {True: [], False: []}
     for species in SPECIES:
         for number in range(species_drawing.TRAIN, species_drawing.TRAIN + species_drawing.VALID):
             name = species_drawing.file_name(number)
-            path = world / "inaturalist" / "2021_valid" / species / name
+            path = dataset / "inaturalist" / "2021_valid" / species / name
             grid = np.asarray(Image.open(path), float).reshape(
                 drawing.CELLS, drawing.CELL, drawing.CELLS, drawing.CELL, 3
             )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
-from worlds import PLAIN, tables, world_of
+from small_datasets import PLAIN, dataset_of, tables
 
 from granularity import labels
 
@@ -54,7 +54,7 @@ def test_it_is_what_brute_force_and_scikit_learn_find(pairs):
 @settings(deadline=None)
 @given(tables, st.integers(0, 9))
 def test_nested_labels_leave_exactly_nothing_open(table, seed):
-    tree, images, _ = world_of(table)
+    tree, images, _ = dataset_of(table)
     present = len(set(tree.target.indices[images.leaf, 0]))
     for spec in ("target", "rank:group", "rank:leaf", "instance", f"random:{present}"):
         found = labels.alignment(labels.make(spec, tree, images, seed), tree.target, images.leaf)
@@ -65,7 +65,7 @@ def test_nested_labels_leave_exactly_nothing_open(table, seed):
 @settings(deadline=None)
 @given(tables, st.integers(0, 9))
 def test_images_count_and_leaves_without_images_do_not(table, seed):
-    tree, images, _ = world_of(table)
+    tree, images, _ = dataset_of(table)
     assume(len(tree.leaves) > 2)
     function = labels.make("cross:2", tree, images, seed)
     label = function.indices[images.leaf, 0].tolist()
@@ -88,7 +88,7 @@ def test_a_case_by_hand():
 
 
 def test_the_dial_turns():
-    tree, images, _ = world_of(PLAIN)
+    tree, images, _ = dataset_of(PLAIN)
     given = [
         labels.alignment(labels.make(f"misaligned:group:{p}", tree, images, 0), tree.target, leaf)[
             "target_entropy_given_label"
@@ -99,7 +99,7 @@ def test_the_dial_turns():
 
 
 def test_what_cannot_be_measured_is_refused():
-    tree, images, _ = world_of(PLAIN)
+    tree, images, _ = dataset_of(PLAIN)
     several = labels.from_sets("two", tree.leaves, [{"a", "b"}] * len(tree.leaves))
     other = labels.from_sets("other", ["a"], [{"b"}])
     instance = labels.make("instance", tree, images, 0)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import PLAIN, Images, shuffled, tables, tree_of, world_of
+from small_datasets import PLAIN, Images, dataset_of, shuffled, tables, tree_of
 
 from granularity import labels
 from granularity.labels import clusters
 from granularity.labels.allocation import largest_remainder, shares
 
-# At the middle world: 11 groups, 21 leaves, 175 images.
+# At the middle dataset: 11 groups, 21 leaves, 175 images.
 CHANCE = [
     "random:11",
     "random:30",
@@ -37,7 +37,7 @@ seeds = st.integers(0, 99)
 
 @pytest.fixture(scope="module")
 def plain():
-    return world_of(PLAIN)
+    return dataset_of(PLAIN)
 
 
 def by_image(function, tree, images):
@@ -89,8 +89,8 @@ def test_the_order_of_files_and_of_leaves_changes_nothing(plain, spec):
 
 def test_hash_seed_and_number_of_threads_change_nothing():
     code = (
-        "from worlds import *; from granularity import labels;"
-        "tree, images, embeddings = world_of(PLAIN);"
+        "from small_datasets import *; from granularity import labels;"
+        "tree, images, embeddings = dataset_of(PLAIN);"
         f"specs = {CHANCE + FIXED};"
         "print([labels.make(spec, tree, images, 1, embeddings).fingerprint for spec in specs])"
     )
@@ -188,7 +188,7 @@ def test_a_sample_function_is_saved_whole_whatever_the_names_of_its_files(tmp_pa
 @settings(deadline=None)
 @given(tables, seeds, st.data())
 def test_random_classes_stay_inside_the_target_and_are_equally_large(table, seed, data):
-    tree, images, _ = world_of(table)
+    tree, images, _ = dataset_of(table)
     present = len(set(tree.target.indices[images.leaf, 0]))
     count = data.draw(st.integers(present, len(images.leaf)))
     function = labels.make(f"random:{count}", tree, images, seed)
@@ -203,7 +203,7 @@ def test_random_classes_stay_inside_the_target_and_are_equally_large(table, seed
 @settings(deadline=None)
 @given(tables, seeds, st.data())
 def test_random_free_classes_are_equally_large(table, seed, data):
-    tree, images, _ = world_of(table)
+    tree, images, _ = dataset_of(table)
     count = data.draw(st.integers(1, len(images.leaf)))
     sizes = labels.make(f"random-free:{count}", tree, images, seed).sizes()
     assert len(sizes) == count and sizes.max() - sizes.min() <= 1
@@ -286,7 +286,7 @@ def test_largest_remainders_are_within_one_of_the_quota(weights, count):
 @settings(deadline=None)
 @given(tables, seeds, st.data())
 def test_cross_mixes_as_many_classes_as_can_be_mixed(table, seed, data):
-    tree, images, _ = world_of(table)
+    tree, images, _ = dataset_of(table)
     count = data.draw(st.integers(1, len(tree.leaves)))
     function = labels.make(f"cross:{count}", tree, images, seed)
     sizes = function.sizes()
@@ -301,7 +301,7 @@ def test_cross_mixes_as_many_classes_as_can_be_mixed(table, seed, data):
 @settings(deadline=None)
 @given(tables, seeds, st.floats(0, 1))
 def test_misaligned_leaves_exchange_places_across_the_target(table, seed, share):
-    tree, images, _ = world_of(table)
+    tree, images, _ = dataset_of(table)
     rank, total = tree.rank("group"), len(tree.leaves)
     try:
         function = labels.make(f"misaligned:group:{share:f}", tree, images, seed)
@@ -318,13 +318,15 @@ def test_misaligned_leaves_exchange_places_across_the_target(table, seed, share)
 
 
 def test_the_shares_that_can_be_moved_end_where_a_target_class_has_more_than_half():
-    tree, images, _ = world_of({**{f"a/g{i % 2}/{i}": 1 for i in range(8)}, "b/g/0": 1, "b/g/1": 1})
+    tree, images, _ = dataset_of(
+        {**{f"a/g{i % 2}/{i}": 1 for i in range(8)}, "b/g/0": 1, "b/g/1": 1}
+    )
     for share in (0, 0.2, 0.4, 0.3, 0.1, 0.5):  # to within one leaf of ten
         labels.make(f"misaligned:group:{share}", tree, images, 0)
     for share in (0.01, 0.51, 1):
         with pytest.raises(ValueError, match=r"of 10 leaves cannot .*: 0 or 0\.2 to 0\.4 is"):
             labels.make(f"misaligned:group:{share}", tree, images, 0)
-    alone, images, _ = world_of({"a/g/0": 1, "a/g/1": 1})
+    alone, images, _ = dataset_of({"a/g/0": 1, "a/g/1": 1})
     with pytest.raises(ValueError, match="other target classes: 0 is possible"):
         labels.make("misaligned:group:0.5", alone, images, 0)
 
@@ -375,7 +377,7 @@ def test_a_rank_that_cuts_the_target_can_be_used_as_it_is_and_not_inside_it(plai
 @given(tables, seeds, st.data())
 @pytest.mark.filterwarnings("ignore:k-means over")
 def test_clusters_are_as_many_as_asked_and_keep_to_the_target(table, seed, data):
-    tree, images, embeddings = world_of(table)
+    tree, images, embeddings = dataset_of(table)
     present = len(set(tree.target.indices[images.leaf, 0]))
     count = data.draw(st.integers(present, len(images.leaf)))
     for kind in ("cluster", "cluster-crossed", "cluster-free"):
@@ -393,9 +395,9 @@ def blobs(plain):
     return centre[tree.rank("group").indices[images.leaf, 0]] + noise
 
 
-@pytest.mark.parametrize("at_once", [20_000, 20])
-def test_clusters_find_what_lies_apart_also_in_mini_batches(plain, monkeypatch, at_once):
-    monkeypatch.setattr(clusters, "AT_ONCE", at_once)
+@pytest.mark.parametrize("micro_batch", [20_000, 20])
+def test_clusters_find_what_lies_apart_also_in_mini_batches(plain, monkeypatch, micro_batch):
+    monkeypatch.setattr(clusters, "AT_ONCE", micro_batch)
     tree, images, _ = plain
     group = tree.rank("group").indices[images.leaf, 0]
     for kind in ("cluster", "cluster-crossed"):

@@ -24,7 +24,7 @@ def test_no_root_is_said(tmp_path):
 def test_defaults_and_injected_values_together():
     history = ["", CELL, "# Parameters\nseed = 3\nrate = 1\n", "the cell that asks"]
     values = notebook.parameters(history)
-    assert values == {"labels": "fine", "seed": 3, "rate": 1, "ks": [2, 4], "save": True}
+    assert values == {"labels": "fine", "seed": 3, "learning_rate": 1, "ks": [2, 4], "save": True}
 
 
 def test_defaults_alone_as_in_jupyter():

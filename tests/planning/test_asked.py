@@ -22,7 +22,7 @@ import graph
 TINY = {
     "labels": "coarse",
     "steps": 3,
-    "batch": 8,
+    "batch_size": 8,
     "test_samples": 8,
     "logged": 2,
     "width": 2,
@@ -91,7 +91,7 @@ def test_a_job_whose_runs_are_there_is_done(done):
 
 
 @pytest.mark.fault("the plan finds records of runs with other {changes}", "the job is left to do")
-@pytest.mark.parametrize("changes", [{"seed": [0, 1, 2]}, {"rate": 0.3}, {"steps": 4}])
+@pytest.mark.parametrize("changes", [{"seed": [0, 1, 2]}, {"learning_rate": 0.3}, {"steps": 4}])
 def test_records_of_other_runs_are_not_counted(done, changes):
     assert not planned(**changes)
 
@@ -117,5 +117,5 @@ def test_a_record_is_of_its_entry_its_arguments_and_its_code(done):
     made = record.read(next(done.glob("*/record.json")))
     assert asked.is_of(made, theory.simulate, made["arguments"])
     assert not asked.is_of(made, imagenet.pretrain, made["arguments"])
-    assert not asked.is_of(made, theory.simulate, made["arguments"] | {"rate": 0.3})
+    assert not asked.is_of(made, theory.simulate, made["arguments"] | {"learning_rate": 0.3})
     assert not asked.is_of(made | {"code": "0" * 16}, theory.simulate, made["arguments"])

@@ -37,7 +37,7 @@ def job(run: str, setting: str = "only", done: bool = False, **given) -> plan.Jo
 
 
 def pretraining(**given) -> plan.Job:
-    asked = {"world": "imagenet", "level": [0], "placebo": [], "seed": [0], "device": "cuda"}
+    asked = {"dataset": "imagenet", "level": [0], "placebo": [], "seed": [0], "device": "cuda"}
     asked |= {"pretraining": {"preset": "vit_b16_i21k"}, "processes": 8}
     return job("imagenet/pretrain", **asked | given)
 
@@ -81,12 +81,12 @@ def test_what_two_jobs_need_counts_once_and_what_is_done_not_at_all():
     assert done["done"].sum() == 1
 
 
-FINETUNED = {"world", "level", "placebo", "seed", "device", "pretraining", "processes"}
+FINETUNED = {"dataset", "level", "placebo", "seed", "device", "pretraining", "processes"}
 
 
 def test_finetuning_at_384_pixels_and_its_evaluation_are_counted():
     tuned = preset("vit_b16_i1k_finetune")
-    given = {"level": [], "placebo": [], "seed": [0], "world": "imagenet", "device": "cuda"}
+    given = {"level": [], "placebo": [], "seed": [0], "dataset": "imagenet", "device": "cuda"}
     found = only([job("imagenet/finetune", **given, scratch={"preset": "vit_b16_i1k_finetune"})])[
         "hours"
     ]
@@ -96,7 +96,7 @@ def test_finetuning_at_384_pixels_and_its_evaluation_are_counted():
 
 
 def test_stages_of_the_second_arm_share_embeddings_and_the_target():
-    given = {"world": "inaturalist", "seed": [0], "device": "cuda"}
+    given = {"dataset": "inaturalist", "seed": [0], "device": "cuda"}
     given |= {"pretraining": {"preset": "resnet34"}, "finetuning": {"preset": "resnet34_finetune"}}
     clip = "vit_large_patch14_clip_quickgelu_224.openai"
     asked = given | {"embedding": clip, "one_pass": True}
@@ -165,7 +165,7 @@ def test_missing_gpus_and_unnamed_roots_are_told(tmp_path):
 
 def test_weights_of_the_embedding_are_told_of(tmp_path):
     asked = {
-        "world": "toy",
+        "dataset": "toy",
         "labels": ["cluster:34"],
         "embedding": "vit_base_patch16_224.augreg_in21k",
     }

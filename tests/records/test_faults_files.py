@@ -46,8 +46,8 @@ def read_checkpoint(folder):
 
 
 def write_arrays(folder, number):
-    chance = np.random.default_rng(number).random(3000)  # nothing that could be packed
-    found = {"loss": chance, "prediction": chance, "rank": chance, "label": chance + number}
+    rng = np.random.default_rng(number).random(3000)  # nothing that could be packed
+    found = {"loss": rng, "prediction": rng, "rank": rng, "label": rng + number}
     evaluation.keep(found, folder / "evaluation.npz", ["a", "b"])
 
 

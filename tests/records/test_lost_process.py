@@ -23,8 +23,8 @@ SMALL = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
 RECIPE = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": STEPS, "warmup": 1}
 # Batch norm would be another network in two processes, and is refused there.
 RECIPE |= {"model": "vit_tiny_patch16_224", "model_options": SMALL, "channels_last": False}
-TUNED = {**RECIPE, "loss": "softmax", "head_start": "zero", "steps": 5}
-SETTING = {"world": "toy", "level": 4, "seed": 0, "pretraining": RECIPE, "finetuning": TUNED}
+TUNED = {**RECIPE, "loss": "softmax", "head_init": "zero", "steps": 5}
+SETTING = {"dataset": "toy", "level": 4, "seed": 0, "pretraining": RECIPE, "finetuning": TUNED}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def roots(tmp_path_factory):
     patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     patch.setenv("OMP_NUM_THREADS", "1")
     patch.setattr(drawing, "PARTS", tuple((*part[:3], min(part[3], 12)) for part in drawing.PARTS))
-    yield {"toy": str(drawing.draw(folder / "world"))}
+    yield {"toy": str(drawing.draw(folder / "dataset"))}
     patch.undo()
 
 

@@ -34,7 +34,7 @@ def environment() -> dict:
 
 def pinned(python: str, platform: str, system: str, machine: str) -> dict[str, str]:
     """Package → version, as the lock says it for one Python and machine."""
-    world = {
+    dataset = {
         "python_version": python,
         "python_full_version": f"{python}.9",
         "sys_platform": platform,
@@ -44,7 +44,7 @@ def pinned(python: str, platform: str, system: str, machine: str) -> dict[str, s
         "platform_python_implementation": "CPython",
         "os_name": "posix",
     }
-    found = [line for line in locked() if line.marker is None or line.marker.evaluate(world)]
+    found = [line for line in locked() if line.marker is None or line.marker.evaluate(dataset)]
     names = [canonicalize_name(line.name) for line in found]
     assert len(set(names)) == len(names), "two versions of one package for one machine"
     return {

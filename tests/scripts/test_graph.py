@@ -14,18 +14,19 @@ def test_a_setting_is_one_job():
 
 
 def test_each_makes_a_job_for_every_combination():
-    given = {"each": {"level": [0, 4], "seed": [0, 1]}, "world": "imagenet"}
+    given = {"each": {"level": [0, 4], "seed": [0, 1]}, "dataset": "imagenet"}
     jobs = graph.jobs_of("levels", given)
     assert list(jobs) == [f"levels-level{level}-seed{seed}" for level in (0, 4) for seed in (0, 1)]
-    assert jobs["levels-level4-seed1"] == {"world": "imagenet", "level": 4, "seed": 1}
+    assert jobs["levels-level4-seed1"] == {"dataset": "imagenet", "level": 4, "seed": 1}
 
 
 @pytest.mark.fault("`each` over whole recipes, too long for a folder's name", "named by a digest")
 def test_a_combination_that_is_too_long_is_called_by_its_digest(tmp_path):
     recipes = [
-        {"preset": "resnet_small", "model": f"m{'x' * 200}", "rate": rate} for rate in (0.1, 0.2)
+        {"preset": "resnet_small", "model": f"m{'x' * 200}", "learning_rate": rate}
+        for rate in (0.1, 0.2)
     ]
-    given = {"each": {"pretraining": recipes, "seed": [0]}, "world": "toy"}
+    given = {"each": {"pretraining": recipes, "seed": [0]}, "dataset": "toy"}
     jobs = graph.jobs_of("pair", given)
     assert [values["pretraining"] for values in jobs.values()] == recipes
     for name in jobs:
@@ -56,7 +57,7 @@ def test_a_setting_s_name_is_a_folder_s_name(tmp_path, length):
         ({"each": {"seed": [0, -3]}}, "'seed' is -3"),
         ({"workers": -1}, "'workers' is -1, at least 0 wanted"),
         ({"processes": 0}, "'processes' is 0, at least 1 wanted"),
-        ({"at_once": -1}, "'at_once' is -1"),
+        ({"micro_batch": -1}, "'micro_batch' is -1"),
         ({"save_every": -1}, "'save_every' is -1"),
         ({"source_images": -1}, "'source_images' is -1"),
         ({"device": "gpu"}, "'device' is 'gpu', one of cpu, cuda wanted"),

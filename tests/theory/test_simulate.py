@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from theory_world import MINUS, PLUS, alone, world  # noqa: F401
+from small_simulation import MINUS, PLUS, alone, simulation  # noqa: F401
 
 from granularity import theory
 from granularity.fingerprints import source
@@ -44,12 +44,12 @@ def parts(samples, features):
         ({"patches": 6, "opposing_patches": 4}, r"patches must be at least 7 \(.*s†.*, not 6"),
         ({"noise": -0.1}, "noise must be at least 0, not -0.1"),
         ({"noise": math.nan}, "noise must be a finite number, not nan"),
-        ({"rate": math.inf}, "rate must be a finite number, not inf"),
+        ({"learning_rate": math.inf}, "rate must be a finite number, not inf"),
         ({"amplitude_spread": 1.5}, "amplitude_spread must be at most 1, not 1.5"),
-        ({"finite_set": 100}, "finite_set must be 0 or at least batch = 512, not 100"),
+        ({"finite_set": 100}, "finite_set must be 0 or at least batch_size = 512, not 100"),
         ({"k": 8.0}, "k must be an int, not 8.0"),
         ({"steps": True}, "steps must be an int, not True"),
-        ({"rate": "0.2"}, "rate must be a float, not '0.2'"),
+        ({"learning_rate": "0.2"}, "rate must be a float, not '0.2'"),
     ],
 )
 def test_an_impossible_setting_is_refused_by_name(values, message):
@@ -90,13 +90,13 @@ def test_a_seed_is_a_natural_number(seed):
 
 @pytest.mark.parametrize(("d", "k"), [(128, 8), (34, 16), (7, 1)])
 def test_the_dictionary_is_orthonormal(d, k):
-    _, features, _ = world(d=d, k=k)
+    _, features, _ = simulation(d=d, k=k)
     assert features.shape == (2 + 2 * k, d)
     torch.testing.assert_close(features @ features.T, torch.eye(2 + 2 * k), atol=1e-5, rtol=0)
 
 
 def test_labels_are_balanced():
-    setting, features, generator = world(k=4)
+    setting, features, generator = simulation(k=4)
     samples = theory.draw(setting, features, 16_000, generator)
     counts = torch.bincount(samples.y * 4 + samples.c, minlength=8)
     # 2,000 expected for each of the 8 pairs, deviation 42.
@@ -108,7 +108,7 @@ def test_labels_are_balanced():
 
 
 def test_targets_are_the_superclass_or_the_pair():
-    setting, features, generator = world(k=3, labels="fine")
+    setting, features, generator = simulation(k=3, labels="fine")
     samples = theory.draw(setting, features, 500, generator)
     assert torch.equal(samples.targets(setting), samples.y * 3 + samples.c)
     assert torch.equal(samples.targets(replace(setting, labels="coarse")), samples.y)
@@ -120,7 +120,7 @@ EXACT = {"noise": 0, "strong_noise": 0, "k": 3, "opposing_patches": 2, "patches"
 
 @pytest.mark.parametrize("kind", theory.KINDS)
 def test_patches_hold_what_the_kind_says_and_nothing_else(kind):
-    setting, features, generator = world(**EXACT)
+    setting, features, generator = simulation(**EXACT)
     samples = theory.draw(setting, features, 300, generator, kind)
     coefficients, rest = parts(samples, features)
     held = theory.KINDS[kind]
@@ -148,7 +148,7 @@ def test_patches_hold_what_the_kind_says_and_nothing_else(kind):
 
 @pytest.mark.parametrize("kind", theory.KINDS)
 def test_noise_has_its_level_and_one_patch_at_most_is_strong(kind):
-    setting, features, generator = world()
+    setting, features, generator = simulation()
     samples = theory.draw(setting, features, 400, generator, kind)
     _, rest = parts(samples, features)
     free = 128 - 18  # dimensions outside the dictionary
@@ -160,7 +160,7 @@ def test_noise_has_its_level_and_one_patch_at_most_is_strong(kind):
 
 
 def test_noise_fills_all_directions_alike():
-    setting, features, generator = world(k=2, patches=8)
+    setting, features, generator = simulation(k=2, patches=8)
     samples = theory.draw(setting, features, 4000, generator)
     plain = samples.patches[:, 4:].flatten(0, 1)  # an easy sample has 2 s* = 4 feature patches
     covariance = plain.T @ plain / len(plain)
@@ -168,7 +168,7 @@ def test_noise_fills_all_directions_alike():
 
 
 def test_the_kinds_are_the_same_samples_with_parts_taken_out():
-    setting, features, _ = world()
+    setting, features, _ = simulation()
     drawn = {
         kind: theory.draw(setting, features, 50, theory.stream(3, "test"), kind)
         for kind in theory.KINDS
@@ -183,12 +183,12 @@ def test_the_kinds_are_the_same_samples_with_parts_taken_out():
 
 
 def test_training_batches_are_fresh_or_from_the_fixed_set():
-    setting, features, _ = world(batch=16)
+    setting, features, _ = simulation(batch_size=16)
 
     def drawn(count):
-        chance = theory.stream(0, "training")
-        pool = sampling.training_samples(setting, features, count, chance) if count else None
-        return sampling.batches(setting, features, chance, pool)
+        rng = theory.stream(0, "training")
+        pool = sampling.training_samples(setting, features, count, rng) if count else None
+        return sampling.batches(setting, features, rng, pool)
 
     fresh, whole, part = drawn(0), drawn(16), drawn(40)
     assert not torch.equal(next(fresh).patches, next(fresh).patches)
@@ -199,8 +199,8 @@ def test_training_batches_are_fresh_or_from_the_fixed_set():
 
 
 def test_a_share_of_the_training_samples_is_hard():
-    setting, features, chance = world(hard_share=0.25, labels="fine")
-    batch = sampling.training_samples(setting, features, 400, chance)
+    setting, features, rng = simulation(hard_share=0.25, labels="fine")
+    batch = sampling.training_samples(setting, features, 400, rng)
     easy = theory.draw(setting, features, 400, theory.stream(0, "test"))
     hard = theory.draw(setting, features, 400, theory.stream(0, "test"), "hard")
     assert torch.equal(batch.patches[:100], hard.patches[:100])
@@ -209,16 +209,16 @@ def test_a_share_of_the_training_samples_is_hard():
 
 
 def test_uneven_subclasses_have_their_odds():
-    setting, features, chance = world(k=4, unevenness=1.0)
-    samples = theory.draw(setting, features, 16_000, chance)
+    setting, features, rng = simulation(k=4, unevenness=1.0)
+    samples = theory.draw(setting, features, 16_000, rng)
     counts = torch.bincount(samples.y * 4 + samples.c, minlength=8).view(2, 4).double()
     wanted = 8000 / torch.tensor([1.0, 2, 3, 4]).double() / (1 + 1 / 2 + 1 / 3 + 1 / 4)
     assert ((counts - wanted).abs() / wanted.sqrt()).max() < 5
 
 
 def test_with_more_superclasses_the_distractor_is_the_next_one_s_feature():
-    setting, features, chance = world(**EXACT | {"superclasses": 3})
-    samples = theory.draw(setting, features, 300, chance, "hard")
+    setting, features, rng = simulation(**EXACT | {"superclasses": 3})
+    samples = theory.draw(setting, features, 300, rng, "hard")
     coefficients, _ = parts(samples, features)
     assert features.shape == (3 + 9, 128)
     assert set(samples.y.tolist()) == {0, 1, 2}
@@ -234,8 +234,8 @@ def test_with_more_superclasses_the_distractor_is_the_next_one_s_feature():
 
 def labels_of(kind, classes=0, count=960, **values):
     """The labels of samples, and the pairs (y, c) that they stand for."""
-    setting, features, chance = world(labels=kind, classes=classes, **{"k": 4} | values)
-    samples = theory.draw(setting, features, count, chance)
+    setting, features, rng = simulation(labels=kind, classes=classes, **{"k": 4} | values)
+    samples = theory.draw(setting, features, count, rng)
     return samples.targets(setting), samples, setting
 
 
@@ -302,7 +302,7 @@ def test_the_possible_labels_of_a_pair_are_those_that_occur(kind, classes):
 def test_runs_of_a_seed_share_their_samples_whatever_their_labels():
     drawn = []
     for labels in ("coarse", "fine", "random"):
-        setting, features, _ = world(seed=4, labels=labels)
+        setting, features, _ = simulation(seed=4, labels=labels)
         drawn.append(
             sampling.training_samples(setting, features, 50, theory.stream(4, "training")).patches
         )

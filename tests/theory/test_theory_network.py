@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from theory_world import MINUS, PLUS, alone, small  # noqa: F401
+from small_simulation import MINUS, PLUS, alone, small  # noqa: F401
 
 from granularity.theory import measures
 from granularity.theory import network as networks
@@ -50,9 +50,9 @@ def test_the_network_is_the_formula(activation):
 @pytest.mark.parametrize("labels", ["coarse", "fine"])
 def test_loss_and_gradients_are_those_of_autograd(labels, activation):
     setting, _, network, samples = small(labels=labels, noise=0.3, threshold=0.3)
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     network = network._replace(
-        outputs=torch.randn(network.outputs.shape, generator=chance, dtype=torch.float64)
+        outputs=torch.randn(network.outputs.shape, generator=rng, dtype=torch.float64)
     )
     targets = samples.targets(setting)
     loss, gradient = networks.loss_and_gradient(network, samples.patches, targets, activation)
@@ -86,16 +86,16 @@ def test_networks_side_by_side_are_the_same_networks():
 # --- One step
 
 
-def stepped(biases="rule", output_weights="fixed", rate=0.5):
+def stepped(biases="rule", output_weights="fixed", learning_rate=0.5):
     """A network before and after a step along random gradients, and these."""
     _, _, network, _ = small()
     before = Network(*(part.clone() for part in network))
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     gradient = Network(
-        *(torch.randn(part.shape, generator=chance, dtype=torch.float64) for part in network)
+        *(torch.randn(part.shape, generator=rng, dtype=torch.float64) for part in network)
     )
     gradient.weights[0] = 0
-    change = networks.optimiser("sgd", rate)
+    change = networks.optimiser("sgd", learning_rate)
     networks.descend(network, gradient, change, biases, output_weights)
     return before, network, gradient
 

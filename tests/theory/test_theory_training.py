@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from theory_world import QUICK, alone, small  # noqa: F401
+from small_simulation import QUICK, alone, small  # noqa: F401
 
 from granularity import theory
+from granularity.inputs import renamed
 from granularity.theory import measures, samples, training
 from granularity.theory.network import Network
 
@@ -31,7 +32,7 @@ def batches_of(setting, features, seed=0):
 
 
 def test_rotating_the_dictionary_changes_nothing():
-    setting, features, network, _ = small(labels="fine", steps=40, batch=64)
+    setting, features, network, _ = small(labels="fine", steps=40, batch_size=64)
     gauss = torch.randn(24, 24, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     rotation = torch.linalg.qr(gauss).Q
     turned = network._replace(weights=network.weights @ rotation, biases=network.biases.clone())
@@ -103,16 +104,21 @@ def test_the_published_numbers_are_still_these(labels, k):
     records = [json.loads(line) for line in PUBLISHED.read_text(encoding="utf-8").splitlines()]
     wanted = {"labels": labels, "k": k, "seed": 0}
     record = next(r for r in records if wanted.items() <= r["arguments"].items())
-    found = theory.simulate(**record["arguments"] | {"logged": 2})["metrics"]
+    found = theory.simulate(**renamed.current(record["arguments"]) | {"logged": 2})["metrics"]
     for name in ("training_loss", "easy_error", "hard_error", "response_common", "response_fine"):
         assert found[name] == pytest.approx(record["metrics"][name], rel=0.01, abs=0.005), name
 
 
-@pytest.mark.parametrize("batch", [128, 64])
+@pytest.mark.parametrize("batch_size", [128, 64])
 @pytest.mark.parametrize("threshold", [1.0, 2.0])
-def test_leaving_silent_neurons_out_changes_rounding_only(threshold, batch):
+def test_leaving_silent_neurons_out_changes_rounding_only(threshold, batch_size):
     """On a fixed set, whole or in parts; at the literal threshold most neurons never wake."""
-    values = QUICK | {"finite_set": 128, "batch": batch, "threshold": threshold, "width": 64}
+    values = QUICK | {
+        "finite_set": 128,
+        "batch_size": batch_size,
+        "threshold": threshold,
+        "width": 64,
+    }
     setting = theory.Setting(labels="fine", **values)
     short, dense = (
         training.trained((setting,), (0,), "cpu", leave_out=way)[0] for way in (True, False)
@@ -166,7 +172,7 @@ def test_a_neuron_left_out_of_training_is_asked_in_every_test(monkeypatch):
 
 
 def test_neurons_that_momentum_or_another_activation_moves_are_not_left_out():
-    for more in ({"optimiser": "adam", "rate": 0.01}, {"activation": "leaky"}):
+    for more in ({"optimiser": "adam", "learning_rate": 0.01}, {"activation": "leaky"}):
         setting = theory.Setting(finite_set=128, threshold=2, **QUICK | more)
         short, dense = (
             training.trained((setting,), (0,), "cpu", leave_out=way)[0] for way in (True, False)
@@ -176,10 +182,10 @@ def test_neurons_that_momentum_or_another_activation_moves_are_not_left_out():
 
 def test_runs_side_by_side_are_the_same_runs():
     asked = theory.grid(
-        labels=["coarse", "random"], classes=0, seed=[0, 1], rate=[0.1, 0.2], **QUICK
+        labels=["coarse", "random"], classes=0, seed=[0, 1], learning_rate=[0.1, 0.2], **QUICK
     )
     asked = [row | ({"classes": 2} if row["labels"] == "random" else {}) for row in asked]
-    together = theory.simulate_together(asked, at_once=8)
+    together = theory.simulate_together(asked, together=8)
     for row, found in zip(asked, together, strict=True):
         single = theory.simulate(**row)["metrics"]
         for name, value in single.items():
@@ -192,12 +198,12 @@ def test_runs_of_other_shapes_are_not_stacked():
     with pytest.raises(ValueError, match="not of one shape"):
         training.trained((first, second), (0, 0), "cpu")
     rows = theory.grid(width=[8, 16], **QUICK)
-    assert theory.simulate_together(rows, at_once=2) == [theory.simulate(**row) for row in rows]
+    assert theory.simulate_together(rows, together=2) == [theory.simulate(**row) for row in rows]
 
 
 def test_a_finite_set_can_be_learned_by_heart():
     """In noise this strong 128 fixed samples can be told apart, and fresh ones cannot."""
-    values = QUICK | {"noise": 1, "feature_patches": 1, "rate": 0.02}
+    values = QUICK | {"noise": 1, "feature_patches": 1, "learning_rate": 0.02}
     fresh = theory.simulate(**values)["metrics"]
     fixed = theory.simulate(finite_set=128, **values)["metrics"]
     assert fixed["training_loss"] < 0.1 < 0.6 < fresh["training_loss"]
@@ -249,9 +255,9 @@ def test_with_one_subclass_coarse_and_fine_are_the_same(noise):
 def test_without_the_fine_feature_hard_is_chance_and_below_chance_with_a_distractor(labels):
     """600 samples: the deviation of a chance error is 0.02, that of a difference 0.03 at most."""
     values = QUICK | {"labels": labels, "seed": 0, "test_samples": 600}
-    chance = theory.simulate(opposing_patches=0, **values)["metrics"]
-    assert chance["hard_error_no_fine"] == pytest.approx(0.5, abs=0.08)
-    assert chance["easy_error"] == 0
+    rng = theory.simulate(opposing_patches=0, **values)["metrics"]
+    assert rng["hard_error_no_fine"] == pytest.approx(0.5, abs=0.08)
+    assert rng["easy_error"] == 0
     # A distractor as strong as a feature decides nearly every sample, for the wrong side.
     fooled = theory.simulate(opposing_amplitude=1.0, strong_noise=0.05, **values)["metrics"]
     assert fooled["hard_error_no_fine"] > 0.9
@@ -259,7 +265,7 @@ def test_without_the_fine_feature_hard_is_chance_and_below_chance_with_a_distrac
 
 def test_fine_labels_teach_what_hard_samples_need_and_random_ones_do_not():
     """Claims C3 and C4 in direction, at the defaults with fewer steps and a smaller batch."""
-    values = {"k": 8, "seed": 0, "steps": 200, "batch": 256, "test_samples": 500, "logged": 2}
+    values = {"k": 8, "seed": 0, "steps": 200, "batch_size": 256, "test_samples": 500, "logged": 2}
     coarse, fine, random = (
         theory.simulate(labels=labels, **values)["metrics"]
         for labels in ("coarse", "fine", "random")

@@ -66,11 +66,11 @@ def unread():
     raise AssertionError("an image was read")
 
 
-def until_killed(folder, key, at_once, pieces):
+def until_killed(folder, key, batch_size, pieces):
     """What a process of its own does until it is killed before some piece; all is saved at once."""
     embeddings.SAVED_EVERY = 0.0
     embeddings.features(
-        tiny(), Killing(shown(), pieces, die), key=key, folder=folder, at_once=at_once
+        tiny(), Killing(shown(), pieces, die), key=key, folder=folder, batch_size=batch_size
     )
 
 
@@ -83,10 +83,10 @@ def killed(*arguments):
 # ------------------------------------------------------------------------------- the array
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 61, 256])
-def test_features_are_those_of_a_direct_loop_in_order(tmp_path, at_once):
+@pytest.mark.parametrize("batch_size", [1, 7, 61, 256])
+def test_features_are_those_of_a_direct_loop_in_order(tmp_path, batch_size):
     images = shown()
-    found = embeddings.features(tiny(), images, key="a", folder=tmp_path, at_once=at_once)
+    found = embeddings.features(tiny(), images, key="a", folder=tmp_path, batch_size=batch_size)
     assert found.dtype == np.float16 and found.shape == (COUNT, 16)
     np.testing.assert_allclose(found, direct(tiny(), images), rtol=2e-3, atol=2e-3)
     assert len(np.unique(found, axis=0)) == COUNT
@@ -104,8 +104,8 @@ def test_chosen_images_come_in_the_order_of_their_rows(tmp_path):
     images = shown()
     rows = np.random.default_rng(0).permutation(COUNT)[:20]
     some = loading.Memory(images.pixels, images.leaf, images.recipe, rows)
-    found = embeddings.features(tiny(), some, key="some", folder=tmp_path / "some", at_once=6)
-    whole = embeddings.features(tiny(), images, key="all", folder=tmp_path / "all", at_once=6)
+    found = embeddings.features(tiny(), some, key="some", folder=tmp_path / "some", batch_size=6)
+    whole = embeddings.features(tiny(), images, key="all", folder=tmp_path / "all", batch_size=6)
     np.testing.assert_allclose(found, whole[rows], rtol=2e-3, atol=2e-3)
 
 
@@ -126,9 +126,9 @@ def test_images_in_files_give_what_images_in_memory_give(tmp_path):
     pixels = torch.stack([transforms.PILToTensor()(Drawn().read(i)) for i in range(9)])
     model = networks.build(recipe, 3, 0)
     memory = loading.Memory(pixels, torch.arange(9), recipe)
-    one = embeddings.features(model, memory, key="a", folder=tmp_path / "memory", at_once=4)
+    one = embeddings.features(model, memory, key="a", folder=tmp_path / "memory", batch_size=4)
     other = embeddings.features(
-        model, loading.Files(Drawn(), recipe), key="a", folder=tmp_path / "files", at_once=4
+        model, loading.Files(Drawn(), recipe), key="a", folder=tmp_path / "files", batch_size=4
     )
     assert np.array_equal(one, other)
 
@@ -136,13 +136,13 @@ def test_images_in_files_give_what_images_in_memory_give(tmp_path):
 def test_a_network_in_training_is_evaluated(tmp_path):
     model = networks.build(preset("resnet_toy", image_size=8), 3, 0).train()
     images = shown(20)
-    found = embeddings.features(model, images, key="a", folder=tmp_path, at_once=3)
+    found = embeddings.features(model, images, key="a", folder=tmp_path, batch_size=3)
     np.testing.assert_allclose(found, direct(model, images), rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto"])
 def test_any_timm_network_serves(tmp_path, name):
-    images = runs.memory(runs.recipe(image_size=224, batch=4), 3)
+    images = runs.memory(runs.recipe(image_size=224, batch_size=4), 3)
     model = timm.create_model(name, num_classes=0).eval()
     found = embeddings.features(model, images, key="a", folder=tmp_path)
     assert found.shape == (3, model.num_features)
@@ -155,7 +155,7 @@ def test_any_timm_network_serves(tmp_path, name):
 def test_what_is_there_is_found_without_looking_at_an_image(tmp_path):
     first = np.array(embeddings.features(tiny(), shown(), key="a", folder=tmp_path))
     again = embeddings.features(
-        tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path, at_once=5
+        tiny(), Killing(shown(), 0, unread), key="a", folder=tmp_path, batch_size=5
     )
     assert np.array_equal(first, again)
 
@@ -170,8 +170,10 @@ def test_killed_again_and_again_it_ends_as_one_that_ran_through(tmp_path):
     note = json.loads((tmp_path / "killed" / embeddings.NOTE).read_text())
     assert note["finished"] == 6 * 7
     rest = Killing(shown(), 3, unread)  # of 9 pieces 3 are left
-    found = embeddings.features(tiny(), rest, key="a", folder=tmp_path / "killed", at_once=7)
-    through = embeddings.features(tiny(), shown(), key="a", folder=tmp_path / "through", at_once=7)
+    found = embeddings.features(tiny(), rest, key="a", folder=tmp_path / "killed", batch_size=7)
+    through = embeddings.features(
+        tiny(), shown(), key="a", folder=tmp_path / "through", batch_size=7
+    )
     assert np.array_equal(found, through)
     files = {(tmp_path / name / embeddings.ARRAY).read_bytes() for name in ("killed", "through")}
     assert len(files) == 1
@@ -184,10 +186,10 @@ def test_rows_that_were_not_saved_are_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(embeddings, "SAVED_EVERY", float("inf"))
     with pytest.raises(AssertionError, match="was read"):
         embeddings.features(
-            tiny(), Killing(shown(), 4, unread), key="a", folder=tmp_path, at_once=7
+            tiny(), Killing(shown(), 4, unread), key="a", folder=tmp_path, batch_size=7
         )
     assert not (tmp_path / embeddings.NOTE).exists()
-    found = embeddings.features(tiny(), shown(), key="a", folder=tmp_path, at_once=7)
+    found = embeddings.features(tiny(), shown(), key="a", folder=tmp_path, batch_size=7)
     np.testing.assert_allclose(found, direct(tiny(), shown()), rtol=2e-3, atol=2e-3)
 
 
@@ -205,7 +207,7 @@ def test_what_is_of_another_make_is_made_afresh(tmp_path, changed):
         model.norm = torch.nn.Identity()
     if changed == "count":
         images = shown(COUNT - 1)
-    found = embeddings.features(model, images, key=key, folder=tmp_path, at_once=7)
+    found = embeddings.features(model, images, key=key, folder=tmp_path, batch_size=7)
     np.testing.assert_allclose(found, direct(model, images), rtol=2e-3, atol=2e-3)
     assert (tmp_path / embeddings.ARRAY).read_bytes() != before
 
@@ -234,7 +236,7 @@ def test_a_full_disk_is_told_before_any_work_is_kept_and_leaves_the_earlier_arra
     try:
         with pytest.raises(OSError, match="large"):
             embeddings.features(
-                tiny(), Killing(shown(), 1, unread), key="a", folder=tmp_path, at_once=7
+                tiny(), Killing(shown(), 1, unread), key="a", folder=tmp_path, batch_size=7
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -280,7 +282,7 @@ def test_a_feature_that_cannot_be_kept_is_named(tmp_path, value):
     )
     images.pixels[7] = 255
     with pytest.raises(FloatingPointError, match="image 7 has"):
-        embeddings.features(Odd(), images, key="a", folder=tmp_path, at_once=4)
+        embeddings.features(Odd(), images, key="a", folder=tmp_path, batch_size=4)
 
 
 def test_no_images_are_an_error(tmp_path):
@@ -314,7 +316,7 @@ def test_weights_come_from_a_local_file_and_images_are_shown_as_they_want(tmp_pa
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     found = embeddings.pretrained("resnet10t", weights=tmp_path / "model.safetensors")
     assert embeddings.size_of(found) == 176
-    images = runs.memory(runs.recipe(image_size=64, batch=4), 5)
+    images = runs.memory(runs.recipe(image_size=64, batch_size=4), 5)
     mean, std = (model.pretrained_cfg[name] for name in ("mean", "std"))
     x = transforms.Normalize(mean, std)(images.pixels / 255)
     with torch.no_grad():

@@ -31,10 +31,12 @@ splits = st.integers(1, 40).flatmap(
 
 @given(splits, st.integers(0, 2**40), st.integers(0, 5))
 def test_each_image_once_an_epoch_however_it_is_split(split, seed, epoch):
-    images, batch, world, at_once = split
+    images, batch, world_size, micro_batch = split
     each = images // batch
     steps = range(epoch * each, (epoch + 1) * each)
-    found = runs.pieces_of(images, batch, seed, steps, at_once=at_once, world=world)
+    found = runs.micro_batches_of(
+        images, batch, seed, steps, micro_batch=micro_batch, world_size=world_size
+    )
     seen = [runs.batch_of(pieces) for pieces in found.values()]
     assert all(len(samples) == batch for samples in seen)
     seen = [sample for samples in seen for sample in samples]
@@ -48,9 +50,13 @@ def test_each_image_once_an_epoch_however_it_is_split(split, seed, epoch):
 
 @given(splits, st.integers(0, 99), st.integers(0, 30), st.integers(0, 30))
 def test_a_plan_taken_up_at_a_step_goes_on_as_before(split, seed, first, more):
-    images, batch, world, at_once = split
-    whole = runs.pieces_of(images, batch, seed, range(first + more), at_once=at_once, world=world)
-    rest = runs.pieces_of(images, batch, seed, range(first, first + more), at_once=batch, world=1)
+    images, batch, world_size, micro_batch = split
+    whole = runs.micro_batches_of(
+        images, batch, seed, range(first + more), micro_batch=micro_batch, world_size=world_size
+    )
+    rest = runs.micro_batches_of(
+        images, batch, seed, range(first, first + more), micro_batch=batch, world_size=1
+    )
     assert all(runs.batch_of(whole[step]) == runs.batch_of(pieces) for step, pieces in rest.items())
 
 
@@ -64,9 +70,9 @@ def test_other_seeds_and_epochs_have_other_orders():
 )
 def test_a_batch_that_cannot_be_made_is_refused():
     with pytest.raises(ValueError, match="a batch of 9 is more than the 8 images"):
-        next(sampling.plan(8, 9, 0, range(1), at_once=9))
+        next(sampling.plan(8, 9, 0, range(1), micro_batch=9))
     with pytest.raises(ValueError, match="a batch of 2 for 3 processes"):
-        next(sampling.plan(8, 2, 0, range(1), at_once=1, rank=2, world=3))
+        next(sampling.plan(8, 2, 0, range(1), micro_batch=1, rank=2, world_size=3))
 
 
 # ------------------------------------------------------------------------- optimiser, schedule
@@ -75,14 +81,14 @@ RATES = {  # 10 steps, 2 of them warm-up, rate 8: by hand
     "constant": [4, 8, 8, 8, 8, 8, 8, 8, 8, 8],
     "linear": [4, 8, 8, 7, 6, 5, 4, 3, 2, 1],
     "cosine": [4, 8, 8, 7.69552, 6.82843, 5.53073, 4, 2.46927, 1.17157, 0.30448],
-    "thirds": [4, 8, 8, 8, 0.8, 0.8, 0.8, 0.08, 0.08, 0.008],
+    "step": [4, 8, 8, 8, 0.8, 0.8, 0.8, 0.08, 0.08, 0.008],
 }
 
 
 @pytest.mark.parametrize("schedule", RATES)
 def test_the_rate_of_each_step(schedule):
-    recipe = Recipe(rate=8, steps=10, warmup=2, schedule=schedule)
-    rates = [optimisation.rate_at(recipe, step, 10) for step in range(10)]
+    recipe = Recipe(learning_rate=8, steps=10, warmup=2, schedule=schedule)
+    rates = [optimisation.learning_rate_at(recipe, step, 10) for step in range(10)]
     assert rates == pytest.approx(RATES[schedule], rel=1e-4)
 
 
@@ -92,7 +98,7 @@ def test_every_schedule_of_a_recipe_is_known():
 
 
 def test_without_warm_up_the_first_step_has_the_full_rate():
-    assert optimisation.rate_at(Recipe(rate=8, steps=10), 0, 10) == 8
+    assert optimisation.learning_rate_at(Recipe(learning_rate=8, steps=10), 0, 10) == 8
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
@@ -134,12 +140,14 @@ def test_mixup_keeps_all_labels_with_their_shares(seed, images):
 
 
 def test_a_run_learns_and_logs(tmp_path):
-    recipe = runs.recipe(steps=120, optimiser="adamw", rate=0.01)
+    recipe = runs.recipe(steps=120, optimiser="adamw", learning_rate=0.01)
     images = runs.memory(recipe)
     run = runs.start(tmp_path, recipe)
     log = engine.fit(run, recipe, images, runs.LABELS, seed=0)
     assert log["step"] == [50, 100, 120]
-    assert log["rate"] == [optimisation.rate_at(recipe, step - 1, 120) for step in log["step"]]
+    assert log["learning_rate"] == [
+        optimisation.learning_rate_at(recipe, step - 1, 120) for step in log["step"]
+    ]
     assert all(speed > 0 for speed in log["images_per_second"])
     assert log["loss"][-1] < 0.75 * log["loss"][0]
     assert [path.name for path in run.checkpoints()] == ["checkpoint-120.safetensors"]
@@ -181,19 +189,19 @@ def test_with_several_labels_the_best_of_an_images_own_counts(tmp_path):
     assert np.array_equal(either, np.where(alone, one, np.minimum(one, two)))
 
 
-def test_pieces_add_up_to_the_whole_batch(tmp_path):
-    recipe = runs.recipe(steps=8, clip=0.5, optimiser="adamw", rate=0.003)
+def test_micro_batches_add_up_to_the_whole_batch(tmp_path):
+    recipe = runs.recipe(steps=8, clip_grad_norm=0.5, optimiser="adamw", learning_rate=0.003)
     whole = runs.train(tmp_path / "whole", recipe)
-    parts = runs.train(tmp_path / "parts", recipe, at_once=5)
+    parts = runs.train(tmp_path / "parts", recipe, micro_batch=5)
     runs.close(whole.bare.state_dict(), parts.bare.state_dict())
 
 
 def test_clipping_bounds_the_step(tmp_path):
-    free = runs.recipe(steps=1, warmup=0, rate=1, momentum=0, schedule="constant")
+    free = runs.recipe(steps=1, warmup=0, learning_rate=1, momentum=0, schedule="constant")
     moved = []
-    for recipe in (free, runs.recipe(**(free.plain() | {"clip": 0.01}))):
+    for recipe in (free, runs.recipe(**(free.plain() | {"clip_grad_norm": 0.01}))):
         before = runs.start(tmp_path, recipe).bare.state_dict()
-        after = runs.train(tmp_path / str(recipe.clip), recipe).bare.state_dict()
+        after = runs.train(tmp_path / str(recipe.clip_grad_norm), recipe).bare.state_dict()
         moved.append(math.sqrt(sum((after[name] - before[name]).square().sum() for name in before)))
     assert moved[0] > 0.02
     assert moved[1] == pytest.approx(0.01, rel=1e-3)
@@ -202,10 +210,15 @@ def test_clipping_bounds_the_step(tmp_path):
 # ------------------------------------------------------------------------------- killed, resumed
 
 KILLED = {
-    "sgd, mixup, pieces": {"mixup": 0.2, "clip": 1.0, "piece": 5},
-    "adamw, dropout": {"optimiser": "adamw", "rate": 0.003, "weight_decay": 0.1, **runs.DROPOUT},
-    "batch norm": {**runs.RESNET, "clip": 1.0},
-    "batch norm of pieces": {**runs.RESNET, "piece": 4},
+    "sgd, mixup, ghost batches": {"mixup": 0.2, "clip_grad_norm": 1.0, "ghost_batch": 5},
+    "adamw, dropout": {
+        "optimiser": "adamw",
+        "learning_rate": 0.003,
+        "weight_decay": 0.1,
+        **runs.DROPOUT,
+    },
+    "batch norm": {**runs.RESNET, "clip_grad_norm": 1.0},
+    "batch norm of ghost batches": {**runs.RESNET, "ghost_batch": 4},
     "batch norm in bf16": {**runs.RESNET, "precision": "bf16"},
 }
 QUICK = ("adamw, dropout", "batch norm")
@@ -222,13 +235,13 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_ran_through(tmp_path, case)
     steps = 150
     changes, options = KILLED[case] | {"steps": steps}, {"save_every": 7}
     assert runs.ended(runs.begin(tmp_path / "through", changes, **options)) == [0]
-    chance = random.Random(case)
-    for target in sorted(chance.sample(range(7, 120), 4)):
+    rng = random.Random(case)
+    for target in sorted(rng.sample(range(7, 120), 4)):
         (process,) = runs.begin(tmp_path / "killed", changes, **options)
         while newest(tmp_path / "killed") < target:
             assert process.exitcode is None
             time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.03))
+        time.sleep(rng.uniform(0, 0.03))
         process.kill()
         assert runs.ended([process]) == [-9]
         assert newest(tmp_path / "killed") < steps
@@ -282,11 +295,11 @@ def test_two_checkpoints_are_kept(tmp_path):
 # -------------------------------------------------------------------------------- two processes
 
 
-@pytest.mark.parametrize("at_once", [0, 4])
-def test_two_processes_train_and_evaluate_as_one(tmp_path, at_once):
-    changes = {"batch": 13, "clip": 0.5, "steps": 12}
+@pytest.mark.parametrize("micro_batch", [0, 4])
+def test_two_processes_train_and_evaluate_as_one(tmp_path, micro_batch):
+    changes = {"batch_size": 13, "clip_grad_norm": 0.5, "steps": 12}
     one = runs.begin(tmp_path / "one", changes, save_every=4)
-    two = runs.begin(tmp_path / "two", changes, world=2, save_every=4, at_once=at_once)
+    two = runs.begin(tmp_path / "two", changes, world_size=2, save_every=4, micro_batch=micro_batch)
     assert runs.ended(one + two) == [0, 0, 0]
     (weights, log), (wanted, wanted_log) = (
         runs.result(tmp_path / name, 12) for name in ("two", "one")
@@ -306,7 +319,7 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path, at_once):
 )
 def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
     changes, options = {"steps": 60}, {"save_every": 5}
-    started = runs.begin(tmp_path / "run", changes, world=2, **options)
+    started = runs.begin(tmp_path / "run", changes, world_size=2, **options)
     while newest(tmp_path / "run") < 20:
         assert started[0].exitcode is None
         time.sleep(0.001)
@@ -315,8 +328,8 @@ def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
     assert main not in (0, -9)
     assert killed == -9
     assert newest(tmp_path / "run") < 60
-    assert runs.ended(runs.begin(tmp_path / "run", changes, world=2, **options)) == [0, 0]
-    assert runs.ended(runs.begin(tmp_path / "through", changes, world=2, **options)) == [0, 0]
+    assert runs.ended(runs.begin(tmp_path / "run", changes, world_size=2, **options)) == [0, 0]
+    assert runs.ended(runs.begin(tmp_path / "through", changes, world_size=2, **options)) == [0, 0]
     (weights, log), (wanted, wanted_log) = (
         runs.result(tmp_path / name, 60) for name in ("run", "through")
     )
@@ -344,7 +357,7 @@ def each_its_own(folder, place):
     "both go on with those that are kept",
 )
 def test_all_processes_go_on_with_the_statistics_that_are_kept(tmp_path):
-    started = runs.begin(tmp_path, {}, world=2, task=each_its_own)
+    started = runs.begin(tmp_path, {}, world_size=2, task=each_its_own)
     assert runs.ended(started) == [0, 0]
     tensors = checkpoints.weights(checkpoints.load(tmp_path / "checkpoint-3.safetensors")[0])
     for rank in (0, 1):

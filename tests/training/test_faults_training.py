@@ -17,18 +17,25 @@ from granularity.training import engine, loading, one_stage, presets
 
 torch.set_num_threads(1)
 CLASSES, IMAGES = 4, 6
-SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 3, "batch": 8, "warmup": 1}
+SHORT = {
+    "preset": "resnet_toy",
+    "image_size": 16,
+    "epochs": 0,
+    "steps": 3,
+    "batch_size": 8,
+    "warmup": 1,
+}
 LABELS = np.arange(CLASSES, dtype=np.int32)[:, None]
 
 
 def drawn(root, shade=0):
     """A set of a few images on the disk."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for label in range(CLASSES):
         for number in range(IMAGES):
             path = root / f"n{label}" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = chance.integers(0, 200, (16, 16, 3), dtype=np.uint8)
+            pixels = rng.integers(0, 200, (16, 16, 3), dtype=np.uint8)
             if shade and number == label == 0:
                 pixels[:] = shade  # another image, which takes other bytes
             Image.fromarray(pixels).save(path)
@@ -62,7 +69,7 @@ def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, m
 
     recipe, labels, seed = dict(SHORT), LABELS, 0
     if what == "recipe":
-        recipe["rate"] = 0.123
+        recipe["learning_rate"] = 0.123
     if what == "images":
         part = drawn(tmp_path / "two", shade=255)
     if what == "labels":
@@ -103,7 +110,7 @@ def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
     with pytest.raises((IndexError, RuntimeError, ValueError), match=wrong) as found:
         engine.fit(run, recipe, images, labels, seed=0, save_every=1)
     (note,) = found.value.__notes__
-    assert re.fullmatch(rf"step \d+, {recipe.batch} images, \d+ to \d+", note)
+    assert re.fullmatch(rf"step \d+, {recipe.batch_size} images, \d+ to \d+", note)
     assert newest(tmp_path) < recipe.steps
     saw(f"{type(found.value).__name__}; {note}")
 
@@ -146,8 +153,8 @@ def newest(folder):
 )
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (3, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, before, after):
-    changes, options = {"steps": 60, "batch": 13}, {"save_every": 5}
-    started = runs.begin(tmp_path / "run", changes, world=before, **options)
+    changes, options = {"steps": 60, "batch_size": 13}, {"save_every": 5}
+    started = runs.begin(tmp_path / "run", changes, world_size=before, **options)
     while newest(tmp_path / "run") < 20:
         assert started[0].exitcode is None
         time.sleep(0.001)
@@ -156,7 +163,9 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, before, after)
     assert set(runs.ended(started)) == {-9}
     reached = newest(tmp_path / "run")
     assert reached < 60
-    assert set(runs.ended(runs.begin(tmp_path / "run", changes, world=after, **options))) == {0}
+    assert set(runs.ended(runs.begin(tmp_path / "run", changes, world_size=after, **options))) == {
+        0
+    }
     assert runs.ended(runs.begin(tmp_path / "through", changes, **options)) == [0]
     (weights, log), (wanted, wanted_log) = (
         runs.result(tmp_path / name, 60) for name in ("run", "through")

@@ -18,14 +18,16 @@ CPU = torch.device("cpu")
 IMAGES = 24
 
 
-def pieces(batch=8, steps=range(6), at_once=8, rank=0, world=1, seed=5):
-    return sampling.plan(IMAGES, batch, seed, steps, at_once=at_once, rank=rank, world=world)
+def pieces(batch_size=8, steps=range(6), micro_batch=8, rank=0, world_size=1, seed=5):
+    return sampling.plan(
+        IMAGES, batch_size, seed, steps, micro_batch=micro_batch, rank=rank, world_size=world_size
+    )
 
 
 def told(images, train=True, **split):
     """(step, place) → image and leaf, over all processes of a split."""
     found = {}
-    for rank in range(split.get("world", 1)):
+    for rank in range(split.get("world_size", 1)):
         plan = list(pieces(**split | {"rank": rank}))
         batches = images.batches(iter(plan), train, CPU)
         for piece, (x, leaf) in zip(plan, batches, strict=True):
@@ -47,7 +49,7 @@ def same(ours, theirs):
 
 def in_memory(augmentation, size=16, flat=False):
     """Random pixels, or images of one shade that says which image it is; leaf is 100 + image."""
-    recipe = runs.recipe(image_size=size, batch=8, augmentation=augmentation)
+    recipe = runs.recipe(image_size=size, batch_size=8, augmentation=augmentation)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (IMAGES, 3, size, size), generator=generator, dtype=torch.uint8)
     if flat:
@@ -117,11 +119,11 @@ def test_without_chance_the_pixels_are_only_normalised():
 
 
 @pytest.mark.parametrize("augmentation", ["pad", "crop", "none"])
-@given(at_once=st.integers(1, 8), world=st.integers(1, 5))
+@given(micro_batch=st.integers(1, 8), world_size=st.integers(1, 5))
 @settings(max_examples=15, deadline=None)
-def test_in_memory_pieces_and_processes_change_nothing(augmentation, at_once, world):
+def test_micro_batches_in_memory_change_nothing(augmentation, micro_batch, world_size):
     images = in_memory(augmentation)
-    same(told(images, at_once=at_once, world=world), told(images))
+    same(told(images, micro_batch=micro_batch, world_size=world_size), told(images))
 
 
 @pytest.mark.parametrize("augmentation", ["pad", "crop"])
@@ -147,7 +149,7 @@ def test_a_subset_in_memory_holds_its_own_rows():
     rows = np.array([20, 3, 7, 11, 2, 23, 5, 13])
     some = loading.Memory(whole.pixels, whole.leaf, whole.recipe, rows=rows)
     assert len(some) == 8
-    plan = sampling.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
+    plan = sampling.MicroBatch(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
     ((x, leaf),) = some.batches(iter([plan]), train=False, device=CPU)
     assert leaf.tolist() == [120, 123, 107]
     assert ((x[:, 0, 0, 0] + 1) * 12.75).round().tolist() == [20, 23, 7]
@@ -184,15 +186,15 @@ class Drawn:
 
 
 def from_files(flat=False, workers=0, **changes):
-    recipe = runs.recipe(image_size=16, batch=8, augmentation="crop", **changes)
+    recipe = runs.recipe(image_size=16, batch_size=8, augmentation="crop", **changes)
     return loading.Files(Drawn(flat), recipe, workers=workers)
 
 
 @pytest.mark.parametrize("randaugment", ["", "rand-m9-n2"])
-def test_from_files_workers_pieces_and_processes_change_nothing(randaugment):
+def test_from_files_workers_micro_batches_and_processes_change_nothing(randaugment):
     plain = told(from_files(randaugment=randaugment))
     same(told(from_files(randaugment=randaugment, workers=2)), plain)
-    same(told(from_files(randaugment=randaugment), at_once=3, world=2), plain)
+    same(told(from_files(randaugment=randaugment), micro_batch=3, world_size=2), plain)
     torch.manual_seed(99)
     same(told(from_files(randaugment=randaugment)), plain)
 
@@ -227,14 +229,14 @@ def test_a_subset_of_files_holds_its_own_rows_and_leaves():
     leaf[rows] = np.arange(8)
     some = loading.Files(Drawn(flat=True), recipe, rows=rows, leaf=leaf)
     assert len(some) == 8
-    plan = sampling.Piece(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
+    plan = sampling.MicroBatch(0, np.array([0, 5, 2]), np.array([0, 1, 2]), (0, 0, 0))
     ((x, found),) = some.batches(iter([plan]), train=False, device=CPU)
     assert found.tolist() == [0, 5, 2]
     assert ((x[:, 0, 0, 0] + 1) * 12.75).round().tolist() == [20, 23, 7]
 
 
 def test_evaluation_from_files_takes_the_middle_and_no_chance():
-    recipe = runs.recipe(image_size=20, batch=8)  # images are 20 high and 30 wide
+    recipe = runs.recipe(image_size=20, batch_size=8)  # images are 20 high and 30 wide
     found = told(loading.Files(Drawn(), recipe), train=False)
     for x, _, sample in found.values():
         middle = np.asarray(Drawn().read(sample))[:, 5:25].transpose(2, 0, 1)
@@ -253,7 +255,7 @@ def test_an_image_that_cannot_be_read_stops_the_run_with_its_name():
             return super().read(index)
 
     for workers in (0, 2):
-        recipe = runs.recipe(image_size=16, batch=8)
+        recipe = runs.recipe(image_size=16, batch_size=8)
         with pytest.raises(ValueError, match=r"17\.JPEG"):
             told(loading.Files(Broken(), recipe, workers=workers))
         begun = time.monotonic()
@@ -263,4 +265,4 @@ def test_an_image_that_cannot_be_read_stops_the_run_with_its_name():
 
 def test_shifts_are_for_images_in_memory():
     with pytest.raises(ValueError, match="use 'crop'"):
-        told(loading.Files(Drawn(), runs.recipe(image_size=16, augmentation="pad", batch=8)))
+        told(loading.Files(Drawn(), runs.recipe(image_size=16, augmentation="pad", batch_size=8)))

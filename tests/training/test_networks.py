@@ -22,11 +22,11 @@ def last_of(model):
 
 @pytest.mark.parametrize("kind", [runs.TINY_VIT, runs.RESNET])
 @pytest.mark.parametrize("head", ["linear", "tanh"])
-@pytest.mark.parametrize("head_start", ["zero", "prior"])
-def test_a_new_head_says_what_the_recipe_says(kind, head, head_start):
-    recipe = runs.recipe(head=head, head_start=head_start, **kind)
+@pytest.mark.parametrize("head_init", ["zero", "prior"])
+def test_a_new_head_says_what_the_recipe_says(kind, head, head_init):
+    recipe = runs.recipe(head=head, head_init=head_init, **kind)
     model = networks.build(recipe, 50, seed=0).eval()
-    wanted = {"zero": 0.0, "prior": -math.log(50)}[head_start]
+    wanted = {"zero": 0.0, "prior": -math.log(50)}[head_init]
     logits = model(torch.rand(2, 3, 8, 8))
     assert logits.shape == (2, 50)
     assert torch.equal(logits, torch.full((2, 50), wanted))
@@ -78,7 +78,7 @@ def test_the_presets_can_be_built():
 
 @pytest.mark.parametrize("kind", [runs.TINY_VIT, runs.RESNET])
 def test_everything_but_the_head_is_taken(kind):
-    given = networks.build(runs.recipe(head="tanh", head_start="prior", **kind), 50, seed=1)
+    given = networks.build(runs.recipe(head="tanh", head_init="prior", **kind), 50, seed=1)
     with torch.no_grad():
         for value in given.state_dict().values():
             value.add_(1)
@@ -180,7 +180,7 @@ def test_any_network_of_timms_can_be_trained_at_other_sizes(model):
             model_options=options,
             image_size=side,
             head=head,
-            head_start="prior",
+            head_init="prior",
             steps=1,
         )
         networks.check(recipe)

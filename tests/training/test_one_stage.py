@@ -17,7 +17,7 @@ LABELS = torch.arange(4)[:, None].int()
 
 def short(**changes):
     return presets.preset(
-        "resnet_toy", steps=4, epochs=0, batch=8, image_size=16, warmup=1, **changes
+        "resnet_toy", steps=4, epochs=0, batch_size=8, image_size=16, warmup=1, **changes
     )
 
 
@@ -63,12 +63,12 @@ def test_a_stage_that_is_not_done_is_named(tmp_path):
         one_stage.finished(tmp_path / "nothing")
 
 
-def test_evaluation_is_the_same_in_pieces_of_any_size(tmp_path):
+def test_evaluation_is_the_same_in_micro_batches_of_any_size(tmp_path):
     done, whole = stage(tmp_path)
     pixels = torch.arange(32 * 768).reshape(32, 3, 16, 16).byte()
     images = loading.Memory(pixels, torch.arange(32) % 4, short())
     answers = [
-        evaluation.evaluate(done.model, images, LABELS, done.accelerator, short(), at_once=size)
+        evaluation.evaluate(done.model, images, LABELS, done.accelerator, short(), micro_batch=size)
         for size in (0, 1, 5)
     ]
     for other in answers[1:]:
@@ -95,7 +95,8 @@ def stages_of_all(folder, order, found):
     torch.set_num_threads(1)
     for number, kind in enumerate(order):
         made = presets.preset(
-            "resnet_toy", **{"steps": 60, "epochs": 0, "batch": 8, "image_size": 32} | PRECISE[kind]
+            "resnet_toy",
+            **{"steps": 60, "epochs": 0, "batch_size": 8, "image_size": 32} | PRECISE[kind],
         )
         pixels = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255
         images = loading.Memory(pixels.byte(), torch.arange(32) % 4, made)
@@ -103,15 +104,15 @@ def stages_of_all(folder, order, found):
         done = one_stage.stage(made, images, LABELS, 4, key="k", seed=0, folder=place)
         answers = evaluation.evaluate(done.model, images, LABELS, done.accelerator, made)
         weights = {name: value.numpy().tobytes() for name, value in kept(place).items()}
-        curves = {name: done.curves[name] for name in ("step", "loss", "rate")}
+        curves = {name: done.curves[name] for name in ("step", "loss", "learning_rate")}
         found.put((kind, weights, curves, {name: v.tobytes() for name, v in answers.items()}))
 
 
 TINY = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 VIT = {"model": "vit_tiny_patch16_224", "model_options": TINY, "channels_last": False}
 PRECISE = {
-    "ResNet, fp32": {"rate": 0.01},
-    "ResNet, bf16": {"rate": 0.01, "precision": "bf16"},
+    "ResNet, fp32": {"learning_rate": 0.01},
+    "ResNet, bf16": {"learning_rate": 0.01, "precision": "bf16"},
     "ViT, fp32": VIT,
     "ViT, bf16": VIT | {"precision": "bf16"},
 }
@@ -170,7 +171,11 @@ def test_accelerates_environment_changes_no_number(tmp_path, monkeypatch, name, 
 
 NOTHING = {
     "no step at all": ({"steps": 0, "epochs": 0.1}, {}, "0.1 epochs of 32 images in batches of 8"),
-    "pieces under batch norm": ({}, {"at_once": 4}, "batch norm .* 4 of 8 images at once"),
+    "micro-batches under batch norm": (
+        {},
+        {"micro_batch": 4},
+        "batch norm .* 4 of 8 images at once",
+    ),
     "a network that cannot be built": ({"model": "mixer_s32_224"}, {}, "mixer_s32_224 does not"),
     "a network with weights": ({"model": "resnet18.a1_in1k"}, {}, "names pretrained weights"),
 }
@@ -188,7 +193,8 @@ def test_a_stage_that_cannot_be_trained_leaves_nothing(tmp_path, what):
 
 
 @pytest.mark.fault(
-    "an evaluation of batches that no memory holds", "pieces of bounded size; the same answers"
+    "an evaluation of batches that no memory holds",
+    "as many at once as fit; the same answers",
 )
 def test_evaluation_takes_no_more_pixels_at_once_than_fit(tmp_path, monkeypatch):
     done, found = stage(tmp_path)
@@ -202,7 +208,7 @@ def test_evaluation_takes_no_more_pixels_at_once_than_fit(tmp_path, monkeypatch)
 
     generator = torch.Generator().manual_seed(0)
     pixels = (torch.rand(32, 3, 16, 16, generator=generator) * 255).byte()
-    large = recipe.changed(short(), batch=32)
+    large = recipe.changed(short(), batch_size=32)
     images = Seen(pixels, torch.arange(32) % 4, large)
     monkeypatch.setattr(evaluation, "PIXELS", 3 * 16**2)
     again = evaluation.evaluate(done.model, images, LABELS, done.accelerator, large)

@@ -23,7 +23,7 @@ def finds(folder, place):
 
 
 def test_the_first_process_tells_the_others(tmp_path):
-    assert runs.ended(runs.begin(tmp_path, {}, world=2, task=finds)) == [0, 0]
+    assert runs.ended(runs.begin(tmp_path, {}, world_size=2, task=finds)) == [0, 0]
     assert {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()} == {
         "0.json": [True, False, True],
         "1.json": [True, False, True],
@@ -69,7 +69,7 @@ def completes(folder, place):
 )
 def test_processes_that_find_other_runs_missing_do_not_wait_for_ever(tmp_path, monkeypatch):
     monkeypatch.setitem(entries.ENTRIES, "stages.shared", SHARED)
-    assert runs.ended(runs.begin(tmp_path, {}, world=2, task=completes)) == [0, 0]
+    assert runs.ended(runs.begin(tmp_path, {}, world_size=2, task=completes)) == [0, 0]
     made = tables.table(tmp_path / "runs")
     assert made["total"].tolist() == [2.0, 4.0, 6.0]
     saw("both processes ended; three records")
@@ -111,5 +111,5 @@ def test_processes_take_up_a_stage_from_the_same_checkpoint(tmp_path):
     wanted = runs.recipe(steps=12)
     given = (wanted, runs.memory(wanted), runs.LABELS, runs.CLASSES)
     one_stage.stage(*given, key="k", seed=0, folder=tmp_path / "ended")
-    assert runs.ended(runs.begin(tmp_path, {}, world=2, task=resumes)) == [0, 0]
+    assert runs.ended(runs.begin(tmp_path, {}, world_size=2, task=resumes)) == [0, 0]
     assert (tmp_path / "stages" / "k" / "done").exists()

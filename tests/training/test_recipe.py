@@ -18,36 +18,48 @@ ADAM = {
     "optimiser": "adamw",
     "momentum": 0.9,
     "beta2": 0.999,
-    "batch": 4096,
+    "batch_size": 4096,
     "warmup": 10_000,
     "image_size": 224,
     "loss": "sigmoid",
     "head": "tanh",
-    "head_start": "prior",
+    "head_init": "prior",
     "steps": 0,
     "model_options": {"pos_drop_rate": 0.1, "proj_drop_rate": 0.1},
 }
 TABLE = {
     "vit_b16_i21k": SAME
     | ADAM
-    | {"epochs": 90, "rate": 1e-3, "schedule": "linear", "weight_decay": 0.03, "clip": 0},
+    | {
+        "epochs": 90,
+        "learning_rate": 1e-3,
+        "schedule": "linear",
+        "weight_decay": 0.03,
+        "clip_grad_norm": 0,
+    },
     "vit_b16_i1k_scratch": SAME
     | ADAM
-    | {"epochs": 300, "rate": 3e-3, "schedule": "cosine", "weight_decay": 0.3, "clip": 1},
+    | {
+        "epochs": 300,
+        "learning_rate": 3e-3,
+        "schedule": "cosine",
+        "weight_decay": 0.3,
+        "clip_grad_norm": 1,
+    },
     "vit_b16_i1k_finetune": SAME
     | {
         "optimiser": "sgd",
         "momentum": 0.9,
-        "batch": 512,
+        "batch_size": 512,
         "epochs": 0,
         "steps": 20_000,
         "schedule": "cosine",
         "weight_decay": 0,
-        "clip": 1,
+        "clip_grad_norm": 1,
         "image_size": 384,
         "loss": "softmax",
         "head": "linear",
-        "head_start": "zero",
+        "head_init": "zero",
         "model_options": {},
     },
     "resnet34": {
@@ -69,16 +81,16 @@ def test_a_preset_has_the_values_of_the_papers(name):
 
 
 def test_rates_of_the_lineage():
-    assert preset("vit_b16_i1k_finetune").rate in (0.003, 0.01, 0.03, 0.06)
+    assert preset("vit_b16_i1k_finetune").learning_rate in (0.003, 0.01, 0.03, 0.06)
     large = preset("resnet34")
-    assert large.rate == pytest.approx(0.1 * large.batch / 256)
+    assert large.learning_rate == pytest.approx(0.1 * large.batch_size / 256)
     assert -math.log(21_843) == pytest.approx(-10, abs=0.01)  # what "prior" stands for
 
 
 def test_lengths():
     assert preset("vit_b16_i21k").length(14_197_122) == 90 * 3466
     assert preset("vit_b16_i1k_finetune").length(10**6) == 20_000
-    assert Recipe(epochs=0.5, batch=10).length(99) == 4
+    assert Recipe(epochs=0.5, batch_size=10).length(99) == 4
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -93,9 +105,9 @@ def test_plain_fields_make_an_equal_recipe(name):
     st.fixed_dictionaries(
         {"steps": st.integers(1, 10**6)},
         optional={
-            "rate": st.floats(0, 10) | st.integers(0, 10),
+            "learning_rate": st.floats(0, 10) | st.integers(0, 10),
             "loss": st.sampled_from(["sigmoid", "softmax"]),
-            "clip": st.floats(0, 5),
+            "clip_grad_norm": st.floats(0, 5),
             "compile": st.booleans(),
             "model_options": st.dictionaries(
                 st.text(max_size=5), st.integers() | st.lists(st.integers(), max_size=3)
@@ -111,7 +123,7 @@ def test_any_recipe_survives_json(values):
 def test_a_recipe_is_frozen_and_shares_nothing():
     one = preset("resnet_small")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        one.rate = 1.0
+        one.learning_rate = 1.0
     one.plain()["model_options"]["channels"][0] = 999
     options = {"depth": 2}
     two = Recipe(steps=1, model_options=options)
@@ -126,19 +138,19 @@ def test_a_recipe_is_frozen_and_shares_nothing():
     [
         ({"warm_up": 3}, TypeError, "no field 'warm_up'; the nearest one is 'warmup'"),
         ({"optimizer": "sgd"}, TypeError, "'optimizer'; the nearest one is 'optimiser'"),
-        ({"rate": "0.1"}, TypeError, "rate must be a float, not '0.1'"),
-        ({"batch": 12.0}, TypeError, "batch must be an int, not 12.0"),
-        ({"batch": True}, TypeError, "batch must be an int, not True"),
+        ({"learning_rate": "0.1"}, TypeError, "rate must be a float, not '0.1'"),
+        ({"batch_size": 12.0}, TypeError, "batch_size must be an int, not 12.0"),
+        ({"batch_size": True}, TypeError, "batch_size must be an int, not True"),
         ({"compile": 1}, TypeError, "compile must be a bool, not 1"),
         ({"model": None}, TypeError, "model must be a str, not None"),
         ({"model_options": 3}, TypeError, "model_options must be a mapping, not 3"),
         ({"loss": "sigmiod"}, ValueError, "loss is 'sigmiod'; .* 'sigmoid' is nearest"),
         ({"schedule": "cos"}, ValueError, "schedule is 'cos'; .* 'cosine' is nearest"),
         ({"precision": "fp16"}, ValueError, "precision is 'fp16'; .* nearest"),
-        ({"rate": -0.1}, ValueError, "rate must be at least 0, not -0.1"),
-        ({"rate": math.nan}, ValueError, "rate must be a finite number, not nan"),
-        ({"rate": math.inf}, ValueError, "rate must be a finite number, not inf"),
-        ({"batch": 0}, ValueError, "batch must be at least 1, not 0"),
+        ({"learning_rate": -0.1}, ValueError, "rate must be at least 0, not -0.1"),
+        ({"learning_rate": math.nan}, ValueError, "rate must be a finite number, not nan"),
+        ({"learning_rate": math.inf}, ValueError, "rate must be a finite number, not inf"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
         ({"steps": 5}, ValueError, r"one of epochs \(15.0\) and steps \(5\) must be 0"),
         ({"epochs": 0}, ValueError, r"one of epochs \(0.0\) and steps \(0\)"),
     ],

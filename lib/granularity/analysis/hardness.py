@@ -32,7 +32,7 @@ JUDGES = ("baseline", "leaf")
 RECIPES = ("pretraining", "finetuning")
 SOURCE = "imagenet.finetune"
 SAME = {
-    SOURCE: ("world", "overlap", "source_images", "target_images", "held_out"),
+    SOURCE: ("dataset", "overlap", "source_images", "target_images", "held_out"),
     transfer_runs.KIND: (*transfer_runs.SHARED, "finetuning"),
 }
 # What a row says of the compared run alone.

@@ -12,7 +12,7 @@ import pandas as pd
 from granularity.analysis import hardness, selection, statistics
 from granularity.records import tables
 
-WORLDS = {
+DATASETS = {
     "toy": "Toy images",
     "tiny-imagenet-200": "Tiny-ImageNet",
     "imagenet": "ImageNet-21k → 1k",
@@ -65,8 +65,8 @@ def study(path: Path | str, whose: str) -> Study:
     runs = hardness.source_runs(path)
     cell = hardness.largest_cell(runs)
     return Study(
-        title=f"{WORLDS[cell['world']]}, {whose}",
-        toy=cell["world"] == "toy",
+        title=f"{DATASETS[cell['dataset']]}, {whose}",
+        toy=cell["dataset"] == "toy",
         runs=runs.assign(accuracy=100 * (1 - runs["error"])),
         arrays=hardness.by_arm(runs, tables.arrays(path)),
         gains=hardness.table(path, **cell),
@@ -106,9 +106,9 @@ def rates(path: Path | str) -> pd.DataFrame:
         return pd.DataFrame()
     found = runs.assign(
         arm=hardness.arms(runs),
-        rate=[recipe["rate"] for recipe in runs["finetuning"]],
+        learning_rate=[recipe["learning_rate"] for recipe in runs["finetuning"]],
     )
-    return found.pivot_table(index="rate", columns="arm", values="error")
+    return found.pivot_table(index="learning_rate", columns="arm", values="error")
 
 
 def chance_band(null: pd.DataFrame) -> float:

@@ -64,7 +64,7 @@ def study(table: pd.DataFrame, *varied: str, **fixed: object) -> pd.DataFrame:
     One row for each seed and each value of what is varied: of runs that differ in what is measured
     beside only, the one that measured most. Labels that are not named vary too.
     """
-    wanted = defaults() | {"batch": BATCH} | fixed
+    wanted = defaults() | {"batch_size": BATCH} | fixed
     free = {*varied, "labels", "classes"} - set(fixed)
     found = selection.select(table, {n: v for n, v in wanted.items() if n not in free})
     found = found.sort_values(["finetune_steps", "logged"], ascending=False, kind="stable")

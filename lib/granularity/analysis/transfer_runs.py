@@ -22,12 +22,12 @@ KIND = "inaturalist.transfer"
 BASELINE, ONE_PASS = "baseline", "one pass"
 
 # What runs of one comparison share. `finetuning` too, but a single pass has none.
-SHARED = ("world", "target", "training", "images", "held_out", "pretraining")
+SHARED = ("dataset", "target", "training", "images", "held_out", "pretraining")
 
 # Arms of the label function `target`, and what tables call them; the others are of its kinds.
 OF_TARGET = {BASELINE: "target, the baseline", ONE_PASS: "target, one pass"}
 
-WORLDS = {
+DATASETS = {
     "toy": "Toy species",
     "tiny-imagenet-200": "Tiny-ImageNet",
     "inaturalist": "iNaturalist 2021",
@@ -50,7 +50,7 @@ class Study:
     @property
     def toy(self) -> bool:
         """Whether its images were drawn."""
-        return bool((self.runs["world"] == "toy").all())
+        return bool((self.runs["dataset"] == "toy").all())
 
     @property
     def mark(self) -> str:
@@ -117,9 +117,9 @@ def studies(runs: Path | str, published: Path | str) -> list[Study]:
 def _studies(path: Path, whose: str) -> list[Study]:
     found, arrays, made = read(path), tables.arrays(path), []
     for runs, more in zip(found, told_apart(found), strict=True):
-        world = runs["world"].iloc[0]
-        size = {"toy": "smoke", "inaturalist": "paper"}.get(world, "tiny")
-        title = ", ".join([WORLDS.get(world, world), whose, *more])
+        dataset = runs["dataset"].iloc[0]
+        size = {"toy": "smoke", "inaturalist": "paper"}.get(dataset, "tiny")
+        title = ", ".join([DATASETS.get(dataset, dataset), whose, *more])
         made.append(Study(title, size, runs, arrays))
     return made
 

@@ -27,7 +27,7 @@ from granularity.training.evaluation import errors_of
 
 FULL_IMAGES, FULL_CLASSES = 14_197_122, 21_843  # ImageNet-21k's, of fall 2011 and in the paper
 LEVEL, BATCH, PROCESSES = 4, 4096, 8  # of the paper's pretraining, on one machine
-AT_ONCE = 128  # images of a piece
+MICRO_BATCH = 128  # images
 EVERY = 21  # each so-many-th class of the source is a class of the target
 
 
@@ -150,7 +150,7 @@ def write_index(root: Path, counts: Mapping[str, int], do: Callable) -> Path:
 # ----------------------------------------------------------------------------------------- parts
 
 
-def name_of(source: subset.Part, labels: np.ndarray) -> str:
+def name_of(source: subset.Subset, labels: np.ndarray) -> str:
     """What names a training: its images and their labels, as in `two_stages.trained`."""
     told = hashlib.sha256(f"{labels.shape}".encode() + labels.astype("<i4").tobytes())
     return source.fingerprint + told.hexdigest()
@@ -158,19 +158,21 @@ def name_of(source: subset.Part, labels: np.ndarray) -> str:
 
 def epoch(rows: np.ndarray, leaf: np.ndarray, table: np.ndarray, seed: int) -> int:
     """One process's share of an epoch: which images, and their labels; returns how many."""
-    labels, batch = torch.tensor(table), min(BATCH, len(rows))
-    steps = range(len(rows) // batch)
-    pieces = sampling.plan(len(rows), batch, seed, steps, at_once=AT_ONCE, world=PROCESSES)
+    labels, batch_size = torch.tensor(table), min(BATCH, len(rows))
+    steps = range(len(rows) // batch_size)
+    batches = sampling.plan(
+        len(rows), batch_size, seed, steps, micro_batch=MICRO_BATCH, world_size=PROCESSES
+    )
     return sum(
-        len(labels[torch.from_numpy(leaf[rows[piece.samples]].astype(np.int64))])
-        for piece in pieces
+        len(labels[torch.from_numpy(leaf[rows[batch.samples]].astype(np.int64))])
+        for batch in batches
     )
 
 
 def evaluation(images: int, seed: int) -> dict[str, np.ndarray]:
     """What an evaluation gives for each image, drawn."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     return {
-        "rank": chance.integers(0, 10, images),
-        "loss": chance.random(images, np.float32),
+        "rank": rng.integers(0, 10, images),
+        "loss": rng.random(images, np.float32),
     }

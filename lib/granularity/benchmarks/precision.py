@@ -34,7 +34,7 @@ def precision(
     *,
     seed: int,
     network_name: str = "resnet",
-    batch: int = 64,
+    batch_size: int = 64,
     steps: int = 10,
     turns: int = 3,
     classes: int = 200,
@@ -49,7 +49,7 @@ def precision(
     if network_name not in NETWORKS:
         raise ValueError(f"network_name is {network_name!r}; there are {', '.join(NETWORKS)}")
     training.check_device(device)
-    rest = (batch, steps, classes, threads, device, seed)
+    rest = (batch_size, steps, classes, threads, device, seed)
     rates: dict[str, list[float]] = {name: [] for name in SETTINGS}
     for _ in range(turns):
         for name, setting in SETTINGS.items():
@@ -63,16 +63,24 @@ def precision(
 
 
 def step_rate(
-    options: Mapping, batch: int, steps: int, classes: int, threads: int, device: str, seed: int
+    options: Mapping,
+    batch_size: int,
+    steps: int,
+    classes: int,
+    threads: int,
+    device: str,
+    seed: int,
 ) -> float:
     """Images a second of training on one batch that is there already, once it is warm."""
     torch.set_num_threads(threads)
-    recipe = preset("resnet_small", **options, batch=batch, steps=steps, epochs=0, warmup=0)
+    recipe = preset(
+        "resnet_small", **options, batch_size=batch_size, steps=steps, epochs=0, warmup=0
+    )
     model = networks.build(recipe, classes, seed).to(device)
-    images = torch.randn(batch, 3, recipe.image_size, recipe.image_size, device=device)
-    held = training.Held((images, torch.arange(batch, device=device) % classes), batch)
+    images = torch.randn(batch_size, 3, recipe.image_size, recipe.image_size, device=device)
+    held = training.Held((images, torch.arange(batch_size, device=device) % classes), batch_size)
     labels = torch.arange(classes, dtype=torch.int32, device=device)[:, None]
     with tempfile.TemporaryDirectory() as place:
         for turn in ("warm", "measured"):
             seconds = training.step_seconds(Path(place) / turn, recipe, model, held, labels, seed)
-    return batch * steps / seconds
+    return batch_size * steps / seconds

@@ -19,7 +19,7 @@ def shortcut(
     threshold: float = 2.0,
     width: int = 256,
     k: int = 8,
-    batch: int = 512,
+    batch_size: int = 512,
     steps: int = 40,
     turns: int = 3,
     threads: int = 1,
@@ -33,8 +33,14 @@ def shortcut(
     """
     torch.set_num_threads(threads)
     setting = Setting(
-        **{"labels": "fine", "k": k, "threshold": threshold, "width": width, "batch": batch},
-        **{"finite_set": batch, "steps": steps, "logged": 2},
+        **{
+            "labels": "fine",
+            "k": k,
+            "threshold": threshold,
+            "width": width,
+            "batch_size": batch_size,
+        },
+        **{"finite_set": batch_size, "steps": steps, "logged": 2},
     )
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(turns + 1):
@@ -64,7 +70,7 @@ def together(
     labels: str = "fine",
     width: int = 32,
     k: int = 8,
-    batch: int = 512,
+    batch_size: int = 512,
     steps: int = 20,
     turns: int = 3,
     threads: int = 1,
@@ -72,7 +78,7 @@ def together(
 ) -> dict:
     """Several runs side by side as one batched computation, against the same runs one by one."""
     torch.set_num_threads(threads)
-    values = {"labels": labels, "width": width, "k": k, "batch": batch, "steps": steps}
+    values = {"labels": labels, "width": width, "k": k, "batch_size": batch_size, "steps": steps}
     setting = Setting(**values, logged=2)
     seeds = tuple(range(seed, seed + runs))
     seconds: dict[str, list[float]] = {"single": [], "batched": []}

@@ -39,9 +39,9 @@ from granularity.training.recipe import Recipe
 
 def drawn(images: int, classes: int, labels: int, seed: int, device: str) -> tuple[Tensor, Tensor]:
     """Logits as a new head gives them, about -ln K, and so many different labels of each image."""
-    chance = np.random.default_rng(seed)
-    logits = chance.standard_normal((images, classes), dtype=np.float32) - math.log(classes)
-    first = chance.integers(0, classes, (images, 1))
+    rng = np.random.default_rng(seed)
+    logits = rng.standard_normal((images, classes), dtype=np.float32) - math.log(classes)
+    first = rng.integers(0, classes, (images, 1))
     targets = (first + np.arange(labels) * (classes // labels)) % classes
     return torch.from_numpy(logits).to(device), torch.from_numpy(targets).to(device)
 
@@ -141,9 +141,9 @@ class Held:
         return self.images
 
     def batches(
-        self, plan: Iterator[sampling.Piece], train: bool, device: torch.device
+        self, plan: Iterator[sampling.MicroBatch], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batch, for each piece."""
+        """The batch, for each micro-batch."""
         for _ in plan:
             yield self.batch
 
@@ -152,7 +152,7 @@ def training(
     *,
     seed: int,
     preset_name: str = "resnet_small",
-    batch: int = 64,
+    batch_size: int = 64,
     steps: int = 25,
     turns: int = 3,
     classes: int = 10,
@@ -171,7 +171,9 @@ def training(
     """
     check_device(device)
     torch.set_num_threads(threads)
-    recipe = preset(preset_name, batch=batch, steps=steps, epochs=0, warmup=2, augmentation="crop")
+    recipe = preset(
+        preset_name, batch_size=batch_size, steps=steps, epochs=0, warmup=2, augmentation="crop"
+    )
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         draw_files(folder / "images", images, classes, pixels, seed)
@@ -192,8 +194,10 @@ def training(
                     if turn:  # the first one warms both up
                         taken = inner if kind == "step" else clock.seconds
                         seconds[f"{side.name}_{kind}"].append(taken)
-        rates = {name: batch * steps / statistics.median(all_) for name, all_ in seconds.items()}
-        share = lookup_seconds(ours.labels, held[1]) * rates["ours_step"] / batch
+        rates = {
+            name: batch_size * steps / statistics.median(all_) for name, all_ in seconds.items()
+        }
+        share = lookup_seconds(ours.labels, held[1]) * rates["ours_step"] / batch_size
         work = 3 * flops(ours.model, recipe.image_size, device)
     rate = matrix_rate(recipe.precision, device)
     ratios = {}
@@ -231,9 +235,13 @@ class Ours:
 
     def loader(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of a run, and nothing else."""
-        batch = self.recipe.batch
+        batch_size = self.recipe.batch_size
         plan = sampling.plan(
-            len(self.images), batch, self.seed, range(self.recipe.steps), at_once=batch
+            len(self.images),
+            batch_size,
+            self.seed,
+            range(self.recipe.steps),
+            micro_batch=batch_size,
         )
         return self.images.batches(plan, train=True, device=self.accelerator.device)
 
@@ -258,7 +266,7 @@ def step_seconds(
     parts = accelerator.prepare(model, optimiser_of(model, recipe))
     run = engine.Run(folder, "bench", *parts, accelerator)
     log = engine.fit(run, recipe, images, labels, seed=seed)
-    made = np.diff([0, *log["step"]]) * recipe.batch
+    made = np.diff([0, *log["step"]]) * recipe.batch_size
     return float((made / log["images_per_second"]).sum())
 
 
@@ -277,7 +285,7 @@ class Timms:
         self.batches = timm.data.create_loader(
             dataset,
             recipe.image_size,
-            recipe.batch,
+            recipe.batch_size,
             is_training=True,
             scale=(0.08, 1.0),
             color_jitter=0.0,
@@ -309,7 +317,7 @@ class Timms:
         optimiser = create_optimizer_v2(
             model,
             opt={"sgd": "momentum"}.get(recipe.optimiser, recipe.optimiser),
-            lr=recipe.rate,
+            lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             momentum=recipe.momentum,
         )
@@ -331,8 +339,8 @@ class Timms:
             ):
                 loss = loss_of(model(x), target)
             loss.backward()
-            if recipe.clip:
-                dispatch_clip_grad(model.parameters(), recipe.clip)
+            if recipe.clip_grad_norm:
+                dispatch_clip_grad(model.parameters(), recipe.clip_grad_norm)
             optimiser.step()
             optimiser.zero_grad()
             mean.update(loss.item(), len(x))
@@ -342,9 +350,9 @@ class Timms:
 
 def draw_files(folder: Path, images: int, classes: int, pixels: int, seed: int) -> None:
     """JPEG files of smooth noise in class folders, as large and as hard to decode as one asks."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for number in range(images):
-        small = chance.integers(0, 256, (max(2, pixels // 8),) * 2 + (3,), dtype=np.uint8)
+        small = rng.integers(0, 256, (max(2, pixels // 8),) * 2 + (3,), dtype=np.uint8)
         path = folder / f"n{number % classes:08d}" / f"{number}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(small).resize((pixels, pixels), Image.Resampling.BICUBIC).save(path)

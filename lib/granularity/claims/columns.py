@@ -3,15 +3,15 @@
 Typed here so that a rule is checked as it is read, without loading what makes the runs.
 """
 
-TRAINED = "seed world held_out labels pretraining finetuning classes target_classes"
+TRAINED = "seed dataset held_out labels pretraining finetuning classes target_classes"
 TRAINED += " error balanced_error top5_error loss training_error training_images"
 BEFORE = "balanced_error_before error_before loss_before top5_error_before pretraining_loss"
 ALIGNED = "classes_inside evenness images_inside label_entropy largest_over_mean majority_rate"
 ALIGNED += " normalised_mutual_information num_classes target_entropy target_entropy_given_label"
 SETTING = """seed device labels classes k superclasses d patches feature_patches opposing_patches
     amplitude_spread opposing_amplitude noise strong_noise hard_share unevenness width threshold
-    initial_scale activation biases output_weights optimiser rate steps batch finite_set
-    finetune_steps test_samples top_loss logged"""
+    initial_scale activation biases output_weights optimiser learning_rate steps batch_size
+    finite_set finetune_steps test_samples top_loss logged"""
 MEASURED = """training_loss easy_error hard_error hard_error_common_removed hard_error_no_fine
     hard_error_opposing hard_error_strong_patch hard_error_frequent hard_error_rare head_easy_error
     head_hard_error awake_neurons response_common response_fine start_winners_common

@@ -14,6 +14,7 @@ from granularity.claims.rules import Book, Rule
 from granularity.claims.scoreboard import NAMES
 from granularity.claims.verdicts import in_force
 from granularity.fingerprints import equivalence
+from granularity.inputs import renamed
 from granularity.records import machine, record
 
 COLUMNS = ["size", "machine", "kind", "seconds", "commit", "dirty"]  # of the tables' many
@@ -159,11 +160,12 @@ def stood(claim: str, part: Rule, commit: str | None) -> bool | None:
 
 @cache
 def book_at(commit: str | None) -> Book | None:
-    """A commit's claims file, read once; None where the commit is not at hand, or not known."""
+    """A commit's claims file, read once under today's names; None where it is not at hand."""
     if commit is None:
         return None
     try:
-        return rules.read(record.git("show", f"{commit}:book/claims.yml"))
+        then = rules.loaded(record.git("show", f"{commit}:book/claims.yml"))
+        return rules.book(renamed.current(then))
     except (OSError, subprocess.CalledProcessError, rules.ClaimsError):
         return None
 

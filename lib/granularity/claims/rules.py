@@ -225,10 +225,19 @@ FREE = {"direction", "family", "gate", "why", "fixed"}  # any rule may state the
 
 def read(text: str) -> Book:
     """The claims file from its YAML text. Raises ClaimsError for anything that does not fit."""
+    return book(loaded(text))
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """What a claims file says, unchecked. Raises ClaimsError for what is not plain YAML."""
     try:
-        data = plain_yaml.read(text, "book/claims.yml", dates=True)
+        return plain_yaml.read(text, "book/claims.yml", dates=True)
     except plain_yaml.YamlError as error:
         raise ClaimsError(str(error)) from error
+
+
+def book(data: Mapping[str, Any]) -> Book:
+    """The claims of a loaded file. Raises ClaimsError for anything that does not fit."""
     check_names(data, {"claims", "tables"}, {"shared", "scales"}, "the file")  # shared: anchors
     for part in ("claims", "tables"):
         for name, given in mapping(data[part], part).items():

@@ -1,4 +1,4 @@
-"""Draws the toy image worlds: `granularity toy OUT`."""
+"""Draws the toy image datasets: `granularity toy OUT`."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Parts of image sets: source, target, evaluation; what both arms do with them.
 
-An arm's own module says which images its worlds have; here is what they share.
+An arm's own module says which images its datasets have; here is what they share.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 from granularity.hierarchies import taxonomy, wordnet
 from granularity.images import image_set, sources, splits
 from granularity.images.layouts import DataError
-from granularity.images.subset import Part, classes_in, of_classes, whole
+from granularity.images.subset import Subset, classes_in, of_classes, whole
 from granularity.inputs.nearest import nearest
 
 SKIP = ("broken", "missing", "extra")  # what a set may be opened without, where asked
@@ -42,13 +42,13 @@ KNOWN = dict.fromkeys(
 class Sets:
     """Source, target and what the target is evaluated on; `classes` are the target's leaves."""
 
-    source: Part
-    target: Part
-    evaluation: Part
+    source: Subset
+    target: Subset
+    evaluation: Subset
     classes: tuple[str, ...]
 
     def stated(self, *parts: str) -> dict:
-        """What some of the parts are, JSON-plain (see `Part.stated`)."""
+        """What some of the parts are, JSON-plain (see `Subset.stated`)."""
         return {name: getattr(self, name).stated() for name in parts}
 
     def left_out(self, *parts: str) -> dict:
@@ -116,7 +116,7 @@ def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
     rows, leaf = sets.target.rows, sets.target.leaf
     groups = [rows[leaf == label] for label in np.unique(leaf)]
     held = np.concatenate([group[-max(1, round(HELD_OUT * len(group))) :] for group in groups])
-    evaluation = Part(sets.target.images, np.sort(held))
+    evaluation = Subset(sets.target.images, np.sort(held))
     names = evaluation.names
     known = set(names.tolist())
     seen = np.concatenate(
@@ -125,14 +125,14 @@ def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
     return replace(
         sets,
         source=without(sets.source, seen, evaluation.images.classes),
-        target=without(Part(sets.target.images, np.setdiff1d(rows, held)), seen, sets.classes),
+        target=without(Subset(sets.target.images, np.setdiff1d(rows, held)), seen, sets.classes),
         evaluation=evaluation,
     )
 
 
-def without(part: Part, names: np.ndarray, classes: Sequence[str]) -> Part:
+def without(part: Subset, names: np.ndarray, classes: Sequence[str]) -> Subset:
     """A part less the images that bear one of `names`, `class/file`, of some `classes`."""
-    return Part(part.images, np.setdiff1d(part.rows, same(part.images, names, classes)))
+    return Subset(part.images, np.setdiff1d(part.rows, same(part.images, names, classes)))
 
 
 def same(images: image_set.ImageSet, names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -144,9 +144,9 @@ def same(images: image_set.ImageSet, names: np.ndarray, classes: Sequence[str]) 
     return rows[np.isin(images.names[rows], names)]
 
 
-def doubles_of(world: str) -> list[frozenset[bytes]]:
-    """Groups of names of a world's training images that are identical, where they are known."""
-    return splits.doubles(splits.DUPLICATES) if world == "tiny-imagenet-200" else []
+def doubles_of(dataset: str) -> list[frozenset[bytes]]:
+    """Groups of names of a dataset's training images that are identical, where they are known."""
+    return splits.doubles(splits.DUPLICATES) if dataset == "tiny-imagenet-200" else []
 
 
 def root_of(roots: Mapping[str, str], name: str) -> Path:
@@ -179,7 +179,7 @@ def opened(root: str, part: str, called: str = "", skip: Sequence[str] = ()) -> 
 
 def tiny_imagenet(
     roots: Mapping[str, str], skip: Sequence[str] = ()
-) -> tuple[Part, image_set.ImageSet]:
+) -> tuple[Subset, image_set.ImageSet]:
     """Tiny-ImageNet's training images and its validation images.
 
     Training images that stand among the validation images too, under another label, are left out.
@@ -187,4 +187,4 @@ def tiny_imagenet(
     root, name = str(root_of(roots, "tiny-imagenet-200")), "tiny-imagenet-200"
     images = opened(root, "train", name, skip)
     evaluation = opened(root, "val", name, skip)
-    return Part(images, splits.drop_twins(images, splits.DUPLICATES)), evaluation
+    return Subset(images, splits.drop_twins(images, splits.DUPLICATES)), evaluation

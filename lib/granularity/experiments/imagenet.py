@@ -33,7 +33,7 @@ from granularity.experiments.two_stages import (
     trained,
 )
 from granularity.images import image_set, splits
-from granularity.images.subset import Part, classes_in, of_classes, some, whole
+from granularity.images.subset import Subset, classes_in, of_classes, some, whole
 from granularity.labels.wordnet_levels import levels
 from granularity.training import evaluation, networks, one_stage
 from granularity.training.presets import recipe_of
@@ -52,20 +52,20 @@ def open_sets(
     held_out: bool = False,
     skip: Sequence[str] = (),
 ) -> Sets:
-    """The sets of a world, with so many images of each class (0: all that there are).
+    """The sets of a dataset, with so many images of each class (0: all that there are).
 
     `overlap`: "contained" puts the target's images among the source's, as ImageNet-1k's are in
     ImageNet-21k; "disjoint" keeps them apart. With `held_out` a part of the target's training
     images is evaluated on, and trained on in neither stage. `skip` are kinds of what the sets are
-    opened without (`datasets.SKIP`). Raises KeyError for a world or a root that is not named,
-    ValueError for an overlap that a world does not have, DataError for sets that are not what they
-    should be (see `datasets.checked`).
+    opened without (`datasets.SKIP`). Raises KeyError for a dataset or a root that is not named,
+    ValueError for an overlap that a dataset does not have, DataError for sets that are not what
+    they should be (see `datasets.checked`).
     """
-    if name not in WORLDS:
-        raise KeyError(f"no images are called {name!r}; there are {', '.join(WORLDS)}")
+    if name not in DATASETS:
+        raise KeyError(f"no images are called {name!r}; there are {', '.join(DATASETS)}")
     if overlap not in ("contained", "disjoint"):
         raise ValueError(f"overlap is {overlap!r}, 'contained' or 'disjoint' wanted")
-    sets = WORLDS[name](roots, overlap, source_images, target_images, tuple(skip))
+    sets = DATASETS[name](roots, overlap, source_images, target_images, tuple(skip))
     checked(sets, skip)
     return hold_out(sets, doubles_of(name)) if held_out else sets
 
@@ -101,7 +101,7 @@ def two_sets(
         )
     else:  # the target's own images first, whatever part of the source is taken
         taken = np.union1d(taken, same(source, target.names[rows], target.classes))
-    return Sets(Part(source, taken), Part(target, rows), whole(evaluation), target.classes)
+    return Sets(Subset(source, taken), Subset(target, rows), whole(evaluation), target.classes)
 
 
 def tiny(
@@ -121,16 +121,16 @@ def tiny(
     taken = (
         parts["source"] if overlap == "disjoint" else np.union1d(parts["source"], parts["target"])
     )
-    of_target = Part(images, np.intersect1d(parts["target"], training.rows))
+    of_target = Subset(images, np.intersect1d(parts["target"], training.rows))
     return Sets(
-        Part(images, np.intersect1d(taken, training.rows)),
+        Subset(images, np.intersect1d(taken, training.rows)),
         of_classes(of_target, classes),
         of_classes(whole(evaluation), classes),
         classes,
     )
 
 
-WORLDS = {
+DATASETS = {
     "toy": partial(two_sets, inside="toy"),
     "tiny-imagenet-200": tiny,
     "imagenet": two_sets,
@@ -160,7 +160,7 @@ def level_table(images: image_set.ImageSet, level: int) -> np.ndarray:
     return table
 
 
-def source_labels(part: Part, kind: str, level: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def source_labels(part: Subset, kind: str, level: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What is looked up for each image of the source's set, and the table it is looked up in.
 
     `level`: the image's leaf, in the classes of its level (leaves, q). `random`, the placebo: the
@@ -179,7 +179,7 @@ def source_labels(part: Part, kind: str, level: int, seed: int) -> tuple[np.ndar
     raise ValueError(f"labels are {kind!r}, 'level' or 'random' wanted (or 'target', from scratch)")
 
 
-def target_labels(part: Part, classes: Sequence[str]) -> np.ndarray:
+def target_labels(part: Subset, classes: Sequence[str]) -> np.ndarray:
     """Classes of the target's leaves (leaves, 1); -1 for leaves of the set that are not its own."""
     place = {name: index for index, name in enumerate(classes)}
     return np.array([[place.get(name, -1)] for name in part.images.classes], dtype=np.int32)
@@ -218,7 +218,7 @@ def arms(
 
 def sets_of(setting: Mapping, roots: Mapping[str, str]) -> Sets:
     """The sets that a run with these arguments opens."""
-    return open_sets(setting["world"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
+    return open_sets(setting["dataset"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
 
 
 def reads(setting: Mapping) -> tuple[str, ...]:
@@ -231,9 +231,9 @@ def reads(setting: Mapping) -> tuple[str, ...]:
 def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
     """What each run will read, JSON-plain: of each part the set and its images, by name and size.
 
-    For key and record of the run, before it starts; see `Part.stated`.
+    For key and record of the run, before it starts; see `Subset.stated`.
     """
-    told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), ("world", *CHOSEN))
+    told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), ("dataset", *CHOSEN))
     return [{part: told(setting)[part] for part in reads(setting)} for setting in settings]
 
 
@@ -242,7 +242,7 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
 
     Opens all sets and recipes, so that whatever is missing or misspelt is told before any work.
     """
-    names = ("world", *CHOSEN)
+    names = ("dataset", *CHOSEN)
     opened_once = once(lambda setting: {"sets": sets_of(setting, roots)}, names)
     rows = []
     for setting in settings:
@@ -277,7 +277,7 @@ def counted(sets: Sets) -> dict:
 
 def pretrain(
     *,
-    world: str = "toy",
+    dataset: str = "toy",
     labels: str = "level",
     level: int = 0,
     overlap: str = "contained",
@@ -295,7 +295,7 @@ def pretrain(
     With `held_out` the source has no image that a finetuning with `held_out` is evaluated on.
     """
     machine, chosen = Machine(**places), (overlap, source_images, target_images, held_out, skip)
-    sets = open_sets(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    sets = open_sets(dataset, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
     done, classes = pretrained(sets.source, labels, level, pretraining, machine, seed)
     return {
         "metrics": {
@@ -311,7 +311,7 @@ def pretrain(
 
 
 def pretrained(
-    source: Part,
+    source: Subset,
     labels: str,
     level: int,
     pretraining: Mapping,
@@ -332,7 +332,7 @@ def pretrained(
 
 def finetune(
     *,
-    world: str = "toy",
+    dataset: str = "toy",
     labels: str = "level",
     level: int = 0,
     overlap: str = "contained",
@@ -357,8 +357,8 @@ def finetune(
     """
     machine, recipe = Machine(**places), recipe_of(finetuning)
     chosen = (overlap, source_images, target_images, held_out, skip)
-    sets = open_sets(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
-    one_stage.check(recipe, len(sets.target), machine.at_once)
+    sets = open_sets(dataset, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    one_stage.check(recipe, len(sets.target), machine.micro_batch)
     start, classes = None, len(sets.classes)
     if labels != "target":
         networks.check_both(recipe_of(pretraining), recipe)

@@ -1,7 +1,7 @@
 """The iNaturalist arm: source and target are the same images, and only their labels differ.
 
 Pretrain with a label function, finetune on the target, compare; the baseline pretrains on the
-target itself (section 5.2). The worlds: `inaturalist` is iNaturalist 2021 with its 11
+target itself (section 5.2). The datasets: `inaturalist` is iNaturalist 2021 with its 11
 supercategories as the target; `tiny-imagenet-200` has cuts of WordNet for ranks and target (ours);
 `toy` is drawn.
 """
@@ -35,7 +35,7 @@ from granularity.experiments.two_stages import (
 )
 from granularity.fingerprints.digest import digest
 from granularity.hierarchies import taxonomy
-from granularity.images.subset import Part, classes_in, of_classes, some, whole
+from granularity.images.subset import Subset, classes_in, of_classes, some, whole
 from granularity.images.toy import species_drawing
 from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, save
@@ -52,13 +52,13 @@ CLIP = "clip"  # what the names of networks of CLIP's kind contain
 
 
 @dataclass(frozen=True)
-class World:
-    """The images of a world, and the tree of their leaves with the target."""
+class Dataset:
+    """The images of a dataset, and the tree of their leaves with the target."""
 
     sets: Sets
     tree: Tree
 
-    def rows_of(self, function: LabelFunction, part: Part) -> np.ndarray:
+    def rows_of(self, function: LabelFunction, part: Subset) -> np.ndarray:
         """A leaf's classes for each class of a part's set (leaves, q); -1 where it is none."""
         table = np.full((len(part.images.classes), function.indices.shape[1]), -1, np.int32)
         place = {name: index for index, name in enumerate(part.images.classes)}
@@ -75,10 +75,10 @@ class Labelled:
     leaf: np.ndarray
 
 
-# ------------------------------------------------------------------------------------- worlds
+# ------------------------------------------------------------------------------------- datasets
 
 
-def open_world(
+def open_dataset(
     name: str,
     roots: Mapping[str, str],
     *,
@@ -87,21 +87,21 @@ def open_world(
     images: int = 0,
     held_out: bool = False,
     skip: Sequence[str] = (),
-) -> World:
-    """A world with so many training images of each leaf (0: all that there are).
+) -> Dataset:
+    """A dataset with so many training images of each leaf (0: all that there are).
 
     `target` is "supercategory", or a cut of WordNet for Tiny-ImageNet (see `tree_of_cuts`).
     `training` is the folder that iNaturalist's training images are in. With `held_out` a part of
-    them is evaluated on, and not trained on. Raises KeyError for a world or a root that is not
-    named, ValueError for a target that a world does not have.
+    them is evaluated on, and not trained on. Raises KeyError for a dataset or a root that is not
+    named, ValueError for a target that a dataset does not have.
     """
-    if name not in WORLDS:
-        raise KeyError(f"no images are called {name!r}; there are {', '.join(WORLDS)}")
-    world = WORLDS[name](roots, target, training, images, tuple(skip))
-    sets = checked(world.sets, skip)
+    if name not in DATASETS:
+        raise KeyError(f"no images are called {name!r}; there are {', '.join(DATASETS)}")
+    dataset = DATASETS[name](roots, target, training, images, tuple(skip))
+    sets = checked(dataset.sets, skip)
     if held_out:
         sets = hold_out(sets, doubles_of(name))
-    return World(replace(sets, source=sets.target), world.tree)
+    return Dataset(replace(sets, source=sets.target), dataset.tree)
 
 
 def species(
@@ -111,7 +111,7 @@ def species(
     images: int,
     skip: tuple[str, ...],
     inside: str = "",
-) -> World:
+) -> Dataset:
     """iNaturalist 2021, species in folders of their own, named after all their ranks.
 
     `roots["inaturalist"]`, or its folder `inside` another root, holds `2021_train_mini` (or
@@ -123,23 +123,23 @@ def species(
     root = root_of(roots, inside or "inaturalist") / ("inaturalist" if inside else "")
     parts = (training, "2021_valid")
     source, evaluation = (opened(str(root), part, called, skip) for part in parts)
-    part = Part(source, some(source, images))
+    part = Subset(source, some(source, images))
     tree = tree_of_taxonomy(taxonomy.read(source.classes))
-    return World(Sets(part, part, whole(evaluation), source.classes), tree)
+    return Dataset(Sets(part, part, whole(evaluation), source.classes), tree)
 
 
 def tiny(
     roots: Mapping[str, str], target: str, training: str, images: int, skip: tuple[str, ...]
-) -> World:
+) -> Dataset:
     """Tiny-ImageNet; a target may leave classes out. `training` says nothing here."""
     found, evaluation = tiny_imagenet(roots, skip)
     tree = tree_of_cuts(found.images.classes, target)
     rows = np.intersect1d(some(found.images, images), found.rows)
-    part = of_classes(Part(found.images, rows), tree.leaves)
-    return World(Sets(part, part, of_classes(whole(evaluation), tree.leaves), tree.leaves), tree)
+    part = of_classes(Subset(found.images, rows), tree.leaves)
+    return Dataset(Sets(part, part, of_classes(whole(evaluation), tree.leaves), tree.leaves), tree)
 
 
-WORLDS = {
+DATASETS = {
     "toy": partial(species, inside="toy"),
     "tiny-imagenet-200": tiny,
     "inaturalist": species,
@@ -149,29 +149,29 @@ WORLDS = {
 # ------------------------------------------------------------------------------------- labels
 
 
-def labelled(part: Part, tree: Tree) -> Labelled:
+def labelled(part: Subset, tree: Tree) -> Labelled:
     """A part's images as label functions take them."""
     place = {leaf: index for index, leaf in enumerate(tree.leaves)}
     number = np.array([place.get(name, -1) for name in part.images.classes])
     return Labelled(part.names, number[part.leaf])
 
 
-def lookup_of(function: LabelFunction, world: World) -> tuple[np.ndarray | None, np.ndarray]:
+def lookup_of(function: LabelFunction, dataset: Dataset) -> tuple[np.ndarray | None, np.ndarray]:
     """What is looked up for each image of the source's set, and the table it is looked up in.
 
     A function of leaves is looked up by leaf (None); one of samples by the image's number, with -1
     for images of the set that are not in the source.
     """
-    source = world.sets.source
+    source = dataset.sets.source
     if function.domain == "leaf":
-        return None, world.rows_of(function, source)
+        return None, dataset.rows_of(function, source)
     table = np.full((len(source.images), function.indices.shape[1]), -1, np.int32)
     table[source.rows] = function.indices
     return np.arange(len(source.images)), table
 
 
 def embedded(
-    world: World, embedding: str, pretraining: Mapping, machine: Machine, seed: int
+    dataset: Dataset, embedding: str, pretraining: Mapping, machine: Machine, seed: int
 ) -> np.ndarray:
     """One vector for each source image, (N, D), computed once for a network and these images.
 
@@ -182,19 +182,19 @@ def embedded(
     accelerator = processes.accelerator_of(machine.device)
     if embedding == SELF_SUPERVISED:
         recipe = recipe_of(pretraining)
-        function = make("instance", world.tree, labelled(world.sets.source, world.tree), seed)
-        lookup, table = lookup_of(function, world)
-        done = trained(recipe, world.sets.source, table, machine, seed, lookup=lookup)
+        function = make("instance", dataset.tree, labelled(dataset.sets.source, dataset.tree), seed)
+        lookup, table = lookup_of(function, dataset)
+        done = trained(recipe, dataset.sets.source, table, machine, seed, lookup=lookup)
         model, name = accelerator.unwrap_model(done.model, keep_torch_compile=False), done.key
     else:
         model, name = embeddings.pretrained(embedding, machine.weights or None), embedding
         recipe = recipe_of(pretraining | {"image_size": embeddings.size_of(model)})
-    key = digest([name, world.sets.source.fingerprint, *weights_of(embedding, machine)])
+    key = digest([name, dataset.sets.source.fingerprint, *weights_of(embedding, machine)])
     folder = Path(machine.stages) / "embeddings" / key
     with accelerator.main_process_first(), files.alone(folder):
         return embeddings.features(
             model,
-            loaded(world.sets.source, recipe, workers=machine.workers),
+            loaded(dataset.sets.source, recipe, workers=machine.workers),
             key=key,
             folder=folder,
             device=str(accelerator.device),
@@ -208,23 +208,23 @@ def weights_of(embedding: str, machine: Machine) -> list[str]:
 
 
 def function_of(
-    world: World, labels: str, embedding: str, pretraining: Mapping, machine: Machine, seed: int
+    dataset: Dataset, labels: str, embedding: str, pretraining: Mapping, machine: Machine, seed: int
 ) -> LabelFunction:
     """The label function of source images that `labels` names (see `labels.specification`)."""
     vectors = None
     if labels.startswith("cluster"):
-        vectors = embedded(world, embedding, pretraining, machine, seed)
-    images = labelled(world.sets.source, world.tree)
-    return make(labels, world.tree, images, seed, vectors)
+        vectors = embedded(dataset, embedding, pretraining, machine, seed)
+    images = labelled(dataset.sets.source, dataset.tree)
+    return make(labels, dataset.tree, images, seed, vectors)
 
 
-def target_of_outputs(function: LabelFunction, world: World) -> np.ndarray:
+def target_of_outputs(function: LabelFunction, dataset: Dataset) -> np.ndarray:
     """The target class that most source images of each pretraining class have, (K,)."""
-    source = world.sets.source
-    lookup, table = lookup_of(function, world)
+    source = dataset.sets.source
+    lookup, table = lookup_of(function, dataset)
     classes = table[(source.images.leaf if lookup is None else lookup)[source.rows], 0]
-    target = world.rows_of(world.tree.target, source)[source.leaf, 0]
-    counts = np.zeros((function.num_classes, world.tree.target.num_classes), np.int64)
+    target = dataset.rows_of(dataset.tree.target, source)[source.leaf, 0]
+    counts = np.zeros((function.num_classes, dataset.tree.target.num_classes), np.int64)
     np.add.at(counts, (classes, target), 1)
     return counts.argmax(axis=1)
 
@@ -252,9 +252,11 @@ def arms(
     return [arm | {"skip": list(skip)} for arm in found] if skip else found
 
 
-def world_of(setting: Mapping, roots: Mapping[str, str]) -> World:
-    """The world that a run with these arguments opens."""
-    return open_world(setting["world"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
+def dataset_of(setting: Mapping, roots: Mapping[str, str]) -> Dataset:
+    """The dataset that a run with these arguments opens."""
+    return open_dataset(
+        setting["dataset"], roots, **{n: setting[n] for n in CHOSEN if n in setting}
+    )
 
 
 def stated(
@@ -264,9 +266,11 @@ def stated(
 
     The target's images are the source's. A run that makes clusters of a timm network's embeddings
     reads the file of its `weights` too. For key and record of the run, before it starts; see
-    `Part.stated`.
+    `Subset.stated`.
     """
-    told = once(lambda setting: world_of(setting, roots).sets.stated(*PARTS), ("world", *CHOSEN))
+    told = once(
+        lambda setting: dataset_of(setting, roots).sets.stated(*PARTS), ("dataset", *CHOSEN)
+    )
     file = embeddings.weights_fingerprint(weights)
     return [
         dict(told(setting)) | ({"weights": file} if file and embeds(setting) else {})
@@ -292,29 +296,29 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
             if setting.get(recipe):
                 recipe_of(setting[recipe])
         chosen = {name: setting[name] for name in CHOSEN if name in setting}
-        key = digest([setting["world"], setting["labels"], chosen])
+        key = digest([setting["dataset"], setting["labels"], chosen])
         if key not in found:
-            world = world_of(setting, roots)
+            dataset = dataset_of(setting, roots)
             found[key] = {
-                "world": setting["world"],
+                "dataset": setting["dataset"],
                 **chosen,
                 "labels": setting["labels"],
-                "its classes": classes_of(setting["labels"], world),
-                "training images": len(world.sets.source),
-                "leaves": len(world.tree.leaves),
-                "images evaluated on": len(world.sets.evaluation),
-                "leaves evaluated on": len(classes_in(world.sets.evaluation)),
-                "left out": world.sets.left_out(*PARTS),
+                "its classes": classes_of(setting["labels"], dataset),
+                "training images": len(dataset.sets.source),
+                "leaves": len(dataset.tree.leaves),
+                "images evaluated on": len(dataset.sets.evaluation),
+                "leaves evaluated on": len(classes_in(dataset.sets.evaluation)),
+                "left out": dataset.sets.left_out(*PARTS),
             }
     return list(found.values())
 
 
-def classes_of(labels: str, world: World) -> int:
+def classes_of(labels: str, dataset: Dataset) -> int:
     """How many classes a label function will have; its errors are those of `make`."""
     kind, _, rest = labels.partition(":")
     if kind in ("cluster", "cluster-free", "cluster-crossed"):
         labels = f"{'random-free' if kind == 'cluster-free' else 'random'}:{rest}"
-    found = make(labels, world.tree, labelled(world.sets.source, world.tree), 0).num_classes
+    found = make(labels, dataset.tree, labelled(dataset.sets.source, dataset.tree), 0).num_classes
     if found < 2:
         raise ValueError(f"labels are {labels!r}: one class of all images, which teaches nothing")
     return found
@@ -325,7 +329,7 @@ def classes_of(labels: str, world: World) -> int:
 
 def transfer(
     *,
-    world: str = "toy",
+    dataset: str = "toy",
     target: str = "supercategory",
     training: str = "2021_train_mini",
     images: int = 0,
@@ -348,11 +352,11 @@ def transfer(
     """
     machine, recipe = Machine(**places), recipe_of(pretraining)
     chosen = (target, training, images, held_out, skip)
-    here = open_world(world, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    here = open_dataset(dataset, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
     images_there = len(here.sets.source)
-    one_stage.check(recipe, images_there, machine.at_once)
+    one_stage.check(recipe, images_there, machine.micro_batch)
     if finetuning:
-        one_stage.check(recipe_of(finetuning), images_there, machine.at_once)
+        one_stage.check(recipe_of(finetuning), images_there, machine.micro_batch)
         networks.check_both(recipe, recipe_of(finetuning))
     function = function_of(here, labels, embedding, pretraining, machine, seed)
     source, evaluation = here.sets.source, here.sets.evaluation
@@ -373,8 +377,8 @@ def transfer(
         keep(found, Path(run_folder) / "evaluation.npz", here.tree.target.classes)
     return {
         "metrics": {
-            **measured(found, evaluation, world),
-            **{f"{name}_before": v for name, v in measured(before, evaluation, world).items()},
+            **measured(found, evaluation, dataset),
+            **{f"{name}_before": v for name, v in measured(before, evaluation, dataset).items()},
             **alignment(function, here.tree.target, labelled(source, here.tree).leaf),
             "training_error": float((learnt["rank"] > 0).mean()),
             "pretraining_loss": loss,
@@ -389,10 +393,10 @@ def transfer(
     }
 
 
-def measured(found: Mapping[str, np.ndarray], part: Part, world: str) -> dict[str, float]:
-    """The errors, and in the toy world those on its easy and hard images too."""
+def measured(found: Mapping[str, np.ndarray], part: Subset, dataset: str) -> dict[str, float]:
+    """The errors, and in the toy dataset those on its easy and hard images too."""
     metrics = errors_of(found, found["label"])
-    if world == "toy":
+    if dataset == "toy":
         hard = np.array([species_drawing.hard(name) for name in part.names])
         wrong = found["rank"] > 0
         metrics |= {"easy_error": float(wrong[~hard].mean())}

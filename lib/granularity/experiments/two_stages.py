@@ -19,7 +19,8 @@ import torch
 from granularity import files
 from granularity.fingerprints.digest import digest
 from granularity.images import image_set
-from granularity.images.subset import Part
+from granularity.images.subset import Subset
+from granularity.inputs import renamed
 from granularity.training import evaluation, loading, one_stage, sampling
 from granularity.training.recipe import Recipe
 
@@ -32,9 +33,9 @@ class Machine:
 
     `stages` is the folder of trained networks, each below its fingerprint; `weights` a file with
     those of the embedding's network, where the hub cannot be reached. `workers` decode images,
-    `at_once` images are handled by one process at once (0: its share of the batch), `save_every`
-    steps lie between two checkpoints (0: one at the end). With `train_missing` a finetuning whose
-    pretraining is not there makes it; it stops otherwise.
+    `micro_batch` images are handled by one process at once (0: its share of the batch),
+    `save_every` steps lie between two checkpoints (0: one at the end). With `train_missing` a
+    finetuning whose pretraining is not there makes it; it stops otherwise.
     """
 
     roots: Mapping[str, str] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class Machine:
     weights: Path | str = ""
     device: str = "cpu"
     workers: int = 0
-    at_once: int = 0
+    micro_batch: int = 0
     save_every: int = 0
     train_missing: bool = False
 
@@ -87,7 +88,7 @@ def pixels_of(images: image_set.ImageSet, size: int) -> torch.Tensor:
 
 
 def loaded(
-    part: Part, recipe: Recipe, lookup: np.ndarray | None = None, workers: int = 0
+    part: Subset, recipe: Recipe, lookup: np.ndarray | None = None, workers: int = 0
 ) -> sampling.Images:
     """The images of a part: in memory at up to 64 pixels, else from their files.
 
@@ -106,7 +107,7 @@ def loaded(
 
 def trained(
     recipe: Recipe,
-    part: Part,
+    part: Subset,
     labels: np.ndarray,
     machine: Machine,
     seed: int,
@@ -133,7 +134,7 @@ def trained(
     of_images = labels[numbers]
     told = hashlib.sha256(f"{of_images.shape}".encode() + of_images.astype("<i4").tobytes())
     key = one_stage.key_of(
-        recipe.plain(),
+        renamed.first(recipe.plain()),
         part.fingerprint,
         told.hexdigest(),
         num_classes,
@@ -161,7 +162,7 @@ def trained(
         folder=Path(machine.stages),
         start=start,
         device=machine.device,
-        at_once=machine.at_once,
+        micro_batch=machine.micro_batch,
         save_every=machine.save_every,
     )
     if found.accelerator.is_main_process:
@@ -198,7 +199,7 @@ def note(path: Path) -> dict | None:
     """What a stage was made of; None where its note is none."""
     found = None
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = renamed.current(json.loads(path.read_text(encoding="utf-8")))
     return found if isinstance(found, dict) else None
 
 
@@ -221,7 +222,7 @@ def differences(found: Mapping, wanted: Mapping) -> list[str]:
 def evaluated(
     done: one_stage.Trained,
     recipe: Recipe,
-    part: Part,
+    part: Subset,
     labels: np.ndarray,
     machine: Machine,
     pool: np.ndarray | None = None,
@@ -237,7 +238,7 @@ def evaluated(
         torch.tensor(labels).to(device),
         done.accelerator,
         recipe,
-        at_once=machine.at_once,
+        micro_batch=machine.micro_batch,
         pool=None if pool is None else torch.tensor(pool).to(device),
     )
     return found | {"label": labels[part.leaf, 0]}
@@ -246,6 +247,6 @@ def evaluated(
 def described(done: one_stage.Trained) -> dict:
     """What a record says of how a stage was trained: curves and speed."""
     return {
-        "curves": {name: done.curves[name] for name in ("step", "loss", "rate")},
+        "curves": {name: done.curves[name] for name in ("step", "loss", "learning_rate")},
         "images_per_second": float(np.median(done.curves["images_per_second"])),
     }

@@ -21,8 +21,8 @@ SYMBOLS = {
     "opposing_patches": r"opposing patches $s^\dagger$",
     "feature_patches": "patches a feature $s^*$",
     "amplitude_spread": r"spread of amplitudes $\iota$",
-    "batch": "samples a step $N$",
-    "rate": r"learning rate $\eta$",
+    "batch_size": "samples a step $N$",
+    "learning_rate": r"learning rate $\eta$",
     "threshold": r"threshold $\tau$",
 }
 PARTS = {

@@ -20,7 +20,7 @@ LOCAL = "="  # before a name that a statement sets
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SILENT = (ast.Pass, ast.Global, ast.Nonlocal, ast.Raise, ast.Try, ast.Import, ast.ImportFrom)
-SEVERAL = {"world", "processes", "num_processes"}  # names for a number of processes
+SEVERAL = {"world", "world_size", "processes", "num_processes"}  # names for a number of processes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from granularity.images.listing import narrow
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """Some images of a set: `rows` are their numbers in it, rising."""
 
     images: image_set.ImageSet
@@ -50,16 +50,16 @@ class Part:
         }
 
 
-def whole(images: image_set.ImageSet) -> Part:
+def whole(images: image_set.ImageSet) -> Subset:
     """All images of a set."""
-    return Part(images, np.arange(len(images)))
+    return Subset(images, np.arange(len(images)))
 
 
-def of_classes(part: Part, classes: Sequence[str]) -> Part:
+def of_classes(part: Subset, classes: Sequence[str]) -> Subset:
     """Those of the images whose leaf is among `classes`."""
     known = set(classes)
     wanted = [index for index, name in enumerate(part.images.classes) if name in known]
-    return Part(part.images, part.rows[np.isin(part.leaf, wanted)])
+    return Subset(part.images, part.rows[np.isin(part.leaf, wanted)])
 
 
 def some(images: image_set.ImageSet, per_class: int) -> np.ndarray:
@@ -69,6 +69,6 @@ def some(images: image_set.ImageSet, per_class: int) -> np.ndarray:
     return splits.split(images, {"taken": per_class})["taken"]
 
 
-def classes_in(part: Part) -> list[str]:
+def classes_in(part: Subset) -> list[str]:
     """The leaves that images of a part have, by name."""
     return [part.images.classes[leaf] for leaf in np.unique(part.leaf)]

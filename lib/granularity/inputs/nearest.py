@@ -3,10 +3,17 @@
 import difflib
 from collections.abc import Collection, Iterable
 
+from granularity.inputs import renamed
+
 
 def nearest(value: object, known: Iterable[object], cutoff: float = 0.5) -> str:
-    """The known name most like `value`; "" where none is at least `cutoff` like it (0: any is)."""
+    """The known name most like `value`; "" where none is at least `cutoff` like it (0: any is).
+
+    Of what had another name once, the name of today.
+    """
     names = [str(name) for name in known]
+    if renamed.OLD.get(str(value)) in names:
+        return renamed.OLD[str(value)]
     return next(iter(difflib.get_close_matches(str(value), names, n=1, cutoff=cutoff)), "")
 
 

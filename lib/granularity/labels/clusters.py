@@ -38,12 +38,12 @@ def cluster(
     _check(embeddings, len(order))
     parts = shares(tree, np.bincount(target, minlength=tree.target.num_classes), count)
     name, first = f"cluster:{count}", np.cumsum(parts) - parts
-    chance = generator(seed, name)
+    rng = generator(seed, name)
     numbers = np.empty(len(order), np.int32)
     for label in np.flatnonzero(parts):
         rows = order[target[order] == label]
         where = f"target class {tree.target.classes[label]}"
-        found, _, filled = kmeans(_points(embeddings, rows), parts[label], chance)
+        found, _, filled = kmeans(_points(embeddings, rows), parts[label], rng)
         _report(filled, parts[label], where)
         numbers[rows] = first[label] + found
     return numbered(name, images, numbers)
@@ -134,7 +134,7 @@ def _merged(cells: np.ndarray, centres: np.ndarray, targets: int, count: int) ->
 
 
 def kmeans(
-    points: np.ndarray, clusters: int, chance: np.random.Generator
+    points: np.ndarray, clusters: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Clusters of points (n, D), float32: the cluster of each (n,), centres (clusters, D), filled.
 
@@ -146,7 +146,7 @@ def kmeans(
     from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second to load
     from sklearn.exceptions import ConvergenceWarning
 
-    random_state = int(chance.integers(2**31))
+    random_state = int(rng.integers(2**31))
     if clusters == 1:
         return np.zeros(len(points), np.int32), points.mean(axis=0, keepdims=True), 0
     if clusters == len(points):
@@ -159,7 +159,7 @@ def kmeans(
         if len(points) <= sample:
             model = once().fit(points)
         else:
-            rows = np.sort(chance.choice(len(points), sample, replace=False))
+            rows = np.sort(rng.choice(len(points), sample, replace=False))
             first = once().fit(points[rows])
             batches = MiniBatchKMeans(
                 clusters,

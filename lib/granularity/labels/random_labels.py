@@ -18,11 +18,11 @@ def random(tree: Tree, images: Images, count: int, seed: int) -> LabelFunction:
     order, target = in_order(images, tree), target_of(images, tree)
     parts = shares(tree, np.bincount(target, minlength=tree.target.num_classes), count)
     name, first = f"random:{count}", np.cumsum(parts) - parts
-    chance = generator(seed, name)
+    rng = generator(seed, name)
     numbers = np.empty(len(order), np.int32)
     for label, part in enumerate(parts):
         rows = order[target[order] == label]
-        numbers[rows] = first[label] + _deal(len(rows), part, chance)
+        numbers[rows] = first[label] + _deal(len(rows), part, rng)
     return numbered(name, images, numbers)
 
 
@@ -38,9 +38,9 @@ def random_free(tree: Tree, images: Images, count: int, seed: int) -> LabelFunct
     return numbered(f"random-free:{count}", images, numbers)
 
 
-def _deal(cards: int, hands: int, chance: np.random.Generator) -> np.ndarray:
+def _deal(cards: int, hands: int, rng: np.random.Generator) -> np.ndarray:
     """The hand of each card, shape (cards,): hands differ by one card at most."""
-    return chance.permutation(np.arange(cards) % max(hands, 1))
+    return rng.permutation(np.arange(cards) % max(hands, 1))
 
 
 def instance(tree: Tree, images: Images) -> LabelFunction:

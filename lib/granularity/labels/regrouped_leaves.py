@@ -85,15 +85,15 @@ def misaligned(tree: Tree, rank: str, share: float, seed: int) -> LabelFunction:
         raise ValueError(f"rank {rank!r} has one leaf a class: to move leaves would rename classes")
     moved = _to_move(np.bincount(target), share)
     # Not of the share, so that shares can be compared.
-    chance = generator(seed, f"misaligned:{rank}")
+    rng = generator(seed, f"misaligned:{rank}")
     chosen, room = [], np.full(tree.target.num_classes, moved // 2)
-    for leaf in chance.permutation(leaves):
+    for leaf in rng.permutation(leaves):
         if room[target[leaf]] and len(chosen) < moved:
             room[target[leaf]] -= 1
             chosen.append(leaf)
     indices = function.indices.copy()
     if chosen:
-        origin = _derangement(np.array(chosen), target, chance)
+        origin = _derangement(np.array(chosen), target, rng)
         indices[origin[:, 0]] = function.indices[origin[:, 1]]
     return replace(function, name=f"misaligned:{rank}:{share:g}", indices=indices)
 
@@ -113,7 +113,7 @@ def _to_move(sizes: np.ndarray, share: float) -> int:
     return nearest
 
 
-def _derangement(chosen: np.ndarray, target: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def _derangement(chosen: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pairs (leaf, the leaf whose class it takes), shape (m, 2), of different target classes.
 
     A rotation of the leaves, grouped by target class, by half of their number is one solution; from
@@ -121,7 +121,7 @@ def _derangement(chosen: np.ndarray, target: np.ndarray, chance: np.random.Gener
     """
     chosen = chosen[np.argsort(target[chosen], kind="stable")]
     taken = np.roll(chosen, len(chosen) // 2)
-    for i, j in chance.integers(0, len(chosen), (EXCHANGES * len(chosen), 2)):
+    for i, j in rng.integers(0, len(chosen), (EXCHANGES * len(chosen), 2)):
         if target[chosen[i]] != target[taken[j]] and target[chosen[j]] != target[taken[i]]:
             taken[i], taken[j] = taken[j], taken[i]
     return np.stack([chosen, taken], axis=1)

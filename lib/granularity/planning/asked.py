@@ -8,14 +8,15 @@ from granularity import theory
 from granularity.experiments import imagenet, inaturalist
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical
+from granularity.inputs import renamed
 from granularity.records import tables
 from granularity.records.entries import kind_of, kind_of_function
 from granularity.records.record import RecordError
 
-SETS = ("world", "overlap", "source_images", "target_images")
+SETS = ("dataset", "overlap", "source_images", "target_images")
 SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed")
 TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
-TRANSFER = ("world", "target", "training", "images", "labels", "embedding", "pretraining")
+TRANSFER = ("dataset", "target", "training", "images", "labels", "embedding", "pretraining")
 TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed")
 # Parameters that name where sets lie, and what the sets are called.
 ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
@@ -83,6 +84,7 @@ def is_of(
         same = kind_of(str(record.get("entry"))) == kind_of_function(entry)
     except RecordError:
         return False
-    same &= canonical(record.get("arguments")) == canonical(dict(arguments))
+    made_of = renamed.current(record.get("arguments"))
+    same &= canonical(made_of) == canonical(dict(arguments))
     same &= data is None or record.get("data") == data
     return same and tables.standing(record) != equivalence.OLDER

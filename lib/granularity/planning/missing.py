@@ -26,8 +26,8 @@ DATASETS = {
 def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The roots that a job reads: dataset → where it should lie, and its parts."""
     found = {}
-    for world in listed(job.values.get("world", "toy")):
-        for name, parts in ROOTS[world].items():
+    for dataset in listed(job.values.get("dataset", "toy")):
+        for name, parts in ROOTS[dataset].items():
             inside = tuple(part.format(**job.values) for part in parts)
             found[DATASETS.get(name, name)] = (job.values[name], inside)
     return found

@@ -35,7 +35,7 @@ HALF, SINGLE = 2, 4  # bytes of a number
 
 @dataclass(frozen=True)
 class Size:
-    """Images of a world's source, of its target, and to evaluate on; how many leaves it has."""
+    """Images of a dataset's source, of its target, and to evaluate on; how many leaves it has."""
 
     source: int
     target: int
@@ -45,31 +45,33 @@ class Size:
 
 
 def drawn(part: str) -> int:
-    """Images of a part of the toy world."""
+    """Images of a part of the toy dataset."""
     return next(len(classes) * count for name, classes, _, count in drawing.PARTS if name == part)
 
 
-def size_of(world: str, values: Mapping[str, Any]) -> Size:
-    """The images that a run's parameters name. Raises KeyError for an unknown world."""
-    if world == "imagenet":
+def size_of(dataset: str, values: Mapping[str, Any]) -> Size:
+    """The images that a run's parameters name. Raises KeyError for an unknown dataset."""
+    if dataset == "imagenet":
         found = Size(14_197_122, 1_281_167, 50_000, 21_843, 1_000)
-    elif world == "inaturalist":
+    elif dataset == "inaturalist":
         mini = values.get("training") == "2021_train_mini"
         source = 500_000 if mini else 2_686_843
         found = Size(source, source, 100_000, 10_000, 11)
-    elif world == "tiny-imagenet-200" and "target" in values:
+    elif dataset == "tiny-imagenet-200" and "target" in values:
         found = Size(100_000, 100_000, 10_000, 200, 9)
-    elif world == "tiny-imagenet-200":
+    elif dataset == "tiny-imagenet-200":
         found = Size(80_000, 5_000, 10_000, 200, 50)
-    elif world == "toy" and "target" in values:
+    elif dataset == "toy" and "target" in values:
         source, valid = drawn("inaturalist/2021_train_mini"), drawn("inaturalist/2021_valid")
         species, target = len(species_drawing.SPECIES), len(species_drawing.SUPERCATEGORIES)
         found = Size(source, source, valid, species, target)
-    elif world == "toy":
+    elif dataset == "toy":
         parts = [drawn(f"imagenet{part}") for part in ("21k/train", "1k/train", "1k/val")]
         found = Size(*parts, len(drawing.SYNSETS), len(drawing.TARGET))
     else:
-        raise KeyError(f"no world is called {world!r}; there are {', '.join(imagenet.WORLDS)}")
+        raise KeyError(
+            f"no dataset is called {dataset!r}; there are {', '.join(imagenet.DATASETS)}"
+        )
     if "target" in values:  # source and target are the same images
         few = values["images"] * found.leaves or found.source
         return replace(found, source=min(found.source, few), target=min(found.source, few))
@@ -98,7 +100,7 @@ class Work:
 
 def stage(recipe: Recipe, images: int, classes: int, evaluated: int = 0) -> Work:
     """A trained stage, and the images that its network is evaluated on afterwards."""
-    passes = recipe.length(images) * recipe.batch + FORWARD * evaluated
+    passes = recipe.length(images) * recipe.batch_size + FORWARD * evaluated
     moments = 1 if recipe.optimiser == "sgd" else 2
     kept = KEPT * (1 + moments) * SINGLE * parameters(recipe, classes)
     return Work(recipe, passes, classes, kept)
@@ -134,7 +136,7 @@ def works(run: str, values: Mapping[str, Any]) -> dict[str, Work]:
 
 def of_imagenet(values: Mapping[str, Any], finetuned: bool) -> dict[str, Work]:
     """The stages of an ImageNet job; a finetuning job names its pretraining too."""
-    common = ("world", "overlap", "source_images", "target_images", "pretraining", "seed")
+    common = ("dataset", "overlap", "source_images", "target_images", "pretraining", "seed")
     asked = {name: values[name] for name in (*common, "level", "placebo")}
     asked |= {"held_out": values.get("held_out", False)}
     if finetuned:
@@ -142,13 +144,13 @@ def of_imagenet(values: Mapping[str, Any], finetuned: bool) -> dict[str, Work]:
         asked |= {name: values[name] for name in also}
     found = {}
     for arm in imagenet.arms(**asked):
-        size = size_of(arm["world"], arm)
+        size = size_of(arm["dataset"], arm)
         source = {n: arm[n] for n in (*common, "labels", "level") if n != "target_images"}
         source |= {"held_out": bool(arm.get("held_out"))}  # such a source has images less
         key = key_of("pretrain", source)
         if arm["labels"] != "target":
             recipe = recipe_of(arm["pretraining"])
-            found[key] = stage(recipe, size.source, classes_at(arm["world"], arm["level"], size))
+            found[key] = stage(recipe, size.source, classes_at(arm["dataset"], arm["level"], size))
         if finetuned:
             share = 1 - HELD_OUT if arm["held_out"] else 1
             target = int(share * size.target)
@@ -159,20 +161,20 @@ def of_imagenet(values: Mapping[str, Any], finetuned: bool) -> dict[str, Work]:
 
 
 @cache
-def classes_at(world: str, level: int, size: Size) -> int:
+def classes_at(dataset: str, level: int, size: Size) -> int:
     """Classes of a level: counted for ImageNet-21k, at most the leaves for the others."""
-    if world != "imagenet":
+    if dataset != "imagenet":
         return size.leaves
     return wordnet.class_counts(wordnet.read_list("imagenet21k"), last=level)[level]
 
 
 def of_transfer(values: Mapping[str, Any]) -> dict[str, Work]:
     """The stages of a job of the iNaturalist arm, and the embedding that its clusters need."""
-    common = ("world", "target", "training", "images", "embedding", "pretraining")
+    common = ("dataset", "target", "training", "images", "embedding", "pretraining")
     asked = {name: values[name] for name in (*common, "held_out", "seed", "labels", "finetuning")}
     found = {}
     for arm in inaturalist.arms(**asked, one_pass=values["one_pass"]):
-        size = size_of(arm["world"], arm)
+        size = size_of(arm["dataset"], arm)
         images = int((1 - HELD_OUT if arm["held_out"] else 1) * size.source)
         seen = images + size.evaluation
         recipe = recipe_of(arm["pretraining"])
@@ -185,7 +187,7 @@ def of_transfer(values: Mapping[str, Any]) -> dict[str, Work]:
                 without = {n: v for n, v in same.items() if n not in ("pretraining", "seed")}
                 made = embedding(arm["embedding"], images)
                 found[key_of("embedding", without, arm["embedding"])] = made
-        first = stage(recipe, images, classes_of(arm["labels"], arm["world"], images, size), seen)
+        first = stage(recipe, images, classes_of(arm["labels"], arm["dataset"], images, size), seen)
         found[key_of("pretrain", same, arm["labels"])] = first
         if arm["finetuning"]:
             second = stage(recipe_of(arm["finetuning"]), images, size.target_classes, seen)
@@ -193,7 +195,7 @@ def of_transfer(values: Mapping[str, Any]) -> dict[str, Work]:
     return found
 
 
-def classes_of(labels: str, world: str, images: int, size: Size) -> int:
+def classes_of(labels: str, dataset: str, images: int, size: Size) -> int:
     """Classes of a label function, for its head's size; where they are not known, all leaves."""
     kind, given = parse(labels)
     if kind == "target":
@@ -203,7 +205,7 @@ def classes_of(labels: str, world: str, images: int, size: Size) -> int:
     if "<K>" in KINDS[kind].form:
         return int(given[0])
     of_one_rank = "<rank>" in KINDS[kind].form and kind != "mixed"
-    return classes_at_rank(given[0]) if world == "inaturalist" and of_one_rank else size.leaves
+    return classes_at_rank(given[0]) if dataset == "inaturalist" and of_one_rank else size.leaves
 
 
 @cache

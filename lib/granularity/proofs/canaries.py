@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from granularity.images import splits
 from granularity.images.toy import drawing
+from granularity.inputs import renamed
 from granularity.proofs.canary import OPENINGS
 from granularity.records.entries import kind_of, named
 
@@ -34,7 +35,7 @@ STEPS, BATCH = 6, 16  # of a canary's stage
 PER_CLASS = (10, 2)  # training and validation images of each class of the drawn Tiny-ImageNet
 FEW = {"source_images": 6, "target_images": 3, "images": 4}  # of each class, where a run has more
 # What a simulation is cut down to, where it has more.
-SHORT = {"steps": 12, "batch": 16, "logged": 3, "test_samples": 40, "finetune_steps": 3}
+SHORT = {"steps": 12, "batch_size": 16, "logged": 3, "test_samples": 40, "finetune_steps": 3}
 SHORT |= {"finite_set": 48}
 
 
@@ -52,7 +53,7 @@ class Canary:
         """What `canary` reads of it."""
         names = [self.kind, *named(self.kind).names] if self.kind != OPENING else OPENINGS
         told = {"name": self.name, "arguments": dict(self.arguments), "places": dict(self.places)}
-        return told | {"entry": names}
+        return told | {"entry": names, "first_names": renamed.FIRST}
 
 
 # ------------------------------------------------------------------------------------- images
@@ -146,13 +147,13 @@ def of_records(records: Iterable[Mapping[str, Any]], roots: Mapping[str, str]) -
     """One canary for each way that these records went: the first of them, cut short."""
     found: dict[str, Canary] = {}
     for record in records:
-        kind = kind_of(record["entry"])
+        kind, arguments = kind_of(record["entry"]), renamed.current(record["arguments"])
         if kind in IMAGES:
-            name, arguments = way_of_training(kind, record["arguments"]), cut(record["arguments"])
+            name, arguments = way_of_training(kind, arguments), cut(arguments)
             found.setdefault(name, Canary(name, kind, arguments, {"roots": dict(roots), **ASKED}))
         elif kind == "theory.simulate":
-            name = way_of_theory(record["arguments"])
-            found.setdefault(name, Canary(name, kind, shortened(record["arguments"])))
+            name = way_of_theory(arguments)
+            found.setdefault(name, Canary(name, kind, shortened(arguments)))
     return list(found.values())
 
 
@@ -161,55 +162,57 @@ ASKED = {"train_missing": True}
 
 
 def beside(drawn: Mapping[str, str]) -> list[Canary]:
-    """Ways that no published run went and others will: the drawn world, sets in other layouts."""
+    """Ways that no published run went and others will: the drawn dataset, sets in other layouts."""
     toy, small = Path(drawn["toy"]), {"preset": "resnet_toy", "epochs": 0, "steps": STEPS}
-    small |= {"batch": BATCH, "warmup": 2}
+    small |= {"batch_size": BATCH, "warmup": 2}
     tuned = small | {"preset": "resnet_toy_finetune"}
     recipes = {"pretraining": small, "finetuning": tuned}
     roots = dict(drawn) | {name: str(toy / name) for name in ("imagenet21k", "imagenet1k")}
     roots["inaturalist"] = str(toy / "inaturalist")
     places = {"roots": roots, **ASKED}
-    worlds = [
-        ("imagenet.finetune", {"world": "toy", "labels": "level", "level": 4}),
-        ("imagenet.finetune", {"world": "toy", "labels": "target", "pretraining": {}}),
-        ("imagenet.finetune", {"world": "imagenet", "labels": "level", "overlap": "disjoint"}),
-        ("imagenet.finetune", {"world": "toy", "labels": "random", "source_images": 6}),
-        ("inaturalist.transfer", {"world": "toy", "labels": "rank:family"}),
-        ("inaturalist.transfer", {"world": "inaturalist", "labels": "cluster:12", "images": 4}),
-        ("inaturalist.transfer", {"world": "toy", "labels": "cross:12", "finetuning": {}}),
-        ("imagenet.finetune", {"world": "toy", "labels": "target", **HELD_OUT}),
-        ("inaturalist.transfer", {"world": TINY, "target": "balanced6", **LEAVES_OF_FOUR}),
+    datasets = [
+        ("imagenet.finetune", {"dataset": "toy", "labels": "level", "level": 4}),
+        ("imagenet.finetune", {"dataset": "toy", "labels": "target", "pretraining": {}}),
+        ("imagenet.finetune", {"dataset": "imagenet", "labels": "level", "overlap": "disjoint"}),
+        ("imagenet.finetune", {"dataset": "toy", "labels": "random", "source_images": 6}),
+        ("inaturalist.transfer", {"dataset": "toy", "labels": "rank:family"}),
+        ("inaturalist.transfer", {"dataset": "inaturalist", "labels": "cluster:12", "images": 4}),
+        ("inaturalist.transfer", {"dataset": "toy", "labels": "cross:12", "finetuning": {}}),
+        ("imagenet.finetune", {"dataset": "toy", "labels": "target", **HELD_OUT}),
+        ("inaturalist.transfer", {"dataset": TINY, "target": "balanced6", **LEAVES_OF_FOUR}),
     ]
     found = [
         Canary(f"{kind}, {json.dumps(given)}", kind, {"seed": 3, **recipes, **given}, places)
-        for kind, given in worlds
+        for kind, given in datasets
     ]
-    pieces = {"pretraining": small | {"piece": 8}, "finetuning": tuned | {"piece": 8}}
+    batches = {"pretraining": small | {"ghost_batch": 8}, "finetuning": tuned | {"ghost_batch": 8}}
     vit = {"model": "vit_tiny_patch16_224", "image_size": 32}
     vit |= {"model_options": {"patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}}
     larger = {"pretraining": small | vit, "finetuning": tuned | vit | {"image_size": 48}}
     dropped = vit | {"model_options": vit["model_options"] | {"proj_drop_rate": 0.1}}
-    in_pieces = {stage: recipe | dropped for stage, recipe in pieces.items()}
+    in_ghost_batches = {stage: recipe | dropped for stage, recipe in batches.items()}
     ending = {"model": "resnetv2_50", "model_options": {"layers": [1] * 4, "channels": [8] * 4}}
     windows = {"model": "swin_tiny_patch4_window7_224", "image_size": 64, "augmentation": "crop"}
     windows |= {"model_options": {"embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4}}
     shifted = {"pretraining": small | windows, "finetuning": tuned | windows | {"image_size": 96}}
     both = {stage: recipe | ending for stage, recipe in recipes.items()}
-    for kind, given in (worlds[0], worlds[4]):
+    for kind, given in (datasets[0], datasets[4]):
         name = f"{kind}, {json.dumps(given)}"
         found.append(Canary(f"{name}, larger", kind, {"seed": 3, **larger, **given}, places))
         for words, chosen in (
-            ("in pieces", in_pieces),
+            ("in ghost batches", in_ghost_batches),
             ("a convolution at the end", both),
             ("windows", shifted),
             ("skipping", recipes | {"skip": ["missing"]}),
         ):
             arguments = {"seed": 3, **chosen, **given}
             found.append(Canary(f"{name}, {words}", kind, arguments, places, new=True))
-    foreign = worlds[5][1] | {"embedding": EMBEDDING}
+    foreign = datasets[5][1] | {"embedding": EMBEDDING}
     arguments = {"seed": 3, **recipes, **foreign}
     weights = places | {"weights": drawn["weights"]}
-    found.append(Canary(f"{worlds[5][0]}, {json.dumps(foreign)}", worlds[5][0], arguments, weights))
+    found.append(
+        Canary(f"{datasets[5][0]}, {json.dumps(foreign)}", datasets[5][0], arguments, weights)
+    )
     return [*found, *openings(drawn)]
 
 
@@ -243,7 +246,14 @@ def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
 
 HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one arm that no code let see them
 LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
-LENGTHS = {"epochs", "steps", "rate", "warmup", "batch", "weight_decay"}  # numbers, and no way
+LENGTHS = {
+    "epochs",
+    "steps",
+    "learning_rate",
+    "warmup",
+    "batch_size",
+    "weight_decay",
+}  # numbers, and no way
 
 
 def way_of_theory(arguments: Mapping[str, Any]) -> str:
@@ -265,7 +275,7 @@ def cut(arguments: Mapping[str, Any]) -> dict[str, Any]:
                 **short[stage],
                 "epochs": 0,
                 "steps": STEPS,
-                "batch": BATCH,
+                "batch_size": BATCH,
                 "warmup": 2,
             }
     for name, few in FEW.items():
@@ -284,25 +294,25 @@ def shortened(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def on_photographs(records: Iterable[Mapping[str, Any]], roots: Mapping[str, str]) -> list[Canary]:
     """Of each entry, kind of labels, network and precision the shortest published run."""
-    best: dict[tuple, tuple[tuple[float, float], Mapping]] = {}
+    best: dict[tuple, tuple[tuple[float, float], str, Mapping]] = {}
     for record in records:
-        kind, arguments = kind_of(record["entry"]), record["arguments"]
-        if kind not in IMAGES or arguments["world"] != TINY:
+        kind, arguments = kind_of(record["entry"]), renamed.current(record["arguments"])
+        if kind not in IMAGES or arguments["dataset"] != TINY:
             continue
         recipe = arguments["pretraining"] or arguments["finetuning"]
         options = (recipe.get("preset"), recipe.get("model"), recipe.get("precision"))
         way = (kind, arguments["labels"].partition(":")[0], *options)
         cost = (images_passed(arguments), record["seconds"])
         if way not in best or cost < best[way][0]:
-            best[way] = (cost, record)
+            best[way] = (cost, record["fingerprint"], arguments)
     return [
         Canary(
-            f"published {record['fingerprint']}: {' '.join(map(str, way))}",
+            f"published {run}: {' '.join(map(str, way))}",
             way[0],
-            record["arguments"],
+            arguments,
             {"roots": dict(roots), **ASKED},
         )
-        for way, (_, record) in best.items()
+        for way, (_, run, arguments) in best.items()
     ]
 
 
@@ -311,7 +321,7 @@ def images_passed(arguments: Mapping[str, Any]) -> float:
     per_class = arguments.get("source_images") or arguments.get("images") or 400
     stages = [arguments.get(stage) or {} for stage in ("pretraining", "finetuning")]
     return sum(
-        recipe.get("steps", 0) * recipe.get("batch", 128)
+        recipe.get("steps", 0) * recipe.get("batch_size", 128)
         + recipe.get("epochs", 0) * per_class * (83 if "images" in arguments else 200)
         for recipe in stages
     ) * (2 if arguments["labels"].startswith("cluster") else 1)

@@ -6,8 +6,9 @@ imports nothing of the library but the function that a run is named by, which ev
     PYTHONPATH=CHECKOUT/lib python -P canary.py JOB.json
 
 A job holds `canaries`, each with `name`, `entry` (names of one function, the newest first),
-`arguments`, `places` and, if wanted, `measure` to note executed lines, a `folder` of its own, and
-`clean` to keep its numbers alone; and `out`, an empty folder.
+`arguments`, `places`, `first_names` (of arguments, for a version that has no newer ones) and, if
+wanted, `measure` to note executed lines, a `folder` of its own, and `clean` to keep its numbers
+alone; and `out`, an empty folder.
 With `plant` the runs go on from checkpoints that another version wrote: `old` and `new` are the
 folders of stages that each version makes of the canary, and `step` is the one to go on from.
 """
@@ -67,9 +68,11 @@ def kept(canary: Mapping, folder: Path, measure: bool) -> None:
     try:
         with measured(measure) as lines:
             result = run(canary, folder)
+        today = {old: name for name, old in names_before(canary).items()}
+        compared = renamed({part: result.get(part, {}) for part in COMPARED}, today)
         found = {
-            "values": dict(values_of({part: result.get(part, {}) for part in COMPARED})),
-            "tensors": dict(tensors_of(folder)),
+            "values": dict(values_of(compared)),
+            "tensors": dict(tensors_of(folder, today)),
             "lines": lines(),
         }
     except BaseException:
@@ -115,10 +118,28 @@ def registry() -> Callable | None:
     return None
 
 
+def names_before(canary: Mapping) -> dict[str, str]:
+    """Names of arguments that this version has not got yet, and what it calls them."""
+    try:
+        own = importlib.import_module("granularity.inputs.renamed").FIRST
+    except ModuleNotFoundError:
+        own = {}
+    return {name: old for name, old in canary["first_names"].items() if name not in own}
+
+
+def renamed(values: object, names: Mapping[str, str]) -> object:
+    """JSON-plain values with other names, at every depth."""
+    if isinstance(values, Mapping):
+        return {names.get(name, name): renamed(value, names) for name, value in values.items()}
+    return [renamed(value, names) for value in values] if isinstance(values, list) else values
+
+
 def run(canary: Mapping, folder: Path) -> Mapping:
     """One call of the entry. Places that this version does not know are left out."""
     entry = found_entry(canary["entry"])
-    places = dict(canary["places"])
+    arguments, places = (
+        renamed(canary[name], names_before(canary)) for name in ("arguments", "places")
+    )
     takes = inspect.signature(entry).parameters
     if "places" in takes or "roots" in takes:
         places["stages"] = str(folder / "stages")
@@ -126,11 +147,11 @@ def run(canary: Mapping, folder: Path) -> Mapping:
         (folder / "run").mkdir()
         places["run_folder"] = folder / "run"
     if canary["entry"] == OPENINGS:
-        entry(**canary["arguments"], cache=folder / "cache")  # lists the files
-        return of_set(entry(**canary["arguments"], cache=folder / "cache"))  # reads that list
+        entry(**arguments, cache=folder / "cache")  # lists the files
+        return of_set(entry(**arguments, cache=folder / "cache"))  # reads that list
     while True:
         try:
-            return entry(**canary["arguments"], **places)
+            return entry(**arguments, **places)
         except TypeError as error:
             unknown = [
                 name for name in places if f"unexpected keyword argument '{name}'" in str(error)
@@ -187,14 +208,17 @@ def values_of(result: object, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, repr(result)
 
 
-def tensors_of(folder: Path) -> Iterator[tuple[str, str]]:
-    """The digest of every tensor and array below a folder, stages numbered as they ended."""
+def tensors_of(folder: Path, today: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The digest of every tensor and array below a folder, stages numbered as they ended.
+
+    What a log's columns were called once is told by the names of `today`.
+    """
     for number, stage in enumerate(ended_stages(folder / "stages")):
         for file in sorted(stage.glob("checkpoint-*.safetensors")):
             step = file.stem.split("-")[1]
             for name, value in opened(file).items():
                 yield f"stage {number}, step {step}, {name}", digest(value)
-        for name, value in logged(stage / "metrics.jsonl"):
+        for name, value in logged(stage / "metrics.jsonl", today):
             yield f"stage {number}, log, {name}", value
     for file in sorted([*folder.rglob("*.npz"), *(folder / "stages").rglob("*.npy")]):
         stored = np.load(file, allow_pickle=False, mmap_mode=None)
@@ -216,10 +240,10 @@ def opened(file: Path) -> dict[str, np.ndarray]:
     }
 
 
-def logged(file: Path) -> Iterator[tuple[str, str]]:
+def logged(file: Path, today: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What stands in a log, line by line, but for the speed."""
     for line in file.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+        row = renamed(json.loads(line), today)
         yield f"step {row['step']}", json.dumps({k: v for k, v in row.items() if k not in SPEEDS})
 
 

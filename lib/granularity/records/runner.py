@@ -19,6 +19,7 @@ from tqdm import tqdm
 from granularity import files
 from granularity.fingerprints import equivalence, source
 from granularity.fingerprints.digest import digest
+from granularity.inputs import renamed
 from granularity.records.entries import ENTRIES, kind_of_function
 from granularity.records.record import RecordError, git_state, read, write
 from granularity.records.tables import of_run
@@ -38,7 +39,7 @@ def fingerprint(
     kind = kind_of_function(entry)
     found = ENTRIES[kind]
     code = equivalence.oldest(kind, found.code, device)
-    return digest([found.names[0], in_full(arguments), data, code])
+    return digest([found.names[0], renamed.first(in_full(arguments)), data, code])
 
 
 def in_full(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from granularity.fingerprints import equivalence
+from granularity.inputs import renamed
 from granularity.records.entries import ENTRIES, kind_of
 from granularity.records.record import ASKED, RecordError, parse, read, text_of
 
@@ -118,13 +119,14 @@ def table(*paths: Path | str) -> pd.DataFrame:
 
 
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record, flat: what a chapter groups, averages and draws."""
+    """A record, flat and under today's names: what a chapter groups, averages and draws."""
     made = record["made_by"]
-    kept = ("kind", "fingerprint", "started", "seconds", "code", "entry", "curves")
+    kept = ("kind", "fingerprint", "started", "seconds", "code", "entry")
     return {
-        **record.get("arguments", {}),
+        **renamed.current(record.get("arguments", {})),
         **record["metrics"],
         **{name: record.get(name) for name in kept},
+        "curves": renamed.current(record.get("curves")),
         "images_per_second": record.get("images_per_second"),
         "standing": standing(record) if "entry" in record else None,
         "commit": made["git"]["commit"],

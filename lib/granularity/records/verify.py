@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from granularity.inputs import renamed
 from granularity.records import entries, machine, record, tables
 from granularity.records.record import RecordError
 
@@ -55,7 +56,7 @@ def again(
     entry = entries.entry_of(record["entry"])
     takes = signature(entry).parameters
     wanted = {"device": device or record.get("device")} if device or record.get("device") else {}
-    given = dict(record["arguments"]) | record.get("recipes", {})
+    given = renamed.current(dict(record["arguments"]) | record.get("recipes", {}))
     with tempfile.TemporaryDirectory() as folder:
         if "places" in takes:
             given |= {"roots": dict(roots), "stages": folder, "train_missing": True, **wanted}

@@ -53,8 +53,8 @@ def simulate(seed: int = 0, device: str = "cpu", **setting: object) -> dict:
 
 
 @torch.no_grad()
-def simulate_together(arguments: Sequence[Mapping], at_once: int | None = None) -> list[dict]:
-    """The results of `simulate(**each)`, trained side by side, `at_once` runs of one shape a batch.
+def simulate_together(arguments: Sequence[Mapping], together: int | None = None) -> list[dict]:
+    """The results of `simulate(**each)`, trained side by side, so many `together` of one shape.
 
     Same code and same numbers, to rounding. None: one at a time on a CPU, where a run fills the
     caches by itself; 64 on a GPU.
@@ -70,7 +70,7 @@ def simulate_together(arguments: Sequence[Mapping], at_once: int | None = None) 
         groups.setdefault((*shape(setting), device), []).append(place)
     results: dict[int, dict] = {}
     for (*_, device), members in groups.items():
-        size = at_once or (1 if device == "cpu" else 64)
+        size = together or (1 if device == "cpu" else 64)
         for first in range(0, len(members), size):
             some = members[first : first + size]
             # Runs that differ in what is measured share one training.
@@ -102,7 +102,7 @@ def measured(given: Setting, seed: int, device: str, path: Sequence[Moment]) -> 
         for moment in path
     ]
     network = path[-1].network
-    head_samples = draw(even, features, 4 * given.batch, stream(seed, "head", device))
+    head_samples = draw(even, features, 4 * given.batch_size, stream(seed, "head", device))
     blind = measures.without_fine(given, network, features)
     start = measures.winners(given, path[0].network, features)
     metrics = {
@@ -137,8 +137,8 @@ def judged(given: Setting, network: Network, features: Tensor, seed: int) -> dic
     kind = replace(given, labels="coarse", classes=0, unevenness=0.0, logged=2)
     judge = trained((kind.training_alone,), (seed,), device, "judge's ")[0][-1].network
     count = given.test_samples
-    chance = stream(seed, "judged samples", device)
-    samples = draw(kind, features, 2 * count, chance, hard=count)
+    rng = stream(seed, "judged samples", device)
+    samples = draw(kind, features, 2 * count, rng, hard=count)
     return measures.top_loss(given, network, judge, samples, count)
 
 

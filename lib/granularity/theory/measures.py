@@ -143,7 +143,11 @@ def top_loss(
 
 
 def refitted_head(
-    features: Tensor, y: Tensor, steps: int = 1000, rate: float = 4.0, superclasses: int = 2
+    features: Tensor,
+    y: Tensor,
+    steps: int = 1000,
+    learning_rate: float = 4.0,
+    superclasses: int = 2,
 ) -> Tensor:
     """A new last layer (S, n) on frozen features (N, n), for the superclass: logistic regression.
 
@@ -157,7 +161,7 @@ def refitted_head(
     wanted = functional.one_hot(y, superclasses).to(unit)
     head = unit.new_zeros(superclasses, unit.shape[-1])
     for _ in range(steps):
-        head -= rate / len(y) * ((unit @ head.T).softmax(-1) - wanted).T @ unit
+        head -= learning_rate / len(y) * ((unit @ head.T).softmax(-1) - wanted).T @ unit
     whole = head.new_zeros(superclasses, features.shape[-1])
     whole[:, used] = head
     return whole

@@ -58,8 +58,8 @@ def pooled(network: Network, patches: Tensor, activation: str = "relu") -> Tenso
 
     Some samples at a time, so that wide networks can be measured.
     """
-    at_once = max(1, MOST_ANSWERS // (patches.shape[-2] * network.biases.shape[-1]))
-    parts = patches.split(at_once, dim=-3)
+    chunk = max(1, MOST_ANSWERS // (patches.shape[-2] * network.biases.shape[-1]))
+    parts = patches.split(chunk, dim=-3)
     return torch.cat([activations(network, part, activation).sum(-2) for part in parts], dim=-2)
 
 
@@ -91,14 +91,14 @@ def loss_and_gradient(
 # --- One step ---------------------------------------------------------------------------------
 
 
-def optimiser(kind: str, rate: Tensor | float) -> Callable[[str, Tensor], Tensor]:
+def optimiser(kind: str, learning_rate: Tensor | float) -> Callable[[str, Tensor], Tensor]:
     """A function from a parameter's name and gradient to what is taken from the parameter.
 
     "sgd": rate times gradient. "adam": Adam as its authors define it, with their constants.
-    `rate` is a number or, for several runs, a tensor (runs, 1, 1).
+    `learning_rate` is a number or, for several runs, a tensor (runs, 1, 1).
     """
     if kind == "sgd":
-        return lambda name, gradient: scaled(gradient, rate)
+        return lambda name, gradient: scaled(gradient, learning_rate)
     moments: dict[str, tuple[Tensor, Tensor, int]] = {}
 
     def adam(name: str, gradient: Tensor) -> Tensor:
@@ -109,15 +109,17 @@ def optimiser(kind: str, rate: Tensor | float) -> Callable[[str, Tensor], Tensor
         second.lerp_(gradient.square(), 1 - 0.999)
         moments[name] = first, second, step + 1
         unbiased = (second / (1 - 0.999 ** (step + 1))).sqrt_().add_(1e-8)
-        return scaled(first / (1 - 0.9 ** (step + 1)) / unbiased, rate)
+        return scaled(first / (1 - 0.9 ** (step + 1)) / unbiased, learning_rate)
 
     return adam
 
 
-def scaled(gradient: Tensor, rate: Tensor | float) -> Tensor:
+def scaled(gradient: Tensor, learning_rate: Tensor | float) -> Tensor:
     """The gradient times the rate, each run's own where there are several."""
-    own = isinstance(rate, Tensor)
-    return gradient * (rate.view(-1, *[1] * (gradient.dim() - 1)) if own else rate)
+    own = isinstance(learning_rate, Tensor)
+    return gradient * (
+        learning_rate.view(-1, *[1] * (gradient.dim() - 1)) if own else learning_rate
+    )
 
 
 def descend(

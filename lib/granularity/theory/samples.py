@@ -179,9 +179,9 @@ def batches(
 ) -> Iterable[Batch]:
     """Endless batches: fresh samples, or N of the fixed set `pool`, none twice in a batch."""
     while pool is None:
-        yield training_samples(setting, features, setting.batch, generator)
-    while len(pool.targets) == setting.batch:
+        yield training_samples(setting, features, setting.batch_size, generator)
+    while len(pool.targets) == setting.batch_size:
         yield pool
     while True:
         order = torch.randperm(len(pool.targets), generator=generator, device=features.device)
-        yield Batch(*(part[order[: setting.batch]] for part in pool))
+        yield Batch(*(part[order[: setting.batch_size]] for part in pool))

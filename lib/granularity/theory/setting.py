@@ -59,9 +59,9 @@ class Setting:
     output_weights: Literal["fixed", "trained"] = "fixed"  # P; O: by gradient, from the fixed ones
     # Training
     optimiser: Literal["sgd", "adam"] = "sgd"  # P; O
-    rate: Number = 0.2  # η, learning rate
+    learning_rate: Number = 0.2  # η, learning rate
     steps: Positive = 300  # T, gradient steps
-    batch: Positive = 512  # N, samples of a step
+    batch_size: Positive = 512  # N, samples of a step
     finite_set: Count = 0  # 0: fresh samples at every step (P); n: a fixed set of n
     finetune_steps: Count = 0  # O: steps on y with a new last layer, after all the rest
     # Measuring
@@ -82,9 +82,10 @@ class Setting:
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least} ({reason}), not {value}")
-        if 0 < self.finite_set < self.batch:
+        if 0 < self.finite_set < self.batch_size:
             raise ValueError(
-                f"finite_set must be 0 or at least batch = {self.batch}, not {self.finite_set}"
+                f"finite_set must be 0 or at least batch_size = {self.batch_size},"
+                f" not {self.finite_set}"
             )
         self._check_classes()
 

@@ -29,7 +29,15 @@ def logged_steps(steps: int, count: int = 30) -> list[int]:
 
 
 # Fields in which runs that are trained side by side may differ.
-OWN = {"k", "noise", "strong_noise", "amplitude_spread", "opposing_amplitude", "rate", "labels"}
+OWN = {
+    "k",
+    "noise",
+    "strong_noise",
+    "amplitude_spread",
+    "opposing_amplitude",
+    "learning_rate",
+    "labels",
+}
 OWN |= {"feature_patches", "opposing_patches", "hard_share", "unevenness", "classes"}
 OWN |= {"threshold", "initial_scale", "test_samples", "top_loss", "finetune_steps"}
 
@@ -65,7 +73,9 @@ def train(
 
     Raises FloatingPointError, naming the step, where a loss is no longer finite.
     """
-    change = networks.optimiser(setting.optimiser, setting.rate if rates is None else rates)
+    change = networks.optimiser(
+        setting.optimiser, setting.learning_rate if rates is None else rates
+    )
     can_leave_out = setting.activation in networks.CAN_BE_SILENT and setting.optimiser == "sgd"
     logged = set(logged_steps(setting.steps, setting.logged))
     moments: list[list[Moment]] = [[] for _ in network.weights]
@@ -81,7 +91,7 @@ def train(
                 part, index = networks.narrowed(network, chosen), chosen
             else:
                 pause *= 2  # looking costs a pass over the pool: rarely, where it does not pay
-            look += pause * max(1, pool.shape[-3] // setting.batch)
+            look += pause * max(1, pool.shape[-3] // setting.batch_size)
         loss, gradient = networks.loss_and_gradient(
             part, batch.patches, batch.targets, setting.activation
         )
@@ -122,24 +132,24 @@ def trained(
     runs, pools = [], []
     for setting, seed in zip(settings, seeds, strict=True):
         features = dictionary(setting, stream(seed, "dictionary", device))
-        chance = stream(seed, role + "training", device)
+        rng = stream(seed, role + "training", device)
         pool = None
         if setting.finite_set:
-            pool = training_samples(setting, features, setting.finite_set, chance)
+            pool = training_samples(setting, features, setting.finite_set, rng)
             pools.append(pool.patches)
-        runs.append(batches(setting, features, chance, pool))
+        runs.append(batches(setting, features, rng, pool))
     start = stacked(
         [
             networks.initial(setting, stream(seed, role + "weights", device))
             for setting, seed in zip(settings, seeds, strict=True)
         ]
     )
-    rates = torch.tensor([setting.rate for setting in settings], device=device)
+    rates = torch.tensor([setting.learning_rate for setting in settings], device=device)
     return train(
         first,
         start,
         map(stacked, zip(*runs, strict=True)),
-        rates=first.rate if len(set(rates.tolist())) == 1 else rates,
+        rates=first.learning_rate if len(set(rates.tolist())) == 1 else rates,
         pool=torch.stack(pools) if pools and leave_out else None,
     )
 
@@ -159,11 +169,11 @@ def finetuned(setting: Setting, network: Network, features: Tensor, seed: int) -
         logged=2,
     )
     device = str(features.device)
-    chance = stream(seed, "finetuning", device)
+    rng = stream(seed, "finetuning", device)
     pool = None
     if target.finite_set:
-        pool = training_samples(target, features, target.finite_set, chance)
+        pool = training_samples(target, features, target.finite_set, rng)
     new = network.outputs.new_zeros(setting.superclasses, network.outputs.shape[-1])
     start = stacked([Network(network.weights.clone(), network.biases.clone(), new)])
-    samples = map(stacked, zip(batches(target, features, chance, pool), strict=True))
+    samples = map(stacked, zip(batches(target, features, rng, pool), strict=True))
     return train(target, start, samples)[0][-1]

@@ -21,7 +21,7 @@ from granularity import files
 from granularity.fingerprints import source
 from granularity.fingerprints.digest import digest
 from granularity.inputs.nearest import nearest
-from granularity.training.sampling import Images, Piece
+from granularity.training.sampling import Images, MicroBatch
 
 CODE = (
     "granularity.training.embeddings",
@@ -141,7 +141,7 @@ def features(
     key: str,
     folder: str | Path,
     device: str = "cpu",
-    at_once: int = 256,
+    batch_size: int = 256,
 ) -> np.ndarray:
     """The features of all images, in their order: float16 (N, D), memory-mapped, read-only.
 
@@ -165,7 +165,7 @@ def features(
         raise ValueError(f"no images to compute features of (for {folder})")
     done = _finished(folder, made_of)
     if done < len(images):
-        _go_on(model.to(place).eval(), images, folder, made_of, done, place, at_once)
+        _go_on(model.to(place).eval(), images, folder, made_of, done, place, batch_size)
     return np.load(folder / ARRAY, mmap_mode="r")
 
 
@@ -184,12 +184,12 @@ def _go_on(
     made_of: dict,
     done: int,
     device: torch.device,
-    at_once: int,
+    batch_size: int,
 ) -> None:
     """Computes the rows from `done` on. They are counted when they are on the disk, not before."""
     saved, path = time.monotonic(), folder / ARRAY
     with tqdm(total=len(images), initial=done, desc="features", unit=" images") as bar:
-        for rows, found in _computed(model, images, done, device, at_once):
+        for rows, found in _computed(model, images, done, device, batch_size):
             if not rows[0]:
                 _create(folder, (len(images), found.shape[1]))
             with path.open("r+b") as file:
@@ -207,13 +207,13 @@ def _go_on(
 
 @torch.inference_mode()
 def _computed(
-    model: nn.Module, images: Images, first: int, device: torch.device, at_once: int
+    model: nn.Module, images: Images, first: int, device: torch.device, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Numbers of images (n,) from `first` on, and their features (n, D), a piece at a time."""
+    """Numbers of images (n,) from `first` on, and their features (n, D), a batch at a time."""
     every = np.arange(len(images))
-    samples = [every[start : start + at_once] for start in range(first, len(images), at_once)]
-    pieces = (Piece(0, rows, rows, (0, 0, 0)) for rows in samples)
-    shown = images.batches(pieces, train=False, device=device)
+    samples = [every[start : start + batch_size] for start in range(first, len(images), batch_size)]
+    batches = (MicroBatch(0, rows, rows, (0, 0, 0)) for rows in samples)
+    shown = images.batches(batches, train=False, device=device)
     for rows, (x, _) in zip(samples, shown, strict=True):
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             found = model.forward_head(model.forward_features(x), pre_logits=True)

@@ -3,8 +3,8 @@
 Chance of a step is a function of (seed, step) and chance of an image of (seed, epoch, image):
 nothing depends on workers or on whether a run was stopped in between. So a resumed run makes the
 same numbers as one that was never stopped, bit for bit on a CPU. How many processes share a batch,
-and in pieces of what size, changes rounding alone: where it would change more, as with batch norm,
-dropout or mixup, it is refused, or is a part of the recipe.
+and in micro-batches of what size, changes rounding alone: where it would change more, as with batch
+norm, dropout or mixup, it is refused, or is a part of the recipe.
 """
 
 import contextlib
@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from granularity import files
+from granularity.inputs import renamed
 from granularity.training import checkpoints, losses, networks, processes
 from granularity.training.checkpoints import CheckpointError
-from granularity.training.optimisation import rate_at
+from granularity.training.optimisation import learning_rate_at
 from granularity.training.recipe import Recipe
-from granularity.training.sampling import Images, Piece, plan
+from granularity.training.sampling import Images, MicroBatch, plan
 
 LOG_EVERY = 50  # steps between two lines of the log; the loss is looked at only then
 
@@ -45,7 +46,7 @@ LOG_EVERY = 50  # steps between two lines of the log; the loss is looked at only
 def mixed(
     recipe: Recipe, images: Tensor, targets: Tensor, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Mixup: each image with its mirror place in the piece; all labels stay, with their shares."""
+    """Mixup of each image and its mirror place in the micro-batch; all labels stay, with shares."""
     if not recipe.mixup:
         return images, targets, None
     share = float(np.random.default_rng([*seed, 1]).beta(recipe.mixup, recipe.mixup))
@@ -122,57 +123,58 @@ def fit(
     labels: Tensor,
     *,
     seed: int,
-    at_once: int = 0,
+    micro_batch: int = 0,
     save_every: int = 0,
 ) -> dict[str, list[float]]:
-    """Trains to the recipe's end and returns the log: step, loss, rate, images_per_second.
+    """Trains to the recipe's end and returns the log: step, loss, learning_rate, images_per_second.
 
-    `labels` (leaves, q) are class indices padded with -1. `at_once`: images of a piece, 0 for all
-    of a process's share at once. `save_every`: steps between two checkpoints, 0 for one at the end;
-    neither changes the log. Raises ValueError, before any work, for a run of no steps and for
-    pieces that would change its numbers; FloatingPointError, naming the step and the last good
-    checkpoint, where a loss is not finite, or the weights at a checkpoint.
+    `labels` (leaves, q) are class indices padded with -1. `micro_batch`: images that go through the
+    network at once, 0 for all of a process's share. `save_every`: steps between two checkpoints, 0
+    for one at the end; neither changes the log. Raises ValueError, before any work, for a run of no
+    steps and for micro-batches that would change its numbers; FloatingPointError, naming the step
+    and the last good checkpoint, where a loss is not finite, or the weights at a checkpoint.
     """
     if recipe.loss == "softmax" and labels.shape[1] != 1:
         raise ValueError("softmax wants one label for each image; use the sigmoid loss for several")
     accelerator, steps = run.accelerator, recipe.length(len(images))
-    rank, world = accelerator.process_index, accelerator.num_processes
-    share = -(-recipe.batch // world)
-    at_once = min(at_once or share, share)
-    networks.check_pieces(run.bare, recipe, at_once, world)
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    share = -(-recipe.batch_size // world_size)
+    micro_batch = min(micro_batch or share, share)
+    networks.check_micro_batches(run.bare, recipe, micro_batch, world_size)
     first, pending = run.resume()
     log = Log(run.folder / "metrics.jsonl", first, steps, accelerator.is_main_process)
     loss_of = losses.LOSSES[recipe.loss]
-    pieces = plan(
+    batches = plan(
         len(images),
-        recipe.batch,
+        recipe.batch_size,
         seed,
         range(first, steps),
-        at_once=at_once,
+        micro_batch=micro_batch,
         rank=rank,
-        world=world,
-        piece=recipe.piece,
+        world_size=world_size,
+        ghost_batch=recipe.ghost_batch,
     )
     kept, told = [], []
     run.model.train()
-    for piece, (x, leaf) in with_pieces(images, pieces, accelerator.device):
-        seed_dropout(piece, accelerator.device)
-        with told_where(piece):
-            x, targets, weights = mixed(recipe, x, labels[leaf], piece.seed)
+    for batch, (x, leaf) in with_images(images, batches, accelerator.device):
+        seed_dropout(batch, accelerator.device)
+        with told_where(batch):
+            x, targets, weights = mixed(recipe, x, labels[leaf], batch.seed)
             if recipe.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
             exact = processes.precise(recipe.precision, accelerator.device)
-            with exact, gradients_of(run.model, accelerator, synced=piece.last):
+            with exact, gradients_of(run.model, accelerator, synced=batch.last):
                 logits = run.model(x).float()
-                loss = loss_of(logits, targets, weights).sum() / recipe.batch
-                accelerator.backward(loss * world)  # accelerate averages over processes: we sum
+                loss = loss_of(logits, targets, weights).sum() / recipe.batch_size
+                # accelerate averages over processes: we sum
+                accelerator.backward(loss * world_size)
         told.append(loss.detach())
-        if not piece.last:
+        if not batch.last:
             continue
-        step_optimiser(run, recipe, piece.step, steps)
+        step_optimiser(run, recipe, batch.step, steps)
         kept.append(torch.stack(told).sum())
         told = []
-        done = piece.step + 1
+        done = batch.step + 1
         told_now = done % LOG_EVERY == 0 or done == steps
         saved_now = (save_every and done % save_every == 0) or done == steps
         if told_now or saved_now:
@@ -180,7 +182,7 @@ def fit(
             check_finite(values, done - len(values), run)
             pending, kept = pending + values, []
         if told_now:
-            log.add(done, pending, rate_at(recipe, piece.step, steps), recipe.batch)
+            log.add(done, pending, learning_rate_at(recipe, batch.step, steps), recipe.batch_size)
             pending = []
         if saved_now:
             check_weights(done, run)
@@ -190,43 +192,43 @@ def fit(
 
 
 @contextlib.contextmanager
-def told_where(piece: Piece) -> Iterator[None]:
+def told_where(batch: MicroBatch) -> Iterator[None]:
     """Adds step and images to any error: a label out of range, memory that is used up."""
     try:
         yield
     except Exception as error:
-        first, last = piece.samples[0], piece.samples[-1]
-        error.add_note(f"step {piece.step}, {len(piece.samples)} images, {first} to {last}")
+        first, last = batch.samples[0], batch.samples[-1]
+        error.add_note(f"step {batch.step}, {len(batch.samples)} images, {first} to {last}")
         raise
 
 
-def seed_dropout(piece: Piece, device: torch.device) -> None:
-    """Each piece of a step has a chance of its own. (`torch.manual_seed` takes 0.5 ms.)"""
-    chance = int(np.random.SeedSequence([*piece.seed, piece.places[0]]).generate_state(1)[0])
-    torch.default_generator.manual_seed(chance)
+def seed_dropout(batch: MicroBatch, device: torch.device) -> None:
+    """Each micro-batch has a chance of its own. (`torch.manual_seed` takes 0.5 ms.)"""
+    seed = int(np.random.SeedSequence([*batch.seed, batch.places[0]]).generate_state(1)[0])
+    torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(chance)
+        torch.cuda.manual_seed(seed)
 
 
-def with_pieces(
-    images: Images, pieces: Iterator[Piece], device: torch.device
-) -> Iterator[tuple[Piece, tuple[Tensor, Tensor]]]:
+def with_images(
+    images: Images, batches: Iterator[MicroBatch], device: torch.device
+) -> Iterator[tuple[MicroBatch, tuple[Tensor, Tensor]]]:
     """Pieces with their images; the set of images may work ahead of the training."""
-    ahead, mine = itertools.tee(pieces)
+    ahead, mine = itertools.tee(batches)
     return zip(mine, images.batches(ahead, train=True, device=device), strict=True)
 
 
 def gradients_of(model: nn.Module, accelerator: Accelerator, *, synced: bool):
-    """Where gradients of several pieces add up, processes exchange them once, with the last."""
+    """Where gradients add up over micro-batches, processes exchange them once, with the last."""
     return contextlib.nullcontext() if synced else accelerator.no_sync(model)
 
 
 def step_optimiser(run: Run, recipe: Recipe, step: int, steps: int) -> None:
     """One update with the rate of its step, clipped where the recipe says so."""
-    if recipe.clip:
-        run.accelerator.clip_grad_norm_(run.model.parameters(), recipe.clip)
+    if recipe.clip_grad_norm:
+        run.accelerator.clip_grad_norm_(run.model.parameters(), recipe.clip_grad_norm)
     for group in run.optimiser.param_groups:
-        group["lr"] = rate_at(recipe, step, steps)
+        group["lr"] = learning_rate_at(recipe, step, steps)
     run.optimiser.step()
     run.optimiser.zero_grad(set_to_none=True)
 
@@ -267,16 +269,16 @@ class Log:
     def lines_of(path: Path) -> list[dict]:
         """What stands in a log; a last line that a kill cut short is left out."""
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return [json.loads(line) for line in text.split("\n")[:-1]]
+        return [renamed.current(json.loads(line)) for line in text.split("\n")[:-1]]
 
-    def add(self, step: int, losses: list[float], rate: float, batch: int) -> None:
+    def add(self, step: int, losses: list[float], learning_rate: float, batch_size: int) -> None:
         """Writes the mean loss of the steps since the last line."""
         now = time.monotonic()
-        speed = (step - self.step) * batch / max(now - self.since, 1e-9)
+        speed = (step - self.step) * batch_size / max(now - self.since, 1e-9)
         self.bar.update(step - self.step)
         self.bar.set_postfix_str(f"loss {np.mean(losses):.4f}, {speed:,.0f} images/s")
         self.since, self.step = now, step
-        line = {"step": step, "loss": float(np.mean(losses)), "rate": rate}
+        line = {"step": step, "loss": float(np.mean(losses)), "learning_rate": learning_rate}
         if self.shown:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line | {"images_per_second": round(speed, 1)}) + "\n")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from granularity import files
 from granularity.training import losses, processes
 from granularity.training.recipe import Recipe
-from granularity.training.sampling import Images, Piece
+from granularity.training.sampling import Images, MicroBatch
 
 PIXELS = 512 * 384**2  # at once: what fits on a GPU beside a ViT-B
 
@@ -26,7 +26,7 @@ def evaluate(
     accelerator: Accelerator,
     recipe: Recipe,
     *,
-    at_once: int = 0,
+    micro_batch: int = 0,
     pool: Tensor | None = None,
 ) -> dict[str, np.ndarray]:
     """Per-image `loss`, `prediction` and `rank` (0: top-1 right), each image once, in order.
@@ -34,23 +34,23 @@ def evaluate(
     `rank` counts the classes that score above the best of the image's own. With `pool` (outputs,),
     the class of the target that each output of the network belongs to, a target class scores the
     sum of its outputs' probabilities. The result is the same for any number of processes and of
-    images `at_once` (0: a batch of the recipe, or fewer where it is of many pixels), losses to
+    images `micro_batch` (0: a batch of the recipe, or fewer where it is of many pixels), losses to
     rounding.
     """
-    rank, world = accelerator.process_index, accelerator.num_processes
-    mine = np.arange(rank, len(images), world)
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    mine = np.arange(rank, len(images), world_size)
     most = max(1, PIXELS // recipe.image_size**2)
-    at_once = min(at_once or recipe.batch, recipe.batch, most)
-    pieces = [
-        Piece(0, samples, samples, (0, 0, 0))
-        for samples in np.array_split(mine, max(1, -(-len(mine) // at_once)))
+    micro_batch = min(micro_batch or recipe.batch_size, recipe.batch_size, most)
+    batches = [
+        MicroBatch(0, samples, samples, (0, 0, 0))
+        for samples in np.array_split(mine, max(1, -(-len(mine) // micro_batch)))
         if len(samples)
     ]
     model.eval()
     loss_of = losses.LOSSES["softmax" if pool is not None else recipe.loss]
     found = []
-    for piece, (x, leaf) in zip(
-        pieces, images.batches(iter(pieces), train=False, device=accelerator.device), strict=True
+    for batch, (x, leaf) in zip(
+        batches, images.batches(iter(batches), train=False, device=accelerator.device), strict=True
     ):
         with processes.precise(recipe.precision, accelerator.device):
             logits = model(x).float()
@@ -61,8 +61,8 @@ def evaluate(
         own = logits.gather(1, targets.clamp_min(0).long()).masked_fill(targets < 0, -math.inf)
         above = (logits > own.amax(1, keepdim=True)).sum(1)
         parts = (loss.float(), logits.argmax(1), above)
-        found.append((piece.samples, *(part.cpu().numpy() for part in parts)))
-    every = gather_object(found) if world > 1 else found
+        found.append((batch.samples, *(part.cpu().numpy() for part in parts)))
+    every = gather_object(found) if world_size > 1 else found
     columns = [np.concatenate(column) for column in zip(*every, strict=True)]
     in_order = np.argsort(columns[0])
     assert np.array_equal(columns[0][in_order], np.arange(len(images)))

@@ -1,8 +1,8 @@
 """Images on their way to the device: from files through workers, or from memory in whole batches.
 
-Both give, for each piece of a plan, normalised images (n, 3, size, size) and leaves (n,). What
-chance does to an image depends on the seed, the epoch and the image (from files) or its place in
-the step's batch (from memory): never on workers, processes, or where a run was taken up again.
+Both give, for each micro-batch of a plan, normalised images (n, 3, size, size) and leaves (n,).
+What chance does to an image depends on the seed, the epoch and the image (from files) or its place
+in the step's batch (from memory): never on workers, processes, or where a run was taken up again.
 """
 
 import random
@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from granularity.training.recipe import Recipe
-from granularity.training.sampling import Piece
+from granularity.training.sampling import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class Memory:
         return len(self.leaf if self.rows is None else self.rows)
 
     def batches(
-        self, plan: Iterator[Piece], train: bool, device: torch.device
+        self, plan: Iterator[MicroBatch], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and leaves of each piece."""
+        """Images and leaves of each micro-batch."""
         stored, leaf = self.pixels.to(device), self.leaf.to(device)  # once: no copy a step
-        for piece in plan:
-            samples = piece.samples if self.rows is None else self.rows[piece.samples]
+        for batch in plan:
+            samples = batch.samples if self.rows is None else self.rows[batch.samples]
             index = torch.from_numpy(samples).to(device)
             pixels = stored[index]
             if train:
-                pixels = augmented(pixels, self.recipe, piece)
+                pixels = augmented(pixels, self.recipe, batch)
             yield normalised(pixels), leaf[index]
 
 
@@ -63,16 +63,16 @@ def normalised(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1.0)
 
 
-def augmented(pixels: Tensor, recipe: Recipe, piece: Piece) -> Tensor:
+def augmented(pixels: Tensor, recipe: Recipe, batch: MicroBatch) -> Tensor:
     """A whole batch, each image with a shift or a crop of its own, half of them mirrored.
 
-    The numbers are drawn for the step's whole batch and each place takes its own, so that pieces
-    and processes share one draw.
+    The numbers are drawn for the step's whole batch and each place takes its own, so that
+    micro-batches and processes share one draw.
     """
     if recipe.augmentation == "none":
         return pixels
-    chance = np.random.default_rng([*piece.seed, 2])
-    draw = torch.from_numpy(chance.random((5, recipe.batch))[:, piece.places]).to(pixels.device)
+    rng = np.random.default_rng([*batch.seed, 2])
+    draw = torch.from_numpy(rng.random((5, recipe.batch_size))[:, batch.places]).to(pixels.device)
     if recipe.augmentation == "pad":
         return shifted(pixels, draw)
     return cropped(pixels, draw)
@@ -161,11 +161,11 @@ class Files:
         )
 
     def batches(
-        self, plan: Iterator[Piece], train: bool, device: torch.device
+        self, plan: Iterator[MicroBatch], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and leaves of each piece, loaded ahead."""
+        """Images and leaves of each micro-batch, loaded ahead."""
         rows = np.arange(len(self.images)) if self.rows is None else self.rows
-        keys = ([(int(s), *piece.seed[:2]) for s in rows[piece.samples]] for piece in plan)
+        keys = ([(int(s), *batch.seed[:2]) for s in rows[batch.samples]] for batch in plan)
         leaf = self.images.leaf if self.leaf is None else self.leaf
         loader = DataLoader(
             Seeded(self.images, leaf, self.transform(train)),

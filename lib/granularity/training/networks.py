@@ -76,9 +76,7 @@ def replace_head(model: nn.Module, recipe: Recipe, num_classes: int) -> None:
         like = layer_like(found, recipe)
         last = like(num_classes)
         nn.init.zeros_(last.weight)
-        nn.init.constant_(
-            last.bias, -math.log(num_classes) if recipe.head_start == "prior" else 0.0
-        )
+        nn.init.constant_(last.bias, -math.log(num_classes) if recipe.head_init == "prior" else 0.0)
         width = last.weight.shape[1]
         model.set_submodule(
             name, nn.Sequential(like(width), nn.Tanh(), last) if recipe.head == "tanh" else last
@@ -186,12 +184,12 @@ def check_both(first: Recipe, second: Recipe) -> None:
 # ----------------------------------------------------------------- images that are not alone
 
 
-def check_pieces(model: nn.Module, recipe: Recipe, at_once: int, processes: int) -> None:
-    """Raises ValueError where the machine's pieces of a batch would change the numbers.
+def check_micro_batches(model: nn.Module, recipe: Recipe, micro_batch: int, processes: int) -> None:
+    """Raises ValueError where the machine's micro-batches would change the numbers.
 
-    `at_once` images of a batch go through the network together. Batch norm takes its statistics
-    of them, dropout and mixup draw once for them: so their number is the recipe's (`piece`), and
-    how many fit on a machine may only change it where images have nothing in common.
+    `micro_batch` images of a batch go through the network together. Batch norm takes its statistics
+    of them, dropout and mixup draw once for them: so their number is the recipe's (`ghost_batch`),
+    and how many fit on a machine may only change it where images have nothing in common.
     """
     normed, drawn = batch_norm(model), dropout(model)
     if normed and processes > 1:
@@ -199,18 +197,19 @@ def check_pieces(model: nn.Module, recipe: Recipe, at_once: int, processes: int)
             f"{recipe.model} has batch norm ({normed}), and its statistics would be of a process's"
             f" own images: {processes} processes give other numbers than one; use 1 process"
         )
-    if at_once < min(recipe.piece, recipe.batch):
+    if micro_batch < min(recipe.ghost_batch, recipe.batch_size):
         raise ValueError(
-            f"the recipe handles pieces of {recipe.piece} images, and a process {at_once} at once:"
-            f" take at_once 0, fewer than {processes} processes, or another `piece` of the recipe"
+            f"the recipe has a ghost_batch of {recipe.ghost_batch} images, and a process handles"
+            f" {micro_batch} at once: take micro_batch 0, fewer than {processes} processes, or"
+            f" another ghost_batch"
         )
     because = f"batch norm ({normed})" * bool(normed) or f"dropout ({drawn})" * bool(drawn)
     because = because or "mixup" * bool(recipe.mixup)
-    if because and not recipe.piece and at_once < recipe.batch:
+    if because and not recipe.ghost_batch and micro_batch < recipe.batch_size:
         raise ValueError(
-            f"{recipe.model} has {because}, so {at_once} of {recipe.batch} images at once, with"
-            f" {processes} process(es), give other numbers than all: take at_once 0 and one"
-            f" process, or make it a part of the recipe: piece: {at_once}"
+            f"{recipe.model} has {because}, so {micro_batch} of {recipe.batch_size} images at once,"
+            f" with {processes} process(es), give other numbers than all: take micro_batch 0 and"
+            f" one process, or make it a part of the recipe: ghost_batch: {micro_batch}"
         )
 
 
@@ -225,7 +224,7 @@ def dropout(model: nn.Module) -> str:
     for name, module in model.named_modules():
         chances = ["drop_prob", "drop_rate", "prob"]
         chances += ["p"] if isinstance(module, nn.modules.dropout._DropoutNd) else []
-        found = [getattr(module, chance, 0.0) for chance in chances]
+        found = [getattr(module, share, 0.0) for share in chances]
         if any(isinstance(value, (int, float)) and value > 0 for value in found):
             return name or type(module).__name__
     return ""

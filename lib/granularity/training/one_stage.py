@@ -53,7 +53,7 @@ def stage(
     folder: Path,
     start: Path | None = None,
     device: str = "cpu",
-    at_once: int = 0,
+    micro_batch: int = 0,
     save_every: int = 0,
 ) -> Trained:
     """Trains one stage in `folder/<key>`, or takes up where it was stopped, or finds it done.
@@ -66,7 +66,7 @@ def stage(
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', and torch sees no GPU here; use 'cpu'")
     begun = time.monotonic()
-    check(recipe, len(images), at_once)
+    check(recipe, len(images), micro_batch)
     accelerator = processes.accelerator_of(device)
     model = networks.build(recipe, num_classes, seed)
     if start is not None:
@@ -86,7 +86,7 @@ def stage(
             images,
             labels.to(accelerator.device),
             seed=seed,
-            at_once=at_once,
+            micro_batch=micro_batch,
             save_every=save_every,
         )
         if accelerator.is_main_process:
@@ -95,18 +95,18 @@ def stage(
     return Trained(model, accelerator, key, run.folder, curves, time.monotonic() - begun)
 
 
-def check(recipe: Recipe, images: int, at_once: int = 0) -> None:
+def check(recipe: Recipe, images: int, micro_batch: int = 0) -> None:
     """Raises, before any work, where a stage of so many images cannot be trained.
 
     ValueError for one of no steps, for a network that does not work at the recipe's size, and for
-    pieces of a batch, or processes, that would change its numbers; KeyError for a network that
+    micro-batches, or processes, that would change its numbers; KeyError for a network that
     timm lacks.
     """
     recipe.length(images)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    share = -(-recipe.batch // world)
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    share = -(-recipe.batch_size // world_size)
     made = networks.check(recipe)
-    networks.check_pieces(made, recipe, min(at_once or share, share), world)
+    networks.check_micro_batches(made, recipe, min(micro_batch or share, share), world_size)
 
 
 def alone(run: engine.Run) -> contextlib.AbstractContextManager:

@@ -19,13 +19,13 @@ VIT_B16_I21K = Recipe(
     model_options={"pos_drop_rate": 0.1, "proj_drop_rate": 0.1},
     image_size=224,
     head="tanh",
-    head_start="prior",
+    head_init="prior",
     loss="sigmoid",
     optimiser="adamw",
-    rate=1e-3,
+    learning_rate=1e-3,
     weight_decay=0.03,
-    batch=4096,
-    piece=128,  # share a draw of dropout: what a GPU holds at once (O)
+    batch_size=4096,
+    ghost_batch=128,  # share a draw of dropout: what a GPU holds at once (O)
     epochs=90,
     warmup=10_000,
     schedule="linear",
@@ -35,7 +35,12 @@ VIT_B16_I21K = Recipe(
 
 # The baseline, ImageNet-1k from scratch: 300 epochs, rate 3e-3, decay 0.3, cosine, clipping (L).
 VIT_B16_I1K_SCRATCH = replace(
-    VIT_B16_I21K, rate=3e-3, weight_decay=0.3, epochs=300, schedule="cosine", clip=1.0
+    VIT_B16_I21K,
+    learning_rate=3e-3,
+    weight_decay=0.3,
+    epochs=300,
+    schedule="cosine",
+    clip_grad_norm=1.0,
 )
 
 # Finetuning at 384 pixels: SGD, batch 512, 20,000 steps, one new linear layer from zero (L). The
@@ -44,15 +49,15 @@ VIT_B16_I1K_FINETUNE = Recipe(
     model="vit_base_patch16_224",
     image_size=384,
     head="linear",
-    head_start="zero",
+    head_init="zero",
     loss="softmax",
     optimiser="sgd",
-    rate=0.03,
-    batch=512,
+    learning_rate=0.03,
+    batch_size=512,
     steps=20_000,
     warmup=500,
     schedule="cosine",
-    clip=1.0,
+    clip_grad_norm=1.0,
     augmentation="crop",
     precision="bf16",
 )
@@ -62,9 +67,9 @@ RESNET34 = Recipe(
     model="resnet34",
     loss="softmax",
     optimiser="sgd",
-    rate=0.4,
+    learning_rate=0.4,
     weight_decay=1e-4,
-    batch=1024,
+    batch_size=1024,
     epochs=90,
     warmup=2_400,
     schedule="cosine",
@@ -75,7 +80,7 @@ RESNET34 = Recipe(
 
 # Its finetuning on the target: 90 epochs of the whole network, batch and rate "smaller" (P); how
 # much smaller is ours, and the rate is to be chosen on held-out images.
-RESNET34_FINETUNE = replace(RESNET34, rate=0.01, batch=256, warmup=1_000)
+RESNET34_FINETUNE = replace(RESNET34, learning_rate=0.01, batch_size=256, warmup=1_000)
 
 # Small ones, all ours. Three blocks, width 32, for 32 pixels: 1,600 images/s on one core.
 RESNET_SMALL = Recipe(
@@ -83,20 +88,20 @@ RESNET_SMALL = Recipe(
     model_options={"channels": [32, 64, 128, 128], "stem_type": "", "stem_width": 32},
     image_size=32,
     loss="sigmoid",
-    head_start="prior",
-    rate=0.1,
+    head_init="prior",
+    learning_rate=0.1,
     weight_decay=5e-4,
-    batch=128,
+    batch_size=128,
     epochs=15,
     warmup=50,
     augmentation="pad",
 )
 
-# For the toy world: narrower still, 3,000 images/s on one core.
+# For the toy dataset: narrower still, 3,000 images/s on one core.
 RESNET_TOY = replace(
     RESNET_SMALL,
     model_options={"channels": [16, 32, 64, 64], "stem_type": "deep", "stem_width": 8},
-    batch=32,
+    batch_size=32,
     epochs=4,
     warmup=20,
     channels_last=True,
@@ -104,12 +109,12 @@ RESNET_TOY = replace(
 RESNET_TOY_FINETUNE = replace(
     RESNET_TOY,
     loss="softmax",
-    head_start="zero",
+    head_init="zero",
     epochs=8,
-    rate=0.04,
+    learning_rate=0.04,
     warmup=10,
 )
-RESNET_TOY_SCRATCH = replace(RESNET_TOY_FINETUNE, epochs=24, rate=0.1, warmup=20)
+RESNET_TOY_SCRATCH = replace(RESNET_TOY_FINETUNE, epochs=24, learning_rate=0.1, warmup=20)
 
 PRESETS = {
     "vit_b16_i21k": VIT_B16_I21K,

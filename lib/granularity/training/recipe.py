@@ -23,29 +23,29 @@ Positive = Annotated[int, Field(ge=1)]
 class Recipe:
     """How a network is trained, the data and the labels apart.
 
-    Lengths are in steps of `batch` images, or in epochs where `steps` is 0. Raises TypeError or
-    ValueError naming the field, the value found and the values allowed.
+    Lengths are in steps of `batch_size` images, or in epochs where `steps` is 0. Raises TypeError
+    or ValueError naming the field, the value found and the values allowed.
     """
 
     model: str = "resnet18"  # any name that timm knows
     model_options: Mapping[str, Any] = field(default_factory=dict)
     image_size: Positive = 224  # pixels, square
     head: Literal["linear", "tanh"] = "linear"  # tanh: with a hidden layer as wide as the features
-    head_start: Literal["zero", "prior"] = "zero"  # prior: bias -ln K, so every class is unlikely
+    head_init: Literal["zero", "prior"] = "zero"  # prior: bias -ln K, so every class is unlikely
     loss: Literal["sigmoid", "softmax"] = "sigmoid"
     optimiser: Literal["sgd", "adam", "adamw"] = "sgd"  # sgd: with momentum; adamw: decoupled decay
-    rate: Number = 0.1  # peak learning rate
+    learning_rate: Number = 0.1  # peak learning rate
     momentum: Number = 0.9
     beta2: Number = 0.999
     weight_decay: Number = 0.0
-    batch: Positive = 256  # images of a step, over all processes
-    piece: Count = 0  # of them share batch norm's statistics, dropout, mixup; 0: all
+    batch_size: Positive = 256  # images of a step, over all processes
+    ghost_batch: Count = 0  # of them share batch norm's statistics, dropout, mixup; 0: all
     epochs: Number = 0.0
     steps: Count = 0
     warmup: Count = 0  # steps of linear warm-up
-    # thirds: ×0.1 at 1/3, 2/3 and 8/9
-    schedule: Literal["cosine", "linear", "constant", "thirds"] = "cosine"
-    clip: Number = 0.0  # largest global norm of the gradient; 0: no clipping
+    # step: ×0.1 at 1/3, 2/3 and 8/9
+    schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
+    clip_grad_norm: Number = 0.0  # largest global norm of the gradient; 0: no clipping
     # crop: Inception's; pad: a shift by 1/8; either with a flip
     augmentation: Literal["crop", "pad", "none"] = "crop"
     randaugment: str = ""  # as timm spells it, "rand-m9-n2"; an option only, not in the lineage
@@ -75,21 +75,26 @@ class Recipe:
 
         Raises ValueError, with images, batch and epochs, where there would be none.
         """
-        each = images // self.batch
+        each = images // self.batch_size
         if not each:
-            raise ValueError(f"a batch of {self.batch} is more than the {images} images there are")
+            raise ValueError(
+                f"a batch of {self.batch_size} is more than the {images} images there are"
+            )
         found = self.steps or round(self.epochs * each)
         if not found:
             raise ValueError(
-                f"{self.epochs:g} epochs of {images} images in batches of {self.batch}, {each} an"
-                f" epoch, are no step at all: take epochs of at least {1 / each:.3g}, or steps"
+                f"{self.epochs:g} epochs of {images} images in batches of {self.batch_size},"
+                f" {each} an epoch, are no step at all: take epochs of at least {1 / each:.3g}, or"
+                f" steps"
             )
         return found
 
     def plain(self) -> dict:
-        """JSON-plain fields, for records and checkpoints; `piece` only where it is said."""
+        """JSON-plain fields, for records and checkpoints; `ghost_batch` only where it is said."""
         found = asdict(self)
-        return found if self.piece else {name: v for name, v in found.items() if name != "piece"}
+        if not self.ghost_batch:
+            del found["ghost_batch"]
+        return found
 
 
 def changed(recipe: Recipe, **overrides: object) -> Recipe:

@@ -1,4 +1,4 @@
-"""Which images when: the order of an epoch, and the pieces of a batch that a process handles."""
+"""Which images when: the order of an epoch, and the micro-batches that a process handles."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ class Images(Protocol):
         """The number of images."""
 
     def batches(
-        self, plan: Iterator["Piece"], train: bool, device: torch.device
+        self, plan: Iterator["MicroBatch"], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each piece of the plan its images (n, 3, h, w), augmented in training, and leaves."""
+        """For each micro-batch its images (n, 3, h, w), augmented in training, and leaves (n,)."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class MicroBatch:
     """The images that one process handles at once, and where chance for them comes from."""
 
     step: int
@@ -39,43 +39,45 @@ def order(images: int, seed: int, epoch: int) -> np.ndarray:
 
 def plan(
     images: int,
-    batch: int,
+    batch_size: int,
     seed: int,
     steps: range,
     *,
-    at_once: int,
+    micro_batch: int,
     rank: int = 0,
-    world: int = 1,
-    piece: int = 0,
-) -> Iterator[Piece]:
-    """The pieces of one process. Raises ValueError for a batch that is too large or too small.
+    world_size: int = 1,
+    ghost_batch: int = 0,
+) -> Iterator[MicroBatch]:
+    """One process's micro-batches. Raises ValueError for a batch that is too large or too small.
 
     Each epoch drops its last, partial batch. See `places_of` for who takes which of a batch.
     """
-    each = images // batch
+    each = images // batch_size
     if not each:
-        raise ValueError(f"a batch of {batch} is more than the {images} images there are")
-    if batch < world:
-        raise ValueError(f"a batch of {batch} for {world} processes leaves one without images")
-    mine = places_of(batch, at_once, rank, world, piece)
+        raise ValueError(f"a batch of {batch_size} is more than the {images} images there are")
+    if batch_size < world_size:
+        raise ValueError(f"a batch of {batch_size} for {world_size} processes leaves one empty")
+    mine = places_of(batch_size, micro_batch, rank, world_size, ghost_batch)
     current, permutation = -1, None
     for step in steps:
         epoch, index = divmod(step, each)
         if epoch != current:
             current, permutation = epoch, order(images, seed, epoch)
         for places in mine:
-            samples = permutation[index * batch + places]
-            yield Piece(step, samples, places, (seed, epoch, step), places is mine[-1])
+            samples = permutation[index * batch_size + places]
+            yield MicroBatch(step, samples, places, (seed, epoch, step), places is mine[-1])
 
 
-def places_of(batch: int, at_once: int, rank: int, world: int, piece: int) -> list[np.ndarray]:
-    """A process's places of a batch, by pieces.
+def places_of(
+    batch_size: int, micro_batch: int, rank: int, world_size: int, ghost_batch: int
+) -> list[np.ndarray]:
+    """A process's places of a batch, by micro-batches.
 
-    Process r of w takes places r, r + w, …, at most `at_once` of them in a piece. Where the recipe
-    says what is a `piece`, they are the same for any number of processes: each takes every w-th.
+    Process r of w takes places r, r + w, …, at most `micro_batch` of them at once. Where the recipe
+    has a `ghost_batch`, they are the same for any number of processes: each takes every w-th.
     """
-    if piece:
-        starts = range(rank * piece, batch, world * piece)
-        return [np.arange(start, min(start + piece, batch)) for start in starts]
-    mine = np.arange(rank, batch, world)
-    return [mine[start : start + at_once] for start in range(0, len(mine), at_once)]
+    if ghost_batch:
+        starts = range(rank * ghost_batch, batch_size, world_size * ghost_batch)
+        return [np.arange(start, min(start + ghost_batch, batch_size)) for start in starts]
+    mine = np.arange(rank, batch_size, world_size)
+    return [mine[start : start + micro_batch] for start in range(0, len(mine), micro_batch)]

@@ -1,4 +1,4 @@
-"""Two toy image worlds, drawn in seconds in the layouts of the real sets.
+"""Two toy image datasets, drawn in seconds in the layouts of the real sets.
 
 `drawing` makes both, `species_drawing` says what the species look like, `patches` what images are
 made of.

@@ -1,11 +1,11 @@
-"""Two toy image worlds, an ImageNet and an iNaturalist, drawn in seconds in their folder layouts.
+"""Two toy image datasets, an ImageNet and an iNaturalist, drawn in seconds in their folder layouts.
 
 ImageNet's is from real synsets. Every WordNet node above a toy class owns a feature, a small
 coloured pattern. An image is noise with the features of its class and of what lies above it, each
 in a cell of its own; a node that fewer classes share shows its feature less often. So the features
 of coarse classes are common and those of fine ones rare, as in the paper's data model (section
 4.1), and granularity can matter. The iNaturalist is described in `species_drawing`.
-What is seen on these worlds says something about the machinery and nothing about real images.
+What is seen on these datasets says something about the machinery and nothing about real images.
 """
 
 import json
@@ -72,7 +72,7 @@ PARTS = (
     ("imagenet1k/val", TARGET, 40, 20),
     *species_drawing.PARTS,
 )
-MARK = "toy.json"  # says what drew the world
+MARK = "toy.json"  # says what drew the dataset
 
 
 @cache
@@ -112,7 +112,7 @@ def image(synset: str, number: int, seed: int) -> np.ndarray:
 
 
 def draw(out: str | Path, seed: int = 0) -> Path:
-    """Draws both worlds into the folder `out`, or finds them there; returns `out`.
+    """Draws both datasets into the folder `out`, or finds them there; returns `out`.
 
     The files are `imagenet21k/train/<synset>/*.JPEG` and the same for `imagenet1k/train` and
     `imagenet1k/val`, and `<species>/*.jpg` in `inaturalist/2021_train`, `2021_train_mini` and
@@ -132,17 +132,17 @@ def draw(out: str | Path, seed: int = 0) -> Path:
 
 
 def drawn_before(out: Path, mark: dict) -> bool:
-    """Whether a folder holds the worlds that a mark stands for, in whole."""
+    """Whether a folder holds the datasets that a mark stands for, in whole."""
     return (out / MARK).exists() and json.loads((out / MARK).read_text("utf-8")) == mark
 
 
 def draw_anew(out: Path, mark: dict) -> None:
-    """Draws both worlds beside `out`, and puts them there when they are whole."""
+    """Draws both datasets beside `out`, and puts them there when they are whole."""
     ours = {MARK, *(part.partition("/")[0] for part, *_ in PARTS)}
     there = {entry.name for entry in out.iterdir()} if out.exists() else set()
     if there and (MARK not in there or there - ours):
         raise FileExistsError(
-            f"{out} holds something else than a toy world: {min(there - ours or there)}"
+            f"{out} holds something else than a toy dataset: {min(there - ours or there)}"
         )
     drawn = out.with_name(f"{out.name}.part")
     shutil.rmtree(drawn, ignore_errors=True)

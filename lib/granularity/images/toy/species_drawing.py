@@ -13,7 +13,7 @@ A share `HARD` of each species' validation images is hard, as their names say.
 
 The numbers were chosen by hand, on two seeds, so that a network of seconds fails neither on all
 images nor on none, and does better on the hard ones after species than after supercategories. So
-this world has the paper's mechanism because it was made to, and is no evidence for it.
+this dataset has the paper's mechanism because it was made to, and is no evidence for it.
 """
 
 import os

@@ -9,7 +9,7 @@ from granularity.theory.setting import Setting, stream
 
 PLUS, MINUS = 0, 1
 # A run of about 0.1 s.
-QUICK = {"d": 64, "k": 4, "batch": 128, "steps": 100, "test_samples": 300}
+QUICK = {"d": 64, "k": 4, "batch_size": 128, "steps": 100, "test_samples": 300}
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def alone():
     torch.set_num_threads(threads)
 
 
-def world(seed=0, dtype=torch.float32, **values):
+def simulation(seed=0, dtype=torch.float32, **values):
     """A setting, its dictionary and a generator for samples."""
     setting = Setting(**values)
     features = samples.dictionary(setting, stream(seed, "dictionary")).to(dtype)
@@ -31,8 +31,8 @@ def world(seed=0, dtype=torch.float32, **values):
 
 def small(dtype=torch.float64, seed=0, **values):
     """A little network with some awake and some silent neurons, and easy samples for it."""
-    values = {"d": 24, "k": 3, "width": 5, "batch": 12, "initial_scale": 0.1} | values
-    setting, features, generator = world(seed=seed, dtype=dtype, **values)
+    values = {"d": 24, "k": 3, "width": 5, "batch_size": 12, "initial_scale": 0.1} | values
+    setting, features, generator = simulation(seed=seed, dtype=dtype, **values)
     start = network.initial(setting, stream(seed, "weights"))
     start = Network(*(part.to(dtype) for part in start))
-    return setting, features, start, samples.draw(setting, features, setting.batch, generator)
+    return setting, features, start, samples.draw(setting, features, setting.batch_size, generator)

@@ -1,4 +1,4 @@
-"""What is said to change no number: checkpoints, and how a batch is cut into pieces."""
+"""What is said to change no number: checkpoints, and how a batch is cut into micro-batches."""
 
 import pytest
 import tiny_run as runs
@@ -11,7 +11,7 @@ KINDS = {
     "a ViT": {},
     "a ViT with dropout": runs.DROPOUT,
     "batch norm": runs.RESNET,
-    "batch norm of pieces": {**runs.RESNET, "piece": 4},
+    "batch norm of ghost batches": {**runs.RESNET, "ghost_batch": 4},
     "mixup": {**runs.RESNET, "mixup": 0.3},
 }
 
@@ -65,20 +65,22 @@ DEPENDENT = {
 
 
 @pytest.mark.fault(
-    "pieces of a batch for a network with {what}, whose numbers they would change",
+    "micro-batches for a network with {what}, whose numbers they would change",
     "refused before any step, with what to do",
 )
 @pytest.mark.parametrize("what", DEPENDENT)
-def test_pieces_that_change_numbers_are_refused(tmp_path, what):
+def test_micro_batches_that_change_numbers_are_refused(tmp_path, what):
     changes, told = DEPENDENT[what]
     recipe = runs.recipe(**changes)
-    with pytest.raises(ValueError, match=f"has {told}.*at_once 0 .* piece: 4"):
-        runs.train(tmp_path, recipe, images=runs.Unread(), at_once=4)
+    with pytest.raises(ValueError, match=f"has {told}.*micro_batch 0 .* ghost_batch: 4"):
+        runs.train(tmp_path, recipe, images=runs.Unread(), micro_batch=4)
     assert not list(tmp_path.iterdir())
-    runs.train(tmp_path / "whole", recipe, at_once=12)  # a batch: no pieces
+    runs.train(tmp_path / "whole", recipe, micro_batch=12)  # a batch: one micro-batch
     # What is refused would have been another number indeed.
     first = [
-        runs.train(tmp_path / str(piece), runs.recipe(**changes, piece=piece)).bare.state_dict()
+        runs.train(
+            tmp_path / str(piece), runs.recipe(**changes, ghost_batch=piece)
+        ).bare.state_dict()
         for piece in (0, 4)
     ]
     assert not all(torch.equal(first[0][name], value) for name, value in first[1].items())
@@ -89,38 +91,47 @@ def test_pieces_that_change_numbers_are_refused(tmp_path, what):
 )
 @pytest.mark.parametrize("what", ["batch norm", "dropout", "mixup"])
 def test_processes_that_change_numbers_are_refused(tmp_path, what):
-    started = runs.begin(tmp_path / "two", DEPENDENT[what][0], world=2)
+    started = runs.begin(tmp_path / "two", DEPENDENT[what][0], world_size=2)
     assert runs.ended(started) == [1, 1]
     assert not list((tmp_path / "two").iterdir())
 
 
-def test_batch_norm_in_two_processes_is_refused_with_pieces_too():
-    recipe = runs.recipe(**runs.RESNET, piece=6)
+def test_batch_norm_in_two_processes_is_refused_with_micro_batches_too():
+    recipe = runs.recipe(**runs.RESNET, ghost_batch=6)
     model = networks.build(recipe, 3, 0)
     with pytest.raises(ValueError, match=r"batch norm .*; use 1 process"):
-        networks.check_pieces(model, recipe, 6, 2)
+        networks.check_micro_batches(model, recipe, 6, 2)
 
 
 @pytest.mark.fault(
-    "a recipe's piece that a process cannot hold at once",
+    "a recipe's ghost batch that a process cannot hold at once",
     "refused before any step, with both sizes",
 )
-def test_a_piece_larger_than_what_is_held_at_once_is_refused(tmp_path):
-    recipe = runs.recipe(**runs.DROPOUT, piece=6)
-    with pytest.raises(ValueError, match="pieces of 6 images, and a process 4 at once"):
-        runs.train(tmp_path, recipe, at_once=4)
+def test_a_ghost_batch_larger_than_what_is_held_at_once_is_refused(tmp_path):
+    recipe = runs.recipe(**runs.DROPOUT, ghost_batch=6)
+    with pytest.raises(ValueError, match=r"a ghost_batch of 6 images, and .* handles 4 at once"):
+        runs.train(tmp_path, recipe, micro_batch=4)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_the_pieces_of_a_recipe_are_those_of_any_number_of_processes(world):
-    found = runs.pieces_of(40, 13, 0, range(3), at_once=13, world=1)  # without a piece: all at once
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_ghost_batches_of_a_recipe_are_those_of_any_number_of_processes(world_size):
+    found = runs.micro_batches_of(
+        40, 13, 0, range(3), micro_batch=13, world_size=1
+    )  # without a ghost batch: all at once
     assert all(len(pieces) == 1 for pieces in found.values())
     for step in range(3):
         pieces = [
             piece
-            for rank in range(world)
+            for rank in range(world_size)
             for piece in sampling.plan(
-                40, 13, 0, range(step, step + 1), at_once=13, rank=rank, world=world, piece=4
+                40,
+                13,
+                0,
+                range(step, step + 1),
+                micro_batch=13,
+                rank=rank,
+                world_size=world_size,
+                ghost_batch=4,
             )
         ]
         assert runs.batch_of(pieces) == runs.batch_of(found[step])
@@ -130,15 +141,15 @@ def test_the_pieces_of_a_recipe_are_those_of_any_number_of_processes(world):
             (8, 9, 10, 11),
             (12,),
         ]
-        assert sum(piece.last for piece in pieces) == world
+        assert sum(piece.last for piece in pieces) == world_size
 
 
-@pytest.mark.parametrize("at_once", [0, 4])
-def test_a_recipes_pieces_train_alike_in_one_and_two_processes(tmp_path, at_once):
-    """With dropout, which is drawn for each piece."""
-    changes = runs.DROPOUT | {"batch": 12, "steps": 12, "piece": 4, "mixup": 0.3}
+@pytest.mark.parametrize("micro_batch", [0, 4])
+def test_a_recipes_ghost_batches_train_alike_in_one_and_two_processes(tmp_path, micro_batch):
+    """With dropout, which is drawn for each micro-batch."""
+    changes = runs.DROPOUT | {"batch_size": 12, "steps": 12, "ghost_batch": 4, "mixup": 0.3}
     one = runs.begin(tmp_path / "one", changes)
-    two = runs.begin(tmp_path / "two", changes, world=2, at_once=at_once)
+    two = runs.begin(tmp_path / "two", changes, world_size=2, micro_batch=micro_batch)
     assert runs.ended(one + two) == [0, 0, 0]
     (weights, log), (wanted, wanted_log) = (
         runs.result(tmp_path / name, 12) for name in ("two", "one")
@@ -152,9 +163,9 @@ EMPTY = {
         {"epochs": 0.05, "steps": 0},
         r"0\.05 epochs of 61 images in batches of 12, 5 an epoch, are no step .* at least 0\.2",
     ),
-    "a batch larger than the set": ({"batch": 62}, "a batch of 62 is more than the 61 images"),
+    "a batch larger than the set": ({"batch_size": 62}, "a batch of 62 is more than the 61 images"),
     "a batch larger than the set, and epochs": (
-        {"batch": 62, "steps": 0, "epochs": 3},
+        {"batch_size": 62, "steps": 0, "epochs": 3},
         "a batch of 62 is more than the 61 images",
     ),
 }

@@ -1,4 +1,4 @@
-"""Small trees and images for the tests of label functions, and small drawn worlds."""
+"""Small trees and images for the tests of label functions, and small drawn datasets."""
 
 import os
 import zlib
@@ -14,13 +14,13 @@ from granularity.labels import Tree, from_sets
 
 
 def small_toy(folder: Path, **options) -> dict[str, str]:
-    """The drawn worlds with a few images of each class, by name of the root; listed beside them."""
+    """The drawn datasets, a few images of each class, by name of the root; listed beside them."""
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     few = {"imagenet21k/train": 12, "imagenet1k/train": 8, "imagenet1k/val": 4}
     parts = [(part, leaves, first, few.get(part, 5)) for part, leaves, first, _ in drawing.PARTS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "PARTS", tuple(parts))
-        return {"toy": str(drawing.draw(folder / "world", **options))}
+        return {"toy": str(drawing.draw(folder / "dataset", **options))}
 
 
 @dataclass
@@ -40,7 +40,7 @@ def tree_of(leaves):
     return Tree(tuple(leaves), at("target", 1), {"group": at("group", 2), "leaf": at("leaf", 3)})
 
 
-def world_of(table):
+def dataset_of(table):
     """Tree, images and embeddings of a table `leaf → number of images`."""
     tree = tree_of(list(table))
     leaf = np.repeat(np.arange(len(table)), list(table.values()))
@@ -52,7 +52,7 @@ def world_of(table):
 
 
 def shuffled(tree, images, embeddings, seed):
-    """The same world with its images and its leaves in another order."""
+    """The same dataset with its images and its leaves in another order."""
     rng = np.random.default_rng(seed)
     rows, leaves = rng.permutation(len(images.leaf)), rng.permutation(len(tree.leaves))
     place = np.argsort(leaves)
