@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from granularity.experiments import datasets
 from granularity.images.toy import drawing
 from granularity.labels import Tree, from_sets
 
@@ -38,6 +39,16 @@ def tree_of(leaves):
         return from_sets(name, leaves, [{"/".join(leaf.split("/")[:depth])} for leaf in leaves])
 
     return Tree(tuple(leaves), at("target", 1), {"group": at("group", 2), "leaf": at("leaf", 3)})
+
+
+def larger_source(name, roots, **choice):
+    """The sets of a dataset where the source is larger than the target."""
+    return datasets.open_sets(datasets.LargerSource(name, **choice), roots)
+
+
+def same_images(name, roots, **choice):
+    """The images of a dataset where source and target are the same, with their tree."""
+    return datasets.open_labelled(datasets.SameImages(name, **choice), roots)
 
 
 def dataset_of(table):

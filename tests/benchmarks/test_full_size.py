@@ -3,7 +3,7 @@
 import pytest
 
 from granularity.benchmarks import full_size
-from granularity.experiments import datasets
+from granularity.experiments import sets
 from granularity.hierarchies import wordnet
 from granularity.pages import notebook
 
@@ -47,7 +47,7 @@ def test_the_user_s_own_index_files_are_left_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     full_size.full(images=500, classes=30)
     assert not list(tmp_path.iterdir())
-    assert not datasets.opened.cache_info().currsize
+    assert not sets.opened.cache_info().currsize
 
 
 @pytest.mark.parametrize("asked", [{"images": 30, "classes": 31}, {"classes": 21_844}])

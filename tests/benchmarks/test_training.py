@@ -64,9 +64,7 @@ def test_both_sides_take_the_same_steps(tmp_path):
 def test_the_record_of_precisions():
     found = precision.precision(seed=0, network_name="vit", batch_size=2, steps=1, turns=1)
     metrics = found["metrics"]
-    assert set(metrics) == {
-        f"{s}_{u}" for s in precision.SETTINGS for u in ("learning_rate", "ratio")
-    }
+    assert set(metrics) == {f"{s}_{u}" for s in precision.SETTINGS for u in ("rate", "ratio")}
     assert all(value > 0 for value in metrics.values())
     assert metrics["fp32_ratio"] == 1
 

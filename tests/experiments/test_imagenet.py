@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_datasets import larger_source
 
 from granularity import labels
 from granularity.experiments import imagenet, two_stages
@@ -42,7 +43,7 @@ def names(part):
 @pytest.mark.parametrize("source_images", [0, 5])
 def test_the_target_is_contained_in_the_source_or_taken_out_of_it(roots, source_images):
     for overlap in ("contained", "disjoint"):
-        found = imagenet.open_sets("toy", roots, overlap=overlap, source_images=source_images)
+        found = larger_source("toy", roots, overlap=overlap, source_images=source_images)
         both = names(found.target) & names(found.source)
         assert both == (names(found.target) if overlap == "contained" else set())
         assert not names(found.evaluation) & (names(found.target) | names(found.source))
@@ -50,15 +51,15 @@ def test_the_target_is_contained_in_the_source_or_taken_out_of_it(roots, source_
 
 
 def test_so_many_images_of_each_class(roots):
-    found = imagenet.open_sets("toy", roots, target_images=4)
+    found = larger_source("toy", roots, target_images=4)
     assert (np.bincount(found.target.leaf) == 4).all()
-    smaller = imagenet.open_sets("toy", roots, target_images=2)
+    smaller = larger_source("toy", roots, target_images=2)
     assert names(smaller.target) < names(found.target)
 
 
 def test_what_is_held_out_is_not_trained_on_and_is_of_the_training_images(roots):
-    whole = imagenet.open_sets("toy", roots)
-    found = imagenet.open_sets("toy", roots, held_out=True)
+    whole = larger_source("toy", roots)
+    found = larger_source("toy", roots, held_out=True)
     assert not names(found.evaluation) & names(found.target)
     assert names(found.evaluation) | names(found.target) == names(whole.target)
     assert len(np.unique(found.evaluation.leaf)) == len(drawing.TARGET)
@@ -70,22 +71,22 @@ def test_what_is_held_out_is_not_trained_on_and_is_of_the_training_images(roots)
 def test_a_missing_root_says_what_to_download(roots, tmp_path):
     for dataset, wanted in (("imagenet", "1.1 TB"), ("tiny-imagenet-200", "248 MB")):
         with pytest.raises(KeyError, match=wanted):
-            imagenet.open_sets(dataset, roots)
+            larger_source(dataset, roots)
     with pytest.raises(KeyError, match=r"imagenet1k.*138 GB"):
-        imagenet.open_sets("imagenet", {"imagenet21k": "x"})
+        larger_source("imagenet", {"imagenet21k": "x"})
     given = {name: str(tmp_path / name) for name in ("imagenet21k", "imagenet1k")}
     with pytest.raises(FileNotFoundError, match=r"no such folder.*1\.1 TB"):
-        imagenet.open_sets("imagenet", given)
+        larger_source("imagenet", given)
     with pytest.raises(KeyError, match="there are toy"):
-        imagenet.open_sets("imagenett", roots)
+        larger_source("imagenett", roots)
 
 
 def test_real_roots_may_have_any_name(roots, tmp_path):
     for name in ("imagenet21k", "imagenet1k"):
         (tmp_path / f"my-{name}").symlink_to(Path(roots["toy"]) / name)
     given = {name: str(tmp_path / f"my-{name}") for name in ("imagenet21k", "imagenet1k")}
-    assert names(imagenet.open_sets("imagenet", given).target) == names(
-        imagenet.open_sets("toy", roots).target
+    assert names(larger_source("imagenet", given).target) == names(
+        larger_source("toy", roots).target
     )
 
 
@@ -100,8 +101,8 @@ def test_tiny_imagenet_is_cut_as_said(tiny):
     twins = splits.twins(splits.DUPLICATES)
     lost = {training.encode() for training, _ in twins}
     assert len(lost) == 7
-    apart = imagenet.open_sets("tiny-imagenet-200", tiny, overlap="disjoint")
-    within = imagenet.open_sets("tiny-imagenet-200", tiny, overlap="contained")
+    apart = larger_source("tiny-imagenet-200", tiny, overlap="disjoint")
+    within = larger_source("tiny-imagenet-200", tiny, overlap="contained")
     assert names(apart.target) == names(within.target)
     assert not names(apart.target) & names(apart.source)
     assert names(within.target) <= names(within.source)
@@ -127,7 +128,7 @@ def climb(synset, level):
 
 @pytest.mark.parametrize("level", [0, 1, 2, 4, 6, 9])
 def test_the_labels_of_a_batch_are_those_of_a_walk_up_wordnet(roots, level):
-    part = imagenet.open_sets("toy", roots).source
+    part = larger_source("toy", roots).source
     recipe = presets.recipe_of(SHORT)
     lookup, table = imagenet.source_labels(part, "level", level, 0)
     images = two_stages.loaded(part, recipe, lookup)
@@ -146,7 +147,7 @@ def test_the_labels_of_a_batch_are_those_of_a_walk_up_wordnet(roots, level):
 
 
 def test_the_placebo_has_the_level_s_class_sizes_and_no_meaning(roots):
-    part = imagenet.open_sets("toy", roots).source
+    part = larger_source("toy", roots).source
     _, table = imagenet.source_labels(part, "level", 0, 0)
     lookup, dealt = imagenet.source_labels(part, "random", 0, 0)
     ids = dealt[lookup[part.rows], 0]
@@ -244,7 +245,7 @@ def test_finetuning_starts_from_the_pretrained_weights(study):
 def test_what_a_run_keeps_of_each_image(study, roots):
     folder, _, _, made, _ = study
     arrays = tables.arrays(folder / "runs")
-    part = imagenet.open_sets("toy", roots).evaluation
+    part = larger_source("toy", roots).evaluation
     for record in made:
         found = arrays[record["fingerprint"]]
         assert (found["rank"] > 0).mean() == record["metrics"]["error"]

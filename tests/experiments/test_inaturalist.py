@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from small_datasets import same_images
 
 from granularity import labels
 from granularity.experiments import inaturalist, two_stages
@@ -46,7 +47,7 @@ def roots(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(roots):
-    return inaturalist.open_dataset("toy", roots)
+    return same_images("toy", roots)
 
 
 def names(part):
@@ -64,9 +65,9 @@ def test_source_and_target_are_the_same_images(dataset):
 
 
 def test_fewer_images_and_held_out_ones(roots, dataset):
-    few = inaturalist.open_dataset("toy", roots, images=3)
+    few = same_images("toy", roots, images=3)
     assert (np.bincount(few.sets.source.leaf) == 3).all()
-    held = inaturalist.open_dataset("toy", roots, held_out=True)
+    held = same_images("toy", roots, held_out=True)
     assert names(held.sets.source) == names(held.sets.target)
     assert names(held.sets.source) | names(held.sets.evaluation) == names(dataset.sets.source)
     assert not names(held.sets.source) & names(held.sets.evaluation)
@@ -75,26 +76,26 @@ def test_fewer_images_and_held_out_ones(roots, dataset):
 @pytest.mark.fault("iNaturalist runs on sets that are not there", "an error that names them")
 def test_what_is_not_there_is_named(roots):
     with pytest.raises(KeyError, match="42 GB"):
-        inaturalist.open_dataset("inaturalist", roots)
+        same_images("inaturalist", roots)
     with pytest.raises(KeyError, match="there are toy"):
-        inaturalist.open_dataset("inat", roots)
+        same_images("inat", roots)
     with pytest.raises(ValueError, match="it is 'supercategory'"):
-        inaturalist.open_dataset("toy", roots, target="balanced")
+        same_images("toy", roots, target="balanced")
     with pytest.raises(FileNotFoundError, match="2022_train"):
-        inaturalist.open_dataset("toy", roots, training="2022_train")
+        same_images("toy", roots, training="2022_train")
 
 
 def test_tiny_imagenet_has_a_balanced_target(real_data, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     given = {"tiny-imagenet-200": str(real_data / "tiny-imagenet-200")}
-    dataset = inaturalist.open_dataset("tiny-imagenet-200", given, target="balanced", images=20)
+    dataset = same_images("tiny-imagenet-200", given, target="balanced", images=20)
     sets, target = dataset.sets, dataset.tree.target
     assert len(dataset.tree.leaves) == 83 and target.num_classes == 9
     assert abs(len(sets.source) - 83 * 20) <= 7 and len(sets.evaluation) == 83 * 50
     classes = dataset.rows_of(target, sets.evaluation)[sets.evaluation.leaf, 0]
     assert classes.min() == 0
     assert np.bincount(classes).max() / len(classes) == pytest.approx(12 / 83)
-    lopsided = inaturalist.open_dataset("tiny-imagenet-200", given, target="depth5").tree.target
+    lopsided = same_images("tiny-imagenet-200", given, target="depth5").tree.target
     assert lopsided.num_classes == 18 and lopsided.sizes().max() == 76
 
 

@@ -5,9 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from small_datasets import small_toy
+from small_datasets import larger_source, same_images, small_toy
 
-from granularity.experiments import datasets, imagenet, inaturalist, two_stages
+from granularity.experiments import imagenet, inaturalist, sets, two_stages
 from granularity.images import splits
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
@@ -60,7 +60,7 @@ def unseen(found):
 def test_no_image_that_is_evaluated_on_is_trained_on(
     roots, dataset, overlap, held_out, source_images, target_images
 ):
-    found = imagenet.open_sets(
+    found = larger_source(
         dataset, roots | real_layout(roots), overlap=overlap, held_out=held_out,
         source_images=source_images, target_images=target_images,
     )  # fmt: skip
@@ -73,9 +73,7 @@ def test_no_image_that_is_evaluated_on_is_trained_on(
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("images", [0, 3])
 def test_no_image_that_is_evaluated_on_is_trained_on_or_clustered(roots, dataset, held_out, images):
-    found = inaturalist.open_dataset(
-        dataset, roots | real_layout(roots), held_out=held_out, images=images
-    )
+    found = same_images(dataset, roots | real_layout(roots), held_out=held_out, images=images)
     unseen(found.sets)
     # Label functions, clusters and embeddings are made of the source's images alone.
     assert len(inaturalist.labelled(found.sets.source, found.tree).names) == len(found.sets.source)
@@ -85,7 +83,7 @@ def test_no_image_that_is_evaluated_on_is_trained_on_or_clustered(roots, dataset
 @pytest.mark.parametrize("held_out", [False, True])
 def test_the_same_in_tiny_imagenet(tiny, overlap, held_out):
     for images in ({}, {"source_images": 100, "target_images": 50}):
-        unseen(imagenet.open_sets(TINY, tiny, overlap=overlap, held_out=held_out, **images))
+        unseen(larger_source(TINY, tiny, overlap=overlap, held_out=held_out, **images))
 
 
 @pytest.mark.fault(
@@ -95,17 +93,17 @@ def test_the_same_in_tiny_imagenet(tiny, overlap, held_out):
 @pytest.mark.parametrize("target", ["balanced", "depth5"])
 @pytest.mark.parametrize("images", [0, 100])
 def test_twins_of_held_out_images_are_not_trained_on(tiny, target, images):
-    found = inaturalist.open_dataset(TINY, tiny, target=target, held_out=True, images=images)
+    found = same_images(TINY, tiny, target=target, held_out=True, images=images)
     unseen(found.sets)
     named = set().union(*splits.doubles(splits.DUPLICATES))
-    lost = inaturalist.open_dataset(TINY, tiny, target=target, images=images).sets.source
+    lost = same_images(TINY, tiny, target=target, images=images).sets.source
     rows = np.union1d(found.sets.source.rows, found.sets.evaluation.rows)
     dropped = set(lost.names.tolist()) - set(lost.images.names[rows].tolist())
     assert dropped <= named and bool(dropped) == (images == 0)
 
 
 def test_the_table_of_twins_has_all_that_there_are(tiny):
-    images = datasets.opened(tiny[TINY], "train")
+    images = sets.opened(tiny[TINY], "train")
     groups = {}
     for row, name in enumerate(images.names.tolist()):
         groups.setdefault(_digest(images, row), set()).add(name)
@@ -123,7 +121,7 @@ def test_a_held_out_finetuning_has_a_pretraining_of_its_own(roots, tmp_path):
     whole = imagenet.pretrain(**common, **places)
     assert imagenet.pretrain(**common, held_out=False, **places)["stage"] == whole["stage"]
     part = imagenet.pretrain(**common, held_out=True, **places)
-    held = imagenet.open_sets("toy", roots, held_out=True).evaluation
+    held = larger_source("toy", roots, held_out=True).evaluation
     assert whole["metrics"]["images"] - part["metrics"]["images"] == len(held)
     imagenet.finetune(**common, held_out=True, finetuning=SHORT | {"loss": "softmax"}, **places)
     started = {two_stages.note(path)["start"] for path in tmp_path.glob(f"*/{two_stages.NOTE}")}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_datasets import small_toy
 
-from granularity.experiments import datasets, imagenet, inaturalist
+from granularity.experiments import imagenet, inaturalist, sets
 from granularity.images import subset
 from granularity.records import launch, runner
 from granularity.records.record import RecordError
@@ -36,7 +36,7 @@ def roots(drawn, tmp_path):
 @pytest.fixture(autouse=True)
 def fresh():
     """No set stays open from one test to the next."""
-    datasets.opened.cache_clear()
+    sets.opened.cache_clear()
 
 
 def image(roots, part="imagenet21k/train", number=0) -> Path:
@@ -49,7 +49,7 @@ def replaced(path: Path, other: Path) -> None:
 
 
 def told(settings, roots):
-    datasets.opened.cache_clear()
+    sets.opened.cache_clear()
     return imagenet.stated(settings, roots)
 
 
@@ -129,12 +129,12 @@ def test_the_data_travel_to_several_processes(roots, tmp_path):
 def test_a_part_is_named_by_its_own_images_alone(roots):
     """Neither another class of the set, nor the order or the place of its images, matters."""
     root = f"{roots['toy']}/imagenet21k"
-    images = datasets.opened(root, "train")
+    images = sets.opened(root, "train")
     some = images.classes[5:9]
     before = subset.of_classes(subset.whole(images), some)
     shutil.copytree(Path(root, "train", some[0]), Path(root, "train", "n00000001"))
-    datasets.opened.cache_clear()
-    after = subset.of_classes(subset.whole(datasets.opened(root, "train")), some)
+    sets.opened.cache_clear()
+    after = subset.of_classes(subset.whole(sets.opened(root, "train")), some)
     assert not np.array_equal(before.rows, after.rows)
     assert before.fingerprint == after.fingerprint
     fewer = subset.Subset(after.images, after.rows[1:])
@@ -196,7 +196,7 @@ def test_a_pretraining_that_is_not_there_is_not_made_on_the_quiet(
     other, change, said = DIFFER[what]
     if change:
         change(roots)
-        datasets.opened.cache_clear()
+        sets.opened.cache_clear()
     before = sorted(Path(places["stages"]).iterdir())
     with pytest.raises(FileNotFoundError, match=said) as stopped:
         imagenet.finetune(**BOTH | other, **places)
@@ -246,7 +246,7 @@ def test_what_is_skipped_anyway_changes_no_stage(roots, tmp_path, monkeypatch):
     os.utime(broken.parent, (0, 0))
     key, places = pretrained(roots, tmp_path, skip=["broken"])
     broken.unlink()
-    datasets.opened.cache_clear()
+    sets.opened.cache_clear()
     monkeypatch.setattr(one_stage.engine, "step_optimiser", None)
     again = imagenet.pretrain(**RUN, **places)
     assert again["stage"] == key and again["left_out"] == {}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_files import CLASSES, SEEN, contents, encoded, laid_out, packed
-from small_datasets import small_toy
+from small_datasets import larger_source, same_images, small_toy
 
 from granularity.commands import check
-from granularity.experiments import datasets, imagenet, inaturalist
+from granularity.experiments import imagenet, inaturalist, sets
 from granularity.images import huggingface, image_set, listing, sources
 from granularity.records import runner
 
@@ -29,7 +29,7 @@ def drawn(tmp_path_factory):
 def roots(drawn, tmp_path, monkeypatch):
     """The drawn sets under the real ones' names, to be changed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    datasets.opened.cache_clear()
+    sets.opened.cache_clear()
     dataset = shutil.copytree(drawn["toy"], tmp_path / "dataset")
     return {name: str(dataset / name) for name in REAL}
 
@@ -111,11 +111,11 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 def test_sets_that_do_not_fit_are_refused(roots, what):
     change, said = WRONG[what]
-    imagenet.open_sets("imagenet", roots)
+    larger_source("imagenet", roots)
     change(roots)
-    datasets.opened.cache_clear()
+    sets.opened.cache_clear()
     with pytest.raises(image_set.DataError, match=said):
-        imagenet.open_sets("imagenet", roots)
+        larger_source("imagenet", roots)
 
 
 def test_the_same_in_the_other_arm(roots):
@@ -123,15 +123,15 @@ def test_the_same_in_the_other_arm(roots):
     first = min(valid.iterdir())
     first.rename(valid / "lions")
     with pytest.raises(image_set.DataError, match="'lions': not a species with its ranks"):
-        inaturalist.open_dataset("inaturalist", roots)
-    datasets.opened.cache_clear()
+        same_images("inaturalist", roots)
+    sets.opened.cache_clear()
     with pytest.raises(image_set.DataError, match="is not evaluated on"):
-        inaturalist.open_dataset("inaturalist", roots, skip=["extra"])
+        same_images("inaturalist", roots, skip=["extra"])
     shutil.rmtree(valid)
     valid.symlink_to(folder(roots, "inaturalist", "2021_train_mini"))
-    datasets.opened.cache_clear()
+    sets.opened.cache_clear()
     with pytest.raises(image_set.DataError, match="both hold the image"):
-        inaturalist.open_dataset("inaturalist", roots)
+        same_images("inaturalist", roots)
 
 
 @pytest.mark.fault(

@@ -90,7 +90,7 @@ def test_a_decimal_comma_changes_no_number(tmp_path, decimal_comma):
     assert '"error": 0.125' in path.read_text()
     assert record.read(path) == made
     assert yaml.safe_load(yaml.safe_dump({"learning_rate": 0.05})) == {"learning_rate": 0.05}
-    assert notebook.assignments("rate = 0.05") == {"learning_rate": 0.05}
+    assert notebook.assignments("learning_rate = 0.05") == {"learning_rate": 0.05}
     book = rules.read((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
     assert book.tables["table1"].rows[0][-1] == 77.91
     shown = cards.number(0.4125, 0.4, 0.425, 8)

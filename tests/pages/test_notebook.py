@@ -48,7 +48,7 @@ def test_after_other_cells_the_last_run_of_the_tagged_cell_counts():
         ("seed = 1.5", "'seed' is 1.5"),
         ("seed = True", "'seed' is True"),
         ("save = 1", "'save' is 1"),
-        ("rate = '1e-3'", "'rate' is '1e-3'"),
+        ("learning_rate = '1e-3'", "'learning_rate' is '1e-3'"),
         ("seed = [1, 'two']", "'seed'"),
         ("ks = ['a']", "'ks'"),
         ("seed = [[1]]", "'seed'"),
@@ -60,7 +60,9 @@ def test_what_does_not_fit_is_refused_by_name(injected, told):
         notebook.parameters(["", CELL, f"# Parameters\n{injected}\n", "ask"])
 
 
-@pytest.mark.parametrize("injected", ["seed = [1, 2]", "ks = 8", "rate = 1", "rate = [1, 0.5]"])
+@pytest.mark.parametrize(
+    "injected", ["seed = [1, 2]", "ks = 8", "learning_rate = 1", "learning_rate = [1, 0.5]"]
+)
 def test_lists_and_single_values_stand_for_each_other(injected):
     name = injected.split(" ")[0]
     values = notebook.parameters(["", CELL, f"# Parameters\n{injected}\n", "ask"])

@@ -10,13 +10,9 @@ import numpy as np
 import pandas as pd
 
 from granularity.analysis import hardness, selection, statistics
+from granularity.images import sources
 from granularity.records import tables
 
-DATASETS = {
-    "toy": "Toy images",
-    "tiny-imagenet-200": "Tiny-ImageNet",
-    "imagenet": "ImageNet-21k → 1k",
-}
 WORDS = {"leaf": "leaf labels", "random": "random ids"}  # arms whose name in a table is another
 FEW, MANY = 10, 14  # classes that gain least and most, where not all can be drawn
 
@@ -65,7 +61,7 @@ def study(path: Path | str, whose: str) -> Study:
     runs = hardness.source_runs(path)
     cell = hardness.largest_cell(runs)
     return Study(
-        title=f"{DATASETS[cell['dataset']]}, {whose}",
+        title=f"{sources.title_of(cell['dataset'])}, {whose}",
         toy=cell["dataset"] == "toy",
         runs=runs.assign(accuracy=100 * (1 - runs["error"])),
         arrays=hardness.by_arm(runs, tables.arrays(path)),

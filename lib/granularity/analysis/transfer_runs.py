@@ -14,6 +14,7 @@ import pandas as pd
 
 from granularity.analysis import selection, statistics
 from granularity.fingerprints.digest import canonical
+from granularity.images import sources
 from granularity.labels.specification import KINDS
 from granularity.labels.specification import ordered as ordered_kinds
 from granularity.records import tables
@@ -27,11 +28,6 @@ SHARED = ("dataset", "target", "training", "images", "held_out", "pretraining")
 # Arms of the label function `target`, and what tables call them; the others are of its kinds.
 OF_TARGET = {BASELINE: "target, the baseline", ONE_PASS: "target, one pass"}
 
-DATASETS = {
-    "toy": "Toy species",
-    "tiny-imagenet-200": "Tiny-ImageNet",
-    "inaturalist": "iNaturalist 2021",
-}
 PUBLISHED = "inaturalist.jsonl"  # the file of published runs, in the folder of a size
 
 
@@ -119,7 +115,7 @@ def _studies(path: Path, whose: str) -> list[Study]:
     for runs, more in zip(found, told_apart(found), strict=True):
         dataset = runs["dataset"].iloc[0]
         size = {"toy": "smoke", "inaturalist": "paper"}.get(dataset, "tiny")
-        title = ", ".join([DATASETS.get(dataset, dataset), whose, *more])
+        title = ", ".join([sources.title_of(dataset), whose, *more])
         made.append(Study(title, size, runs, arrays))
     return made
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from granularity.experiments import datasets, imagenet
+from granularity.experiments import datasets, imagenet, sets
 from granularity.hierarchies import wordnet
 from granularity.images import layouts, listing, subset
 from granularity.images.layouts import Place
@@ -51,18 +51,20 @@ def full(*, seed: int = 0, images: int = FULL_IMAGES, classes: int = FULL_CLASSE
         index = write_index(Path(roots["imagenet21k"], "train"), counts, cost)
         cost.metrics["index_bytes"] = index.stat().st_size / images
         for part in ("train", "val"):
-            datasets.opened(roots["imagenet1k"], part, "imagenet1k", ())
+            sets.opened(roots["imagenet1k"], part, "imagenet1k", ())
         large = (roots["imagenet21k"], "train", "imagenet21k", ())
-        cost("open", lambda: datasets.opened.__wrapped__(*large))
-        datasets.opened(*large)
-        source = cost("join", lambda: imagenet.open_sets("imagenet", roots).source)
+        cost("open", lambda: sets.opened.__wrapped__(*large))
+        sets.opened(*large)
+        source = cost(
+            "join", lambda: datasets.open_sets(datasets.LargerSource("imagenet"), roots).source
+        )
         leaf, table = cost("labels", lambda: imagenet.source_labels(source, "level", LEVEL, seed))
         cost("placebo", lambda: imagenet.source_labels(source, "random", LEVEL, seed))
         cost("name", lambda: name_of(source, table[leaf[source.rows]]))
         cost("epoch", lambda: epoch(source.rows, leaf, table, seed))
         found = evaluation(len(source), seed)
         cost("metrics", lambda: errors_of(found, source.leaf))
-        datasets.opened.cache_clear()
+        sets.opened.cache_clear()
     return {"metrics": cost.metrics | {"label_classes": int(table.max()) + 1}}
 
 

@@ -194,9 +194,8 @@ def training(
                     if turn:  # the first one warms both up
                         taken = inner if kind == "step" else clock.seconds
                         seconds[f"{side.name}_{kind}"].append(taken)
-        rates = {
-            name: batch_size * steps / statistics.median(all_) for name, all_ in seconds.items()
-        }
+        images = batch_size * steps
+        rates = {name: images / statistics.median(all_) for name, all_ in seconds.items()}
         share = lookup_seconds(ours.labels, held[1]) * rates["ours_step"] / batch_size
         work = 3 * flops(ours.model, recipe.image_size, device)
     rate = matrix_rate(recipe.precision, device)
@@ -235,14 +234,8 @@ class Ours:
 
     def loader(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of a run, and nothing else."""
-        batch_size = self.recipe.batch_size
-        plan = sampling.plan(
-            len(self.images),
-            batch_size,
-            self.seed,
-            range(self.recipe.steps),
-            micro_batch=batch_size,
-        )
+        size, steps = self.recipe.batch_size, range(self.recipe.steps)
+        plan = sampling.plan(len(self.images), size, self.seed, steps, micro_batch=size)
         return self.images.batches(plan, train=True, device=self.accelerator.device)
 
     def train(self, held: tuple[Tensor, Tensor] | None) -> float:

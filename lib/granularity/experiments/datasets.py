@@ -1,190 +1,341 @@
-"""Parts of image sets: source, target, evaluation; what both arms do with them.
+"""The datasets that runs may name: which images are source and target, and what is known of each.
 
-An arm's own module says which images its datasets have; here is what they share.
+One entry of `DATASETS` is all that there is to add for another dataset. Two experiments open them:
+in `imagenet` a source has a target of its own (`LargerSource`), in `inaturalist` source and target
+are the same images under other labels (`SameImages`).
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from importlib import resources
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
-from granularity.hierarchies import taxonomy, wordnet
-from granularity.images import image_set, sources, splits
-from granularity.images.layouts import DataError
-from granularity.images.subset import Subset, classes_in, of_classes, whole
+from granularity.experiments.sets import Sets, checked, hold_out, opened, root_of, same
+from granularity.hierarchies import taxonomy
+from granularity.images import image_set, splits
+from granularity.images.subset import Subset, of_classes, some, whole
+from granularity.images.toy import drawing, species_drawing
 from granularity.inputs.nearest import nearest
+from granularity.labels.function import LabelFunction
+from granularity.labels.tree import Tree, tree_of_cuts, tree_of_taxonomy
 
-SKIP = ("broken", "missing", "extra")  # what a set may be opened without, where asked
-SWAPPED = 3  # so many times the training images in an evaluation set are a mistake
-HELD_OUT = 0.2  # share of the target's training images on which rates and lengths are chosen
-
-
-def is_synset(name: str) -> bool:
-    """Whether a class is called like a noun of WordNet, `n02084071`."""
-    return name in wordnet.nouns().names
+Roots = Mapping[str, str]  # where sets lie on this machine, by their names
+Shape = TypeVar("Shape")
 
 
-def is_species(name: str) -> bool:
-    """Whether a class is called like a species of iNaturalist, by all its ranks."""
-    return taxonomy.parse(name) is not None
-
-
-# What classes of a set are called, and whether a name is such a one.
-KNOWN = dict.fromkeys(
-    ("imagenet21k", "imagenet1k", "tiny-imagenet-200"), ("a noun of WordNet", is_synset)
-) | {"inaturalist": ("a species with its ranks", is_species)}
+# -------------------------------------------------------------------------- what a run chooses
 
 
 @dataclass(frozen=True)
-class Sets:
-    """Source, target and what the target is evaluated on; `classes` are the target's leaves."""
+class LargerSource:
+    """Which images a run reads where the source is larger than the target.
 
-    source: Subset
-    target: Subset
-    evaluation: Subset
-    classes: tuple[str, ...]
-
-    def stated(self, *parts: str) -> dict:
-        """What some of the parts are, JSON-plain (see `Subset.stated`)."""
-        return {name: getattr(self, name).stated() for name in parts}
-
-    def left_out(self, *parts: str) -> dict:
-        """How many items of each kind the sets of some of the parts were opened without."""
-        found = {name: dict(getattr(self, name).images.left_out) for name in parts}
-        return {name: counts for name, counts in found.items() if counts}
-
-
-def checked(sets: Sets, skip: Sequence[str] = ()) -> Sets:
-    """The sets themselves. Raises DataError, naming the sets, where they are not what they say.
-
-    The target has two classes or more; it is evaluated on these classes (with "missing" in `skip`
-    on some of them), on no image that is trained on, and not on many more than that.
+    So many images of each class (0: all that there are). `overlap`: "contained" puts the target's
+    images among the source's, as ImageNet-1k's are in ImageNet-21k; "disjoint" keeps them apart.
+    With `held_out` a part of the target's training images is evaluated on, and trained on in
+    neither stage. `skip` are kinds of what the sets are opened without (`sets.SKIP`).
     """
-    training, evaluation = sets.target.images, sets.evaluation.images
-    there = set(classes_in(sets.evaluation))
-    if len(sets.classes) < 2:
-        raise DataError(
-            f"{training.name}: its only class is {sets.classes[0]}: nothing to tell apart"
-        )
-    strange, lacking = sorted(there - set(sets.classes)), sorted(set(sets.classes) - there)
-    if strange or (lacking and "missing" not in skip):
-        raise DataError(
-            f"{training.name} has {len(sets.classes):,} classes and {evaluation.name}"
-            f" {len(there):,}: "
-            + (
-                f"{strange[0]} is not trained on"
-                if strange
-                else f"{lacking[0]} is not evaluated on"
-            )
-        )
-    for images in dict.fromkeys([training, sets.source.images]):
-        refuse_equal(images, evaluation)
-    if len(evaluation) > SWAPPED * len(training):
-        raise DataError(
-            f"{evaluation.name} has {len(evaluation):,} images and {training.name}"
-            f" {len(training):,}: are the two swapped?"
-        )
-    return sets
+
+    dataset: str = "toy"
+    overlap: str = "contained"
+    source_images: int = 0
+    target_images: int = 0
+    held_out: bool = False
+    skip: Sequence[str] = ()
 
 
-@cache
-def refuse_equal(training: image_set.ImageSet, evaluation: image_set.ImageSet) -> None:
-    """Raises DataError, naming it, for an image that lies in both sets under one name."""
-    rows = same(training, evaluation.names, evaluation.classes)
-    place = {name: i for i, name in enumerate(evaluation.names.tolist())} if len(rows) else {}
-    for row in rows:
-        other = place[training.names[row]]
-        if training.sizes[row] == evaluation.sizes[other] and (
-            training.content(int(row)) == evaluation.content(other)
-        ):
-            raise DataError(
-                f"{training.name} and {evaluation.name} both hold the image"
-                f" {os.fsdecode(training.names[row])}, and {len(rows):,} of {len(evaluation):,}"
-                f" names: what is evaluated on is trained on. Is one a link to the other?"
-            )
+@dataclass(frozen=True)
+class SameImages:
+    """Which images a run reads where source and target are the same.
 
-
-def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
-    """The target's training images cut in two, class by class: to train on and to choose on.
-
-    What is held out is taken out of the source too, wherever it bears the same name, and so is
-    whatever is identical to it: `doubles` are groups of names of identical images.
+    So many training `images` of each leaf (0: all that there are). `target` is "supercategory", or
+    a cut of WordNet for Tiny-ImageNet (see `tree_of_cuts`). `training` is the folder that
+    iNaturalist's training images are in. With `held_out` a part of them is evaluated on, and not
+    trained on. `skip` are kinds of what the sets are opened without (`sets.SKIP`).
     """
-    rows, leaf = sets.target.rows, sets.target.leaf
-    groups = [rows[leaf == label] for label in np.unique(leaf)]
-    held = np.concatenate([group[-max(1, round(HELD_OUT * len(group))) :] for group in groups])
-    evaluation = Subset(sets.target.images, np.sort(held))
-    names = evaluation.names
-    known = set(names.tolist())
-    seen = np.concatenate(
-        [names, np.array([name for group in doubles if group & known for name in group], "S")]
-    )
-    return replace(
-        sets,
-        source=without(sets.source, seen, evaluation.images.classes),
-        target=without(Subset(sets.target.images, np.setdiff1d(rows, held)), seen, sets.classes),
-        evaluation=evaluation,
-    )
+
+    dataset: str = "toy"
+    target: str = "supercategory"
+    training: str = "2021_train_mini"
+    images: int = 0
+    held_out: bool = False
+    skip: Sequence[str] = ()
 
 
-def without(part: Subset, names: np.ndarray, classes: Sequence[str]) -> Subset:
-    """A part less the images that bear one of `names`, `class/file`, of some `classes`."""
-    return Subset(part.images, np.setdiff1d(part.rows, same(part.images, names, classes)))
+def names_of(shape: type) -> tuple[str, ...]:
+    """The arguments of a run that choose its images."""
+    return tuple(item.name for item in fields(shape))
 
 
-def same(images: image_set.ImageSet, names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Numbers of a set's images that bear one of `names`, `class/file`, of some `classes`.
+def chosen(shape: type[Shape], arguments: Mapping[str, Any]) -> tuple[Shape, dict[str, Any]]:
+    """What some arguments of a run choose, and the other arguments."""
+    names = names_of(shape)
+    rest = {name: value for name, value in arguments.items() if name not in names}
+    return shape(**{name: arguments[name] for name in names if name in arguments}), rest
 
-    Only images of these classes can, and that leaves few of 14 million names to compare.
+
+# ------------------------------------------------------------------------- what a dataset is
+
+
+@dataclass(frozen=True)
+class LabelledSets:
+    """Images, and the tree of their leaves with the target."""
+
+    sets: Sets
+    tree: Tree
+
+    def rows_of(self, function: LabelFunction, part: Subset) -> np.ndarray:
+        """A leaf's classes for each class of a part's set (leaves, q); -1 where it is none."""
+        table = np.full((len(part.images.classes), function.indices.shape[1]), -1, np.int32)
+        place = {name: index for index, name in enumerate(part.images.classes)}
+        there = [row for row, leaf in enumerate(function.items) if leaf in place]
+        table[[place[function.items[row]] for row in there]] = function.indices[there]
+        return table
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many images are in source, target and evaluation; how many leaves and target classes."""
+
+    source: int
+    target: int
+    evaluation: int
+    leaves: int
+    target_classes: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images under one name, as each of the two experiments opens them; None where it cannot.
+
+    `sizes` are known without opening anything, with all images of each class, by the type of what
+    a run chooses. `roots` are the sets that lie on this machine: name → the parts that are read.
+    `doubles` gives groups of names of identical training images, where they are known.
     """
-    rows = of_classes(whole(images), classes).rows
-    return rows[np.isin(images.names[rows], names)]
+
+    roots: Mapping[str, tuple[str, ...]]
+    larger_source: Callable[[LargerSource, Roots], Sets] | None = None
+    same_images: Callable[[SameImages, Roots], LabelledSets] | None = None
+    sizes: Mapping[type, Callable[[Any], Size]] = field(default_factory=dict)
+    doubles: Callable[[], list[frozenset[bytes]]] = list
+
+    def size(self, choice: LargerSource | SameImages) -> Size:
+        """How many images a run reads that chooses some of these."""
+        found = self.sizes[type(choice)](choice)
+        if isinstance(choice, SameImages):
+            source = target = choice.images * found.leaves or found.source
+        else:
+            source = choice.source_images * found.leaves or found.source
+            target = choice.target_images * found.target_classes or found.target
+        return replace(found, source=min(found.source, source), target=min(found.target, target))
 
 
-def doubles_of(dataset: str) -> list[frozenset[bytes]]:
-    """Groups of names of a dataset's training images that are identical, where they are known."""
-    return splits.doubles(splits.DUPLICATES) if dataset == "tiny-imagenet-200" else []
+def named(name: str) -> Dataset:
+    """The dataset of a name. Raises KeyError, with the nearest one, for another name."""
+    if name not in DATASETS:
+        near = nearest(name, DATASETS, cutoff=0)
+        there = ", ".join(DATASETS)
+        raise KeyError(f"no dataset is called {name!r}; there are {there}; nearest: {near}")
+    return DATASETS[name]
 
 
-def root_of(roots: Mapping[str, str], name: str) -> Path:
-    """Where a set lies on this machine. Raises KeyError, with the place to get it from."""
-    if not roots.get(name):
-        plain = name.replace("-", "")
-        known = [text for key, text in sources.SOURCES.items() if plain.startswith(key)]
-        raise KeyError(
-            f"no root is given for {name}. {''.join(known) or 'It is drawn by toy.draw'}"
+def open_sets(choice: LargerSource, roots: Roots) -> Sets:
+    """The sets of a source and its target.
+
+    Raises KeyError for a dataset or a root that is not named, ValueError for what a dataset does
+    not have, DataError for sets that are not what they should be (see `sets.checked`).
+    """
+    found = named(choice.dataset)
+    if choice.overlap not in ("contained", "disjoint"):
+        raise ValueError(f"overlap is {choice.overlap!r}, 'contained' or 'disjoint' wanted")
+    if found.larger_source is None:
+        raise ValueError(f"{choice.dataset} has no target of its own beside a larger source")
+    sets = checked(found.larger_source(choice, roots), choice.skip)
+    return hold_out(sets, found.doubles()) if choice.held_out else sets
+
+
+def open_labelled(choice: SameImages, roots: Roots) -> LabelledSets:
+    """The images of source and target alike, with the tree of their leaves; see `open_sets`."""
+    found = named(choice.dataset)
+    if found.same_images is None:
+        raise ValueError(f"{choice.dataset} has no tree of its leaves with a target of classes")
+    labelled = found.same_images(choice, roots)
+    sets = checked(labelled.sets, choice.skip)
+    if choice.held_out:
+        sets = hold_out(sets, found.doubles())
+    return LabelledSets(replace(sets, source=sets.target), labelled.tree)
+
+
+# ------------------------------------------------------------------------------- ImageNet
+
+
+def imagenet(choice: LargerSource, roots: Roots) -> Sets:
+    """`imagenet21k` and `imagenet1k`, each with `train` (and `val`), in roots of their own."""
+    places = {name: root_of(roots, name) for name in ("imagenet21k", "imagenet1k")}
+    return of_two_sets(choice, places)
+
+
+def toy_imagenet(choice: LargerSource, roots: Roots) -> Sets:
+    """The drawn ImageNet, in the layout of the real one below the toy's root."""
+    root = root_of(roots, "toy")
+    return of_two_sets(choice, {f"toy/{n}": root / n for n in ("imagenet21k", "imagenet1k")})
+
+
+def of_two_sets(choice: LargerSource, places: Mapping[str, Path]) -> Sets:
+    """Source and target from a set each, by the set's name and place.
+
+    The target's images are contained in the source, or taken out of it.
+    """
+    (larger, of_source), (smaller, of_target) = places.items()
+    skip = tuple(choice.skip)
+    source = opened(str(of_source), "train", larger, skip)
+    target, evaluation = (opened(str(of_target), part, smaller, skip) for part in ("train", "val"))
+    rows = some(target, choice.target_images)
+    taken = some(source, choice.source_images)
+    if choice.overlap == "disjoint":
+        taken = np.setdiff1d(taken, same(source, target.names, target.classes))
+    elif not len(same(source, target.names, target.classes)):
+        raise image_set.DataError(
+            f"overlap is 'contained', and no image of {target.name} is in {source.name} under its"
+            f" name (as {os.fsdecode(target.names[0])}); 'disjoint' keeps two sets apart"
         )
-    return Path(roots[name])
+    else:  # the target's own images first, whatever part of the source is taken
+        taken = np.union1d(taken, same(source, target.names[rows], target.classes))
+    return Sets(Subset(source, taken), Subset(target, rows), whole(evaluation), target.classes)
 
 
-@cache
-def opened(root: str, part: str, called: str = "", skip: Sequence[str] = ()) -> image_set.ImageSet:
-    """A set, opened once in a process.
+# --------------------------------------------------------------------------- Tiny-ImageNet
 
-    `called` is what it is called everywhere, `imagenet21k`, whatever its folder is called here; of
-    such a set it is known what a class looks like. `skip` are kinds of what is left out, of `SKIP`.
-    Raises ValueError, with the nearest kind, for another.
-    """
-    for kind in skip:
-        if kind not in SKIP:
-            near = nearest(kind, SKIP, cutoff=0)
-            raise ValueError(f"skip has {kind!r}; of {', '.join(SKIP)} {near!r} is nearest")
-    what = KNOWN.get(called.rpartition("/")[2])
-    images = image_set.open_set(root, part, called=what, **{f"skip_{kind}": True for kind in skip})
-    return replace(images, name=f"{called}/{part}") if called else images
+TINY = "tiny-imagenet-200"
+TINY_SYNSETS = resources.files("granularity.hierarchies") / "tables" / f"{TINY}.txt"
 
 
-def tiny_imagenet(
-    roots: Mapping[str, str], skip: Sequence[str] = ()
-) -> tuple[Subset, image_set.ImageSet]:
+def tiny_imagenet(roots: Roots, skip: Sequence[str] = ()) -> tuple[Subset, image_set.ImageSet]:
     """Tiny-ImageNet's training images and its validation images.
 
     Training images that stand among the validation images too, under another label, are left out.
     """
-    root, name = str(root_of(roots, "tiny-imagenet-200")), "tiny-imagenet-200"
-    images = opened(root, "train", name, skip)
-    evaluation = opened(root, "val", name, skip)
+    root = str(root_of(roots, TINY))
+    images, evaluation = (opened(root, part, TINY, tuple(skip)) for part in ("train", "val"))
     return Subset(images, splits.drop_twins(images, splits.DUPLICATES)), evaluation
+
+
+def tiny_source(choice: LargerSource, roots: Roots) -> Sets:
+    """Tiny-ImageNet: 400 images of a class are the source's, 100 the target's, by their names."""
+    training, evaluation = tiny_imagenet(roots, choice.skip)
+    images, classes = training.images, training.images.classes[::4]
+    apart = choice.overlap == "disjoint"
+    source, target = choice.source_images or 400, choice.target_images or 100
+    parts = splits.split(images, {"target": target, "source": source - target * (not apart)})
+    taken = parts["source"] if apart else np.union1d(parts["source"], parts["target"])
+    of_target = Subset(images, np.intersect1d(parts["target"], training.rows))
+    return Sets(
+        Subset(images, np.intersect1d(taken, training.rows)),
+        of_classes(of_target, classes),
+        of_classes(whole(evaluation), classes),
+        classes,
+    )
+
+
+def tiny_leaves(choice: SameImages, roots: Roots) -> LabelledSets:
+    """Tiny-ImageNet, cuts of WordNet for ranks; a target may leave classes out."""
+    found, evaluation = tiny_imagenet(roots, choice.skip)
+    tree = tree_of_cuts(found.images.classes, choice.target)
+    rows = np.intersect1d(some(found.images, choice.images), found.rows)
+    part = of_classes(Subset(found.images, rows), tree.leaves)
+    evaluated = of_classes(whole(evaluation), tree.leaves)
+    return LabelledSets(Sets(part, part, evaluated, tree.leaves), tree)
+
+
+# ----------------------------------------------------------------------------- iNaturalist
+
+
+def inaturalist(choice: SameImages, roots: Roots) -> LabelledSets:
+    """iNaturalist 2021: `2021_valid` and the folder of training images, in one root."""
+    return species(choice, root_of(roots, "inaturalist"), "inaturalist")
+
+
+def toy_inaturalist(choice: SameImages, roots: Roots) -> LabelledSets:
+    """The drawn iNaturalist, in the layout of the real one below the toy's root."""
+    return species(choice, root_of(roots, "toy") / "inaturalist", "toy/inaturalist")
+
+
+def species(choice: SameImages, root: Path, called: str) -> LabelledSets:
+    """Species in folders of their own, named after all their ranks."""
+    if choice.target != "supercategory":
+        raise ValueError(f"target is {choice.target!r}; of species it is 'supercategory'")
+    source, evaluation = (
+        opened(str(root), part, called, tuple(choice.skip))
+        for part in (choice.training, "2021_valid")
+    )
+    part = Subset(source, some(source, choice.images))
+    tree = tree_of_taxonomy(taxonomy.read(source.classes))
+    return LabelledSets(Sets(part, part, whole(evaluation), source.classes), tree)
+
+
+# ------------------------------------------------------------------------------------ all
+
+
+def drawn(part: str) -> int:
+    """Images of a part of the toy dataset."""
+    return next(len(classes) * count for name, classes, _, count in drawing.PARTS if name == part)
+
+
+def size_of_toy(choice: LargerSource) -> Size:
+    """The drawn ImageNet."""
+    parts = [drawn(f"imagenet{part}") for part in ("21k/train", "1k/train", "1k/val")]
+    return Size(*parts, len(drawing.SYNSETS), len(drawing.TARGET))
+
+
+def size_of_toy_species(choice: SameImages) -> Size:
+    """The drawn iNaturalist."""
+    source, valid = drawn("inaturalist/2021_train_mini"), drawn("inaturalist/2021_valid")
+    species_there, target = len(species_drawing.SPECIES), len(species_drawing.SUPERCATEGORIES)
+    return Size(source, source, valid, species_there, target)
+
+
+def size_of_tiny_leaves(choice: SameImages) -> Size:
+    """The leaves of Tiny-ImageNet below a target, 500 training images and 50 others of each."""
+    tree = tree_of_cuts(TINY_SYNSETS.read_text(encoding="utf-8").split(), choice.target)
+    leaves = len(tree.leaves)
+    return Size(500 * leaves, 500 * leaves, 50 * leaves, leaves, tree.target.num_classes)
+
+
+def size_of_inaturalist(choice: SameImages) -> Size:
+    """iNaturalist 2021 by its folder of training images."""
+    source = 500_000 if choice.training == "2021_train_mini" else 2_686_843
+    return Size(source, source, 100_000, 10_000, 11)
+
+
+DATASETS = {
+    "toy": Dataset(
+        roots={},
+        larger_source=toy_imagenet,
+        same_images=toy_inaturalist,
+        sizes={LargerSource: size_of_toy, SameImages: size_of_toy_species},
+    ),
+    TINY: Dataset(
+        roots={TINY: ("train", "val")},
+        larger_source=tiny_source,
+        same_images=tiny_leaves,
+        sizes={
+            LargerSource: lambda choice: Size(80_000, 5_000, 2_500, 200, 50),
+            SameImages: size_of_tiny_leaves,
+        },
+        doubles=lambda: splits.doubles(splits.DUPLICATES),
+    ),
+    "imagenet": Dataset(
+        roots={"imagenet21k": ("train",), "imagenet1k": ("train", "val")},
+        larger_source=imagenet,
+        sizes={LargerSource: lambda choice: Size(14_197_122, 1_281_167, 50_000, 21_843, 1_000)},
+    ),
+    "inaturalist": Dataset(
+        roots={"inaturalist": ("{training}", "2021_valid")},
+        same_images=inaturalist,
+        sizes={SameImages: size_of_inaturalist},
+    ),
+}

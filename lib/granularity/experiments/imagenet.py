@@ -1,30 +1,21 @@
 """The ImageNet arm: pretrain on a source at a label level, finetune on the target, compare.
 
-The sets stand for the paper's: `imagenet` is ImageNet-21k → ImageNet-1k; `tiny-imagenet-200` cuts
-Tiny-ImageNet's training images into a source of all 200 classes and a target of every fourth
+The datasets stand for the paper's: `imagenet` is ImageNet-21k → ImageNet-1k; `tiny-imagenet-200`
+cuts Tiny-ImageNet's training images into a source of all 200 classes and a target of every fourth
 (ours); `toy` is drawn. A leaf is a synset, and a level's classes come from WordNet.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from granularity.experiments.datasets import (
-    Sets,
-    checked,
-    doubles_of,
-    hold_out,
-    opened,
-    root_of,
-    same,
-    tiny_imagenet,
-)
+from granularity.experiments.datasets import LargerSource, chosen, names_of, open_sets
+from granularity.experiments.sets import Sets, same
 from granularity.experiments.two_stages import (
     Machine,
+    check_recipes,
     combinations,
     described,
     evaluated,
@@ -32,109 +23,13 @@ from granularity.experiments.two_stages import (
     once,
     trained,
 )
-from granularity.images import image_set, splits
-from granularity.images.subset import Subset, classes_in, of_classes, some, whole
+from granularity.images import image_set
+from granularity.images.subset import Subset, classes_in
 from granularity.labels.wordnet_levels import levels
 from granularity.training import evaluation, networks, one_stage
 from granularity.training.presets import recipe_of
 
-CHOSEN = ("overlap", "source_images", "target_images", "held_out", "skip")  # what chooses images
 PARTS = ("source", "target", "evaluation")
-
-
-def open_sets(
-    name: str,
-    roots: Mapping[str, str],
-    *,
-    overlap: str = "contained",
-    source_images: int = 0,
-    target_images: int = 0,
-    held_out: bool = False,
-    skip: Sequence[str] = (),
-) -> Sets:
-    """The sets of a dataset, with so many images of each class (0: all that there are).
-
-    `overlap`: "contained" puts the target's images among the source's, as ImageNet-1k's are in
-    ImageNet-21k; "disjoint" keeps them apart. With `held_out` a part of the target's training
-    images is evaluated on, and trained on in neither stage. `skip` are kinds of what the sets are
-    opened without (`datasets.SKIP`). Raises KeyError for a dataset or a root that is not named,
-    ValueError for an overlap that a dataset does not have, DataError for sets that are not what
-    they should be (see `datasets.checked`).
-    """
-    if name not in DATASETS:
-        raise KeyError(f"no images are called {name!r}; there are {', '.join(DATASETS)}")
-    if overlap not in ("contained", "disjoint"):
-        raise ValueError(f"overlap is {overlap!r}, 'contained' or 'disjoint' wanted")
-    sets = DATASETS[name](roots, overlap, source_images, target_images, tuple(skip))
-    checked(sets, skip)
-    return hold_out(sets, doubles_of(name)) if held_out else sets
-
-
-def two_sets(
-    roots: Mapping[str, str],
-    overlap: str,
-    source_images: int,
-    target_images: int,
-    skip: tuple[str, ...],
-    inside: str = "",
-) -> Sets:
-    """`imagenet21k` and `imagenet1k`, each with `train` (and `val`); a root, or `inside` one.
-
-    The target's images are contained in the source, or taken out of it.
-    """
-    place = {
-        name: root_of(roots, inside or name) / (name if inside else "")
-        for name in ("imagenet21k", "imagenet1k")
-    }
-    source, target, evaluation = (
-        opened(str(place[name]), part, f"{inside}/{name}".lstrip("/"), skip)
-        for name, part in (("imagenet21k", "train"), ("imagenet1k", "train"), ("imagenet1k", "val"))
-    )
-    rows = some(target, target_images)
-    taken = some(source, source_images)
-    if overlap == "disjoint":
-        taken = np.setdiff1d(taken, same(source, target.names, target.classes))
-    elif not len(same(source, target.names, target.classes)):
-        raise image_set.DataError(
-            f"overlap is 'contained', and no image of {target.name} is in {source.name} under its"
-            f" name (as {os.fsdecode(target.names[0])}); 'disjoint' keeps two sets apart"
-        )
-    else:  # the target's own images first, whatever part of the source is taken
-        taken = np.union1d(taken, same(source, target.names[rows], target.classes))
-    return Sets(Subset(source, taken), Subset(target, rows), whole(evaluation), target.classes)
-
-
-def tiny(
-    roots: Mapping[str, str],
-    overlap: str,
-    source_images: int,
-    target_images: int,
-    skip: tuple[str, ...],
-) -> Sets:
-    """Tiny-ImageNet: 400 images of a class are the source's, 100 the target's, by their names."""
-    training, evaluation = tiny_imagenet(roots, skip)
-    images, classes = training.images, training.images.classes[::4]
-    source, target = source_images or 400, target_images or 100
-    parts = splits.split(
-        images, {"target": target, "source": source - target * (overlap != "disjoint")}
-    )
-    taken = (
-        parts["source"] if overlap == "disjoint" else np.union1d(parts["source"], parts["target"])
-    )
-    of_target = Subset(images, np.intersect1d(parts["target"], training.rows))
-    return Sets(
-        Subset(images, np.intersect1d(taken, training.rows)),
-        of_classes(of_target, classes),
-        of_classes(whole(evaluation), classes),
-        classes,
-    )
-
-
-DATASETS = {
-    "toy": partial(two_sets, inside="toy"),
-    "tiny-imagenet-200": tiny,
-    "imagenet": two_sets,
-}
 
 
 # ------------------------------------------------------------------------------------- labels
@@ -218,7 +113,7 @@ def arms(
 
 def sets_of(setting: Mapping, roots: Mapping[str, str]) -> Sets:
     """The sets that a run with these arguments opens."""
-    return open_sets(setting["dataset"], roots, **{n: setting[n] for n in CHOSEN if n in setting})
+    return open_sets(chosen(LargerSource, setting)[0], roots)
 
 
 def reads(setting: Mapping) -> tuple[str, ...]:
@@ -233,7 +128,7 @@ def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
 
     For key and record of the run, before it starts; see `Subset.stated`.
     """
-    told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), ("dataset", *CHOSEN))
+    told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), names_of(LargerSource))
     return [{part: told(setting)[part] for part in reads(setting)} for setting in settings]
 
 
@@ -242,13 +137,11 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
 
     Opens all sets and recipes, so that whatever is missing or misspelt is told before any work.
     """
-    names = ("dataset", *CHOSEN)
+    names = names_of(LargerSource)
     opened_once = once(lambda setting: {"sets": sets_of(setting, roots)}, names)
     rows = []
     for setting in settings:
-        for recipe in ("pretraining", "finetuning"):
-            if setting.get(recipe):
-                recipe_of(setting[recipe])
+        check_recipes(setting)
         sets = opened_once(setting)["sets"]
         if "source" in reads(setting):
             level_table(sets.source.images, setting["level"])
@@ -277,25 +170,21 @@ def counted(sets: Sets) -> dict:
 
 def pretrain(
     *,
-    dataset: str = "toy",
     labels: str = "level",
     level: int = 0,
-    overlap: str = "contained",
-    source_images: int = 0,
-    target_images: int = 0,
-    held_out: bool = False,
-    skip: Sequence[str] = (),
     pretraining: Mapping = {},
     seed: int = 0,
     **places: object,
 ) -> dict:
     """Pretrains on the source; the network stays in the folder of stages, below its fingerprint.
 
-    `pretraining` is a recipe, as `recipe_of` reads it; `places` are fields of `two_stages.Machine`.
-    With `held_out` the source has no image that a finetuning with `held_out` is evaluated on.
+    `pretraining` is a recipe, as `recipe_of` reads it; `places` are fields of `LargerSource`, which
+    choose images, and of `two_stages.Machine`. With `held_out` the source has no image that a
+    finetuning with `held_out` is evaluated on.
     """
-    machine, chosen = Machine(**places), (overlap, source_images, target_images, held_out, skip)
-    sets = open_sets(dataset, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    choice, places = chosen(LargerSource, places)
+    machine = Machine(**places)
+    sets = open_sets(choice, machine.roots)
     done, classes = pretrained(sets.source, labels, level, pretraining, machine, seed)
     return {
         "metrics": {
@@ -332,16 +221,10 @@ def pretrained(
 
 def finetune(
     *,
-    dataset: str = "toy",
     labels: str = "level",
     level: int = 0,
-    overlap: str = "contained",
-    source_images: int = 0,
-    target_images: int = 0,
     pretraining: Mapping = {},
     finetuning: Mapping = {},
-    held_out: bool = False,
-    skip: Sequence[str] = (),
     seed: int = 0,
     run_folder: Path | None = None,
     **places: object,
@@ -352,12 +235,13 @@ def finetune(
     scratch. The pretrained network of the others is the one that `pretrain` makes of the same
     arguments and data; where it is not there this stops and says what differs, unless
     `train_missing` asks for it to be made. With `held_out` no image that is evaluated on was seen
-    in pretraining either.
+    in pretraining either. `places` are fields of `LargerSource`, which choose images, and of
+    `two_stages.Machine`.
     Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels.
     """
+    choice, places = chosen(LargerSource, places)
     machine, recipe = Machine(**places), recipe_of(finetuning)
-    chosen = (overlap, source_images, target_images, held_out, skip)
-    sets = open_sets(dataset, machine.roots, **dict(zip(CHOSEN, chosen, strict=True)))
+    sets = open_sets(choice, machine.roots)
     one_stage.check(recipe, len(sets.target), machine.micro_batch)
     start, classes = None, len(sets.classes)
     if labels != "target":

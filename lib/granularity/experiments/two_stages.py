@@ -22,6 +22,7 @@ from granularity.images import image_set
 from granularity.images.subset import Subset
 from granularity.inputs import renamed
 from granularity.training import evaluation, loading, one_stage, sampling
+from granularity.training.presets import recipe_of
 from granularity.training.recipe import Recipe
 
 NOTE = "stage.json"  # beside a stage's checkpoint: what it was made of
@@ -63,6 +64,13 @@ def combinations(arms: Sequence[Mapping[str, object]]) -> list[dict]:
         for arm in arms
         for chosen in itertools.product(*map(listed, arm.values()))
     ]
+
+
+def check_recipes(setting: Mapping) -> None:
+    """Raises, naming the field, for a recipe of a run that is none (see `presets.recipe_of`)."""
+    for recipe in ("pretraining", "finetuning"):
+        if setting.get(recipe):
+            recipe_of(setting[recipe])
 
 
 def once(work: Callable[[Mapping], dict], names: Sequence[str]) -> Callable[[Mapping], dict]:

@@ -56,3 +56,17 @@ def short_of(images: int, classes: int, part: str, *names: str) -> str:
             there = " or ".join(f"{n:,} images of {k:,} classes" for k, n in parts[part])
             return f"{images:,} images of {classes:,} classes; {known}/{part} has {there}"
     return ""
+
+
+# Datasets that runs name, as a page calls them; another one goes by its own name.
+TITLES = {
+    "toy": "Toy images",
+    "tiny-imagenet-200": "Tiny-ImageNet",
+    "imagenet": "ImageNet-21k → 1k",
+    "inaturalist": "iNaturalist 2021",
+}
+
+
+def title_of(dataset: str) -> str:
+    """What a page calls a dataset."""
+    return TITLES.get(dataset, dataset)

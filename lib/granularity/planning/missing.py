@@ -7,29 +7,23 @@ from pathlib import Path
 import timm
 
 from granularity.experiments import inaturalist
+from granularity.experiments.datasets import named
 from granularity.experiments.two_stages import listed
 from granularity.images import sources
+from granularity.planning import asked
 from granularity.planning.plan import Job
 
-ROOTS = {
-    "imagenet": {"imagenet21k": ("train",), "imagenet1k": ("train", "val")},
-    "tiny-imagenet-200": {"tiny_imagenet": ("train", "val")},
-    "inaturalist": {"inaturalist_root": ("{training}", "2021_valid")},
-    "toy": {},
-}
-DATASETS = {
-    "tiny_imagenet": "tinyimagenet",
-    "inaturalist_root": "inat",
-}  # keys of SOURCES
+PARAMETERS = {root: parameter for parameter, root in asked.ROOTS.items()}
+SOURCE_OF = {"tiny-imagenet-200": "tinyimagenet", "inaturalist": "inat"}  # keys of `SOURCES`
 
 
 def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The roots that a job reads: dataset → where it should lie, and its parts."""
+    """The roots that a job reads: source → where it should lie, and its parts."""
     found = {}
     for dataset in listed(job.values.get("dataset", "toy")):
-        for name, parts in ROOTS[dataset].items():
+        for root, parts in named(dataset).roots.items():
             inside = tuple(part.format(**job.values) for part in parts)
-            found[DATASETS.get(name, name)] = (job.values[name], inside)
+            found[SOURCE_OF.get(root, root)] = (job.values[PARAMETERS[root]], inside)
     return found
 
 

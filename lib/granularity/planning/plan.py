@@ -7,7 +7,7 @@ nothing is trained and no image opened. It assumes that images come as fast as a
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,10 +15,10 @@ import pandas as pd
 import timm
 
 from granularity.experiments import imagenet, inaturalist
-from granularity.experiments.datasets import HELD_OUT
+from granularity.experiments.datasets import LargerSource, SameImages, Size, chosen, named
+from granularity.experiments.sets import HELD_OUT
 from granularity.experiments.two_stages import listed
 from granularity.hierarchies import taxonomy, wordnet
-from granularity.images.toy import drawing, species_drawing
 from granularity.labels.specification import KINDS, needs_embeddings, parse
 from granularity.planning.speeds import VIT, Speed, nearest, parameters, speed_for, width_of
 from granularity.training.presets import recipe_of
@@ -28,56 +28,6 @@ FORWARD = 1 / 3  # of the work of a training step
 KEPT = 2  # checkpoints of a stage that stay
 INDEX_BYTES = 52  # of an index file for each image (the benchmark of full size measures it)
 HALF, SINGLE = 2, 4  # bytes of a number
-
-
-# ---------------------------------------------------------------------------------------- sizes
-
-
-@dataclass(frozen=True)
-class Size:
-    """Images of a dataset's source, of its target, and to evaluate on; how many leaves it has."""
-
-    source: int
-    target: int
-    evaluation: int
-    leaves: int
-    target_classes: int
-
-
-def drawn(part: str) -> int:
-    """Images of a part of the toy dataset."""
-    return next(len(classes) * count for name, classes, _, count in drawing.PARTS if name == part)
-
-
-def size_of(dataset: str, values: Mapping[str, Any]) -> Size:
-    """The images that a run's parameters name. Raises KeyError for an unknown dataset."""
-    if dataset == "imagenet":
-        found = Size(14_197_122, 1_281_167, 50_000, 21_843, 1_000)
-    elif dataset == "inaturalist":
-        mini = values.get("training") == "2021_train_mini"
-        source = 500_000 if mini else 2_686_843
-        found = Size(source, source, 100_000, 10_000, 11)
-    elif dataset == "tiny-imagenet-200" and "target" in values:
-        found = Size(100_000, 100_000, 10_000, 200, 9)
-    elif dataset == "tiny-imagenet-200":
-        found = Size(80_000, 5_000, 10_000, 200, 50)
-    elif dataset == "toy" and "target" in values:
-        source, valid = drawn("inaturalist/2021_train_mini"), drawn("inaturalist/2021_valid")
-        species, target = len(species_drawing.SPECIES), len(species_drawing.SUPERCATEGORIES)
-        found = Size(source, source, valid, species, target)
-    elif dataset == "toy":
-        parts = [drawn(f"imagenet{part}") for part in ("21k/train", "1k/train", "1k/val")]
-        found = Size(*parts, len(drawing.SYNSETS), len(drawing.TARGET))
-    else:
-        raise KeyError(
-            f"no dataset is called {dataset!r}; there are {', '.join(imagenet.DATASETS)}"
-        )
-    if "target" in values:  # source and target are the same images
-        few = values["images"] * found.leaves or found.source
-        return replace(found, source=min(found.source, few), target=min(found.source, few))
-    source = values["source_images"] * found.leaves or found.source
-    target = values["target_images"] * found.target_classes or found.target
-    return replace(found, source=min(found.source, source), target=min(found.target, target))
 
 
 # ----------------------------------------------------------------------------------- what is made
@@ -114,6 +64,11 @@ def embedding(name: str, images: int) -> Work:
     return Work(recipe, FORWARD * images, 0, images * width_of(recipe) * HALF)
 
 
+def size_of(shape: type, arm: Mapping[str, Any]) -> Size:
+    """How many images a run reads. Raises KeyError for an unknown dataset."""
+    return named(arm["dataset"]).size(chosen(shape, arm)[0])
+
+
 def key_of(*parts: object) -> str:
     """Equal for equal work."""
     return json.dumps(parts, sort_keys=True, default=str)
@@ -144,7 +99,7 @@ def of_imagenet(values: Mapping[str, Any], finetuned: bool) -> dict[str, Work]:
         asked |= {name: values[name] for name in also}
     found = {}
     for arm in imagenet.arms(**asked):
-        size = size_of(arm["dataset"], arm)
+        size = size_of(LargerSource, arm)
         source = {n: arm[n] for n in (*common, "labels", "level") if n != "target_images"}
         source |= {"held_out": bool(arm.get("held_out"))}  # such a source has images less
         key = key_of("pretrain", source)
@@ -174,7 +129,7 @@ def of_transfer(values: Mapping[str, Any]) -> dict[str, Work]:
     asked = {name: values[name] for name in (*common, "held_out", "seed", "labels", "finetuning")}
     found = {}
     for arm in inaturalist.arms(**asked, one_pass=values["one_pass"]):
-        size = size_of(arm["dataset"], arm)
+        size = size_of(SameImages, arm)
         images = int((1 - HELD_OUT if arm["held_out"] else 1) * size.source)
         seen = images + size.evaluation
         recipe = recipe_of(arm["pretraining"])

@@ -10,7 +10,6 @@ import json
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from granularity.experiments.datasets import TINY, TINY_SYNSETS
 from granularity.images import splits
 from granularity.images.toy import drawing
 from granularity.inputs import renamed
@@ -29,8 +29,6 @@ from granularity.records.entries import kind_of, named
 IMAGES = ("imagenet.pretrain", "imagenet.finetune", "inaturalist.transfer")
 EMBEDDING = "resnet10t"  # a network of timm's whose weights come from a file
 OPENING = OPENINGS[0]
-TINY = "tiny-imagenet-200"
-TINY_CLASSES = resources.files("granularity.hierarchies") / "tables" / f"{TINY}.txt"
 STEPS, BATCH = 6, 16  # of a canary's stage
 PER_CLASS = (10, 2)  # training and validation images of each class of the drawn Tiny-ImageNet
 FEW = {"source_images": 6, "target_images": 3, "images": 4}  # of each class, where a run has more
@@ -65,7 +63,7 @@ def draw(folder: Path) -> dict[str, str]:
     Returns where they lie by their names.
     """
     drawing.draw(folder / "toy")
-    synsets = (TINY_CLASSES).read_text(encoding="utf-8").split()
+    synsets = TINY_SYNSETS.read_text(encoding="utf-8").split()
     rng = np.random.default_rng(0)
     twin = splits.twins(splits.DUPLICATES)[0][0]
     for part, count in zip(("train", "val"), PER_CLASS, strict=True):

@@ -1,0 +1,172 @@
+"""Source, target and evaluation: subsets of image sets, opened, checked, and cut in two.
+
+`datasets` says which images each dataset has; here is what all of them share.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from granularity.hierarchies import taxonomy, wordnet
+from granularity.images import image_set, sources
+from granularity.images.layouts import DataError
+from granularity.images.subset import Subset, classes_in, of_classes, whole
+from granularity.inputs.nearest import nearest
+
+SKIP = ("broken", "missing", "extra")  # what a set may be opened without, where asked
+SWAPPED = 3  # so many times the training images in an evaluation set are a mistake
+HELD_OUT = 0.2  # share of the target's training images on which rates and lengths are chosen
+
+
+def is_synset(name: str) -> bool:
+    """Whether a class is called like a noun of WordNet, `n02084071`."""
+    return name in wordnet.nouns().names
+
+
+def is_species(name: str) -> bool:
+    """Whether a class is called like a species of iNaturalist, by all its ranks."""
+    return taxonomy.parse(name) is not None
+
+
+# What classes of a set are called, and whether a name is such a one.
+KNOWN = dict.fromkeys(
+    ("imagenet21k", "imagenet1k", "tiny-imagenet-200"), ("a noun of WordNet", is_synset)
+) | {"inaturalist": ("a species with its ranks", is_species)}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Source, target and what the target is evaluated on; `classes` are the target's leaves."""
+
+    source: Subset
+    target: Subset
+    evaluation: Subset
+    classes: tuple[str, ...]
+
+    def stated(self, *parts: str) -> dict:
+        """What some of the parts are, JSON-plain (see `Subset.stated`)."""
+        return {name: getattr(self, name).stated() for name in parts}
+
+    def left_out(self, *parts: str) -> dict:
+        """How many items of each kind the sets of some of the parts were opened without."""
+        found = {name: dict(getattr(self, name).images.left_out) for name in parts}
+        return {name: counts for name, counts in found.items() if counts}
+
+
+def checked(sets: Sets, skip: Sequence[str] = ()) -> Sets:
+    """The sets themselves. Raises DataError, naming the sets, where they are not what they say.
+
+    The target has two classes or more; it is evaluated on these classes (with "missing" in `skip`
+    on some of them), on no image that is trained on, and not on many more than that.
+    """
+    training, evaluation = sets.target.images, sets.evaluation.images
+    there = set(classes_in(sets.evaluation))
+    if len(sets.classes) < 2:
+        raise DataError(
+            f"{training.name}: its only class is {sets.classes[0]}: nothing to tell apart"
+        )
+    strange, lacking = sorted(there - set(sets.classes)), sorted(set(sets.classes) - there)
+    if strange or (lacking and "missing" not in skip):
+        raise DataError(
+            f"{training.name} has {len(sets.classes):,} classes and {evaluation.name}"
+            f" {len(there):,}: "
+            + (
+                f"{strange[0]} is not trained on"
+                if strange
+                else f"{lacking[0]} is not evaluated on"
+            )
+        )
+    for images in dict.fromkeys([training, sets.source.images]):
+        refuse_equal(images, evaluation)
+    if len(evaluation) > SWAPPED * len(training):
+        raise DataError(
+            f"{evaluation.name} has {len(evaluation):,} images and {training.name}"
+            f" {len(training):,}: are the two swapped?"
+        )
+    return sets
+
+
+@cache
+def refuse_equal(training: image_set.ImageSet, evaluation: image_set.ImageSet) -> None:
+    """Raises DataError, naming it, for an image that lies in both sets under one name."""
+    rows = same(training, evaluation.names, evaluation.classes)
+    place = {name: i for i, name in enumerate(evaluation.names.tolist())} if len(rows) else {}
+    for row in rows:
+        other = place[training.names[row]]
+        if training.sizes[row] == evaluation.sizes[other] and (
+            training.content(int(row)) == evaluation.content(other)
+        ):
+            raise DataError(
+                f"{training.name} and {evaluation.name} both hold the image"
+                f" {os.fsdecode(training.names[row])}, and {len(rows):,} of {len(evaluation):,}"
+                f" names: what is evaluated on is trained on. Is one a link to the other?"
+            )
+
+
+def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
+    """The target's training images cut in two, class by class: to train on and to choose on.
+
+    What is held out is taken out of the source too, wherever it bears the same name, and so is
+    whatever is identical to it: `doubles` are groups of names of identical images.
+    """
+    rows, leaf = sets.target.rows, sets.target.leaf
+    groups = [rows[leaf == label] for label in np.unique(leaf)]
+    held = np.concatenate([group[-max(1, round(HELD_OUT * len(group))) :] for group in groups])
+    evaluation = Subset(sets.target.images, np.sort(held))
+    names = evaluation.names
+    known = set(names.tolist())
+    seen = np.concatenate(
+        [names, np.array([name for group in doubles if group & known for name in group], "S")]
+    )
+    return replace(
+        sets,
+        source=without(sets.source, seen, evaluation.images.classes),
+        target=without(Subset(sets.target.images, np.setdiff1d(rows, held)), seen, sets.classes),
+        evaluation=evaluation,
+    )
+
+
+def without(part: Subset, names: np.ndarray, classes: Sequence[str]) -> Subset:
+    """A part less the images that bear one of `names`, `class/file`, of some `classes`."""
+    return Subset(part.images, np.setdiff1d(part.rows, same(part.images, names, classes)))
+
+
+def same(images: image_set.ImageSet, names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Numbers of a set's images that bear one of `names`, `class/file`, of some `classes`.
+
+    Only images of these classes can, and that leaves few of 14 million names to compare.
+    """
+    rows = of_classes(whole(images), classes).rows
+    return rows[np.isin(images.names[rows], names)]
+
+
+def root_of(roots: Mapping[str, str], name: str) -> Path:
+    """Where a set lies on this machine. Raises KeyError, with the place to get it from."""
+    if not roots.get(name):
+        plain = name.replace("-", "")
+        known = [text for key, text in sources.SOURCES.items() if plain.startswith(key)]
+        raise KeyError(
+            f"no root is given for {name}. {''.join(known) or 'It is drawn by toy.draw'}"
+        )
+    return Path(roots[name])
+
+
+@cache
+def opened(root: str, part: str, called: str = "", skip: Sequence[str] = ()) -> image_set.ImageSet:
+    """A set, opened once in a process.
+
+    `called` is what it is called everywhere, `imagenet21k`, whatever its folder is called here; of
+    such a set it is known what a class looks like. `skip` are kinds of what is left out, of `SKIP`.
+    Raises ValueError, with the nearest kind, for another.
+    """
+    for kind in skip:
+        if kind not in SKIP:
+            near = nearest(kind, SKIP, cutoff=0)
+            raise ValueError(f"skip has {kind!r}; of {', '.join(SKIP)} {near!r} is nearest")
+    what = KNOWN.get(called.rpartition("/")[2])
+    images = image_set.open_set(root, part, called=what, **{f"skip_{kind}": True for kind in skip})
+    return replace(images, name=f"{called}/{part}") if called else images
