@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import fields
-from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from granularity import theory
-from granularity.experiments import imagenet, inaturalist, two_stages
+from granularity.experiments import datasets, two_stages
 from granularity.inputs import renamed
 from granularity.pages import notebook
 from granularity.records import runner, tables
@@ -41,7 +40,7 @@ def test_there_and_back_is_the_same(values):
 def test_all_names_of_today_are_names_and_none_of_the_first_is():
     known = {field.name for shape in (Recipe, theory.Setting) for field in fields(shape)}
     known |= {field.name for field in fields(two_stages.Machine)}
-    known |= {*signature(imagenet.finetune).parameters, *signature(inaturalist.transfer).parameters}
+    known |= {*datasets.names_of(datasets.LargerSource), *datasets.names_of(datasets.SameImages)}
     assert set(renamed.FIRST) <= known
     assert not set(renamed.NOW) & known
 

@@ -70,7 +70,7 @@ def judge(tmp_path, monkeypatch):
             sides.append(equal.Side(place, name, found[name]))
         for canary, before, now in zip(every, sides[0].found, sides[1].found, strict=True):
             equal.compare(canary.name, before, now)
-        equal.hold_changes(KIND, *sides, range(len(every)))
+        equal.hold_changes(KIND, *sides, range(len(every)), {KIND})
 
     return judged
 
@@ -94,9 +94,18 @@ def with_study(old, new):
         WHOLE
         | {"chance": CHANCE.replace("noise", "drawn"), "study": STUDY.replace("noise", "drawn")},
         with_study("    second = rng.random()", "    second = rng.random()  # why"),
+        with_study("power=2", "power: float = 2"),
         with_study("first = first[::-1]", "first = first[[3, 2, 1, 0]]"),
     ],
-    ids=["renamed module", "moved function", "split file", "new name", "comment", "other words"],
+    ids=[
+        "renamed module",
+        "moved function",
+        "split file",
+        "new name",
+        "comment",
+        "a type",
+        "other words",
+    ],
 )
 def test_code_that_makes_the_same_numbers_is_equal(judge, new):
     judge(new)
@@ -265,6 +274,53 @@ def test_statements_by_hand():
     body = found["A.f"].statements
     assert [s.lines.start for s in body] == [6, 8, 9, 10, 11]
     assert [s.held for s in body] == [True, True, True, False, True]
+
+
+ALIKE = """
+def f(x, n=1, *, last=None):
+    total = x + OFFSET
+    if n > 3:
+        total = [total for last in range(n)]
+    return total
+"""
+
+
+def differ(new):
+    """Whether a function differs from the one above."""
+    gone, came = changes.changed(changes.units("m.py", ALIKE), changes.units("m.py", new))
+    return bool(gone or came)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("total", "found"), ("last", "item"), ("x", "first"), ("f(", "g(")],
+    ids=["a local name", "an inner one", "an argument", "its own name"],
+)
+def test_a_function_is_the_same_under_other_names_of_its_own(old, new):
+    assert not differ(re.sub(rf"\b{re.escape(old)}", new, ALIKE))
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        ALIKE.replace("OFFSET", "x"),
+        ALIKE.replace("total", "OFFSET"),
+        ALIKE.replace("OFFSET", "SCALE"),
+        # callers that name an argument would give the other one
+        re.sub(r"\b[xn]\b", lambda name: "nx"["xn".index(name[0])], ALIKE),
+        ALIKE.replace("for last in", "for total in"),
+    ],
+    ids=["one for two", "a global's", "another global's", "exchanged arguments", "two for one"],
+)
+def test_names_that_stand_for_something_else_are_a_change(new):
+    assert differ(new)
+
+
+def test_a_function_that_takes_any_argument_keeps_its_names():
+    taking = ALIKE.replace("last=None", "last=None, **more")
+    renamed = taking.replace("x", "first")
+    gone, came = changes.changed(changes.units("m.py", taking), changes.units("m.py", renamed))
+    assert gone and came
 
 
 @pytest.mark.faults

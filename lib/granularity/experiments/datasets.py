@@ -18,7 +18,6 @@ from granularity.experiments.sets import Sets, checked, hold_out, opened, root_o
 from granularity.hierarchies import taxonomy
 from granularity.images import image_set, splits
 from granularity.images.subset import Subset, of_classes, some, whole
-from granularity.images.toy import drawing, species_drawing
 from granularity.inputs.nearest import nearest
 from granularity.labels.function import LabelFunction
 from granularity.labels.tree import Tree, tree_of_cuts, tree_of_taxonomy
@@ -280,24 +279,6 @@ def species(choice: SameImages, root: Path, called: str) -> LabelledSets:
 # ------------------------------------------------------------------------------------ all
 
 
-def drawn(part: str) -> int:
-    """Images of a part of the toy dataset."""
-    return next(len(classes) * count for name, classes, _, count in drawing.PARTS if name == part)
-
-
-def size_of_toy(choice: LargerSource) -> Size:
-    """The drawn ImageNet."""
-    parts = [drawn(f"imagenet{part}") for part in ("21k/train", "1k/train", "1k/val")]
-    return Size(*parts, len(drawing.SYNSETS), len(drawing.TARGET))
-
-
-def size_of_toy_species(choice: SameImages) -> Size:
-    """The drawn iNaturalist."""
-    source, valid = drawn("inaturalist/2021_train_mini"), drawn("inaturalist/2021_valid")
-    species_there, target = len(species_drawing.SPECIES), len(species_drawing.SUPERCATEGORIES)
-    return Size(source, source, valid, species_there, target)
-
-
 def size_of_tiny_leaves(choice: SameImages) -> Size:
     """The leaves of Tiny-ImageNet below a target, 500 training images and 50 others of each."""
     tree = tree_of_cuts(TINY_SYNSETS.read_text(encoding="utf-8").split(), choice.target)
@@ -316,7 +297,10 @@ DATASETS = {
         roots={},
         larger_source=toy_imagenet,
         same_images=toy_inaturalist,
-        sizes={LargerSource: size_of_toy, SameImages: size_of_toy_species},
+        sizes={
+            LargerSource: lambda choice: Size(2_400, 320, 400, 60, 20),
+            SameImages: lambda choice: Size(840, 840, 600, 60, 8),
+        },
     ),
     TINY: Dataset(
         roots={TINY: ("train", "val")},

@@ -5,8 +5,8 @@ another name, has not changed. So a moved module or a split file differs in noth
 """
 
 import ast
+import copy
 import difflib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -40,6 +40,8 @@ class Unit:
     file: str
     name: str
     statements: tuple[Statement, ...]
+    form: tuple[str, ...]  # what it does, whatever it calls what is its own
+    takes: tuple[str, ...] = ()  # its arguments; "**" where it takes any
 
     @property
     def does(self) -> tuple[str, ...]:
@@ -84,18 +86,55 @@ def units_of(file: str, prefix: str, body: Sequence[ast.stmt]) -> Iterator[Unit]
                 f"{LOCAL}{a.arg}" for a in ast.walk(node.args) if isinstance(a, ast.arg)
             )
             head = Statement(signature(node), range(node.lineno, inside), True, given)
-            yield Unit(file, prefix + node.name, (head, *statements(node.body)))
+            own = with_numbered_names(node)
+            form = (signature(own), *(s.does for s in statements(own.body)))
+            whole = (head, *statements(node.body))
+            yield Unit(file, prefix + node.name, whole, form, arguments_of(node))
         elif isinstance(node, ast.ClassDef):
             yield from units_of(file, f"{prefix}{node.name}.", node.body)
             rest.append(node)
         elif not is_start(node):
             rest.append(node)
-    yield Unit(file, f"{prefix}{TOP}", tuple(s for node in rest for s in statements([node])))
+    beside = tuple(s for node in rest for s in statements([node]))
+    yield Unit(file, f"{prefix}{TOP}", beside, tuple(s.does for s in beside))
+
+
+def arguments_of(node: ast.FunctionDef) -> tuple[str, ...]:
+    """The arguments of a function in their order, and "**" where it takes any name."""
+    args = node.args
+    named = [*args.posonlyargs, *args.args, *filter(None, [args.vararg]), *args.kwonlyargs]
+    return (*(one.arg for one in named), *["**"] * bool(args.kwarg))
+
+
+def with_numbered_names(node: ast.FunctionDef) -> ast.FunctionDef:
+    """The same function with numbers for its arguments' names and for those that it sets.
+
+    Two functions are alike then if they differ in such names alone, whatever each name stands for:
+    numbers follow first places, so one name is never taken for two, nor two for one.
+    """
+    found, names, free = copy.deepcopy(node), {}, set()
+    for inner in ast.walk(found):
+        if isinstance(inner, (ast.Global, ast.Nonlocal)):
+            free |= {*inner.names}
+        elif isinstance(inner, ast.arg):
+            names.setdefault(inner.arg, f"={len(names)}")
+        elif isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Load):
+            names.setdefault(inner.id, f"={len(names)}")
+    for inner in ast.walk(found):
+        if isinstance(inner, ast.arg) and inner.arg not in free:
+            inner.arg = names[inner.arg]
+        elif isinstance(inner, ast.Name) and inner.id not in free:
+            inner.id = names.get(inner.id, inner.id)
+    return found
 
 
 def signature(node: ast.FunctionDef) -> str:
-    """A function's arguments, defaults and decorators; not its name or the type it returns."""
-    return canonical([outline(node.args), outline(node.decorator_list)])
+    """A function's arguments, defaults and decorators; not its name, and no types."""
+    taken = copy.deepcopy(node.args)
+    for argument in ast.walk(taken):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    return canonical([outline(taken), outline(node.decorator_list)])
 
 
 def statements(block: Sequence[Any], depth: str = "", held: bool = True) -> Iterator[Statement]:
@@ -195,18 +234,19 @@ def for_several(test: ast.expr) -> bool:
 def changed(old: Iterable[Unit], new: Iterable[Unit]) -> tuple[list[Change], list[Change]]:
     """Statements that only the old version has, and those that only the new one has.
 
-    A function that stands in both is left out wherever it stands and whatever it is called. Of the
-    others, those of one name are compared with one another. A function that is gone altogether is
-    no change by itself: whoever called it has changed.
+    A function that stands in both is left out wherever it stands, whatever it is called and
+    whatever it calls what is its own. Of the others, those of one name are compared with one
+    another. A function that is gone altogether is no change by itself: whoever called it has
+    changed.
     """
     old, new = list(old), list(new)
-    in_old, in_new = Counter(unit.does for unit in old), Counter(unit.does for unit in new)
-    left = [unit for unit in old if not in_new[unit.does]]
+    in_old, in_new = by_form(old), by_form(new)
+    left = [unit for unit in old if not stands_in(in_new, unit)]
     stays = {(unit.file, unit.name) for unit in new}
     gone: list[Change] = []
     came: list[Change] = []
     for unit in new:
-        if in_old[unit.does]:
+        if stands_in(in_old, unit):
             continue
         before = nearest(unit, [one for one in left if may_become(one, unit, stays)])
         matcher = difflib.SequenceMatcher(None, before.does, unit.does, autojunk=False)
@@ -215,6 +255,26 @@ def changed(old: Iterable[Unit], new: Iterable[Unit]) -> tuple[list[Change], lis
                 gone += [Change(before, s) for s in before.statements[first:last]]
                 came += [Change(unit, s) for s in unit.statements[start:stop]]
     return gone, came
+
+
+def by_form(units: Iterable[Unit]) -> dict[tuple[str, ...], list[Unit]]:
+    """Units by what they do."""
+    found: dict[tuple[str, ...], list[Unit]] = {}
+    for unit in units:
+        found.setdefault(unit.form, []).append(unit)
+    return found
+
+
+def stands_in(units: Mapping[tuple[str, ...], Sequence[Unit]], unit: Unit) -> bool:
+    """Whether one of some units does the same, and whoever names an argument means the same one."""
+    return any(alike(one.takes, unit.takes) for one in units.get(unit.form, ()))
+
+
+def alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether no name stands for another argument in one than in the other."""
+    if "**" in one:  # an argument of another name would be taken all the same
+        return tuple(one) == tuple(other)
+    return all(other.index(name) == place for place, name in enumerate(one) if name in other)
 
 
 def may_become(old: Unit, new: Unit, stays: set[tuple[str, str]]) -> bool:
@@ -226,7 +286,7 @@ def nearest(unit: Unit, old: Sequence[Unit]) -> Unit:
     """The old unit of the same name that has most in common; an empty one where there is none."""
     named = [one for one in old if one.name == unit.name]
     common = [len(set(one.does) & set(unit.does)) + (one.file == unit.file) / 2 for one in named]
-    return named[common.index(max(common))] if named else Unit(unit.file, unit.name, ())
+    return named[common.index(max(common))] if named else Unit(unit.file, unit.name, (), ())
 
 
 def reached(units: Sequence[Unit], function: str) -> set[tuple[str, str]]:

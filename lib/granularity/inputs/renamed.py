@@ -36,15 +36,14 @@ def first(values: Any) -> Any:
 
 def renamed(values: Any, names: Mapping[str, str], words: Mapping[tuple[str, str], str]) -> Any:
     """Values under other names; `words` maps a field and its value to another value."""
-    if isinstance(values, (list, tuple)):
-        return [renamed(value, names, words) for value in values]
-    if not isinstance(values, Mapping):
-        return values
-    return {
-        names.get(name, name): value
-        if name == FOREIGN
-        else words.get((name, value), value)
-        if isinstance(value, str)
-        else renamed(value, names, words)
-        for name, value in values.items()
-    }
+    if isinstance(values, Mapping):
+        return {
+            names.get(name, name): value
+            if name == FOREIGN
+            else words.get((name, value), value)
+            if isinstance(value, str)
+            else renamed(value, names, words)
+            for name, value in values.items()
+        }
+    listed = isinstance(values, (list, tuple))
+    return [renamed(value, names, words) for value in values] if listed else values

@@ -45,7 +45,7 @@ class Canary:
     kind: str
     arguments: Mapping[str, Any]
     places: Mapping[str, Any] = field(default_factory=dict)
-    new: bool = False  # older code refuses it, so there is nothing to compare; its lines have run
+    new: bool = False  # older code may refuse it, and there is nothing to compare then
 
     def job(self) -> dict:
         """What `canary` reads of it."""
@@ -193,11 +193,16 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
     windows = {"model": "swin_tiny_patch4_window7_224", "image_size": 64, "augmentation": "crop"}
     windows |= {"model_options": {"embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4}}
     shifted = {"pretraining": small | windows, "finetuning": tuned | windows | {"image_size": 96}}
-    both = {stage: recipe | ending for stage, recipe in recipes.items()}
+    both, clipped, from_files = (
+        {stage: recipe | more for stage, recipe in recipes.items()}
+        for more in (ending, {"clip_grad_norm": 1.0}, {"image_size": 72, "augmentation": "crop"})
+    )
     for kind, given in (datasets[0], datasets[4]):
         name = f"{kind}, {json.dumps(given)}"
         found.append(Canary(f"{name}, larger", kind, {"seed": 3, **larger, **given}, places))
         for words, chosen in (
+            ("clipped", clipped),
+            ("from files", from_files),
             ("in ghost batches", in_ghost_batches),
             ("a convolution at the end", both),
             ("windows", shifted),

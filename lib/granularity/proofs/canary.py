@@ -7,8 +7,8 @@ imports nothing of the library but the function that a run is named by, which ev
 
 A job holds `canaries`, each with `name`, `entry` (names of one function, the newest first),
 `arguments`, `places`, `first_names` (of arguments, for a version that has no newer ones) and, if
-wanted, `measure` to note executed lines, a `folder` of its own, and `clean` to keep its numbers
-alone; and `out`, an empty folder.
+wanted, `measure` to note executed lines, a `folder` of its own, `clean` to keep its numbers alone,
+and `may_be_refused`; and `out`, an empty folder.
 With `plant` the runs go on from checkpoints that another version wrote: `old` and `new` are the
 folders of stages that each version makes of the canary, and `step` is the one to go on from.
 """
@@ -31,6 +31,7 @@ import numpy as np
 # The one function that makes no run, by its names, the newest first.
 OPENINGS = ["granularity.images.image_set:open_set", "granularity.data:open_set"]
 COMPARED = ("metrics", "curves")  # of what an entry returns; the rest are names and speeds
+NOTHING = {"values": {}, "tensors": {}, "lines": {}}  # what a refused canary gives
 SPEEDS = {"images_per_second"}  # what no two runs share
 
 
@@ -54,7 +55,9 @@ def main(path: Path) -> None:
             if os.getppid() != parent:  # the proof was killed: nobody reads these numbers
                 child.kill()
                 sys.exit("ended: what started this is gone")
-        if child.exitcode or not (folder / "found.json").exists():
+        if child.exitcode and canary.get("may_be_refused"):
+            (folder / "found.json").write_text(json.dumps(NOTHING), encoding="utf-8")
+        elif child.exitcode or not (folder / "found.json").exists():
             told = folder / "error.txt"
             said = told.read_text("utf-8") if told.exists() else f"ended with {child.exitcode}"
             sys.exit(f"canary {canary['name']}: {said}")

@@ -19,6 +19,7 @@ from granularity.proofs.canaries import Canary
 from granularity.records import machine
 
 RUNNER = source.LIBRARY / "proofs" / "canary.py"
+NOTHING = {"values": {}, "tensors": {}, "lines": {}}  # what a canary gives that is refused
 NEWEST = "now"  # the side of the present code
 KEPT = source.LIBRARY.parent.parent / "runs" / "equal"
 
@@ -60,23 +61,21 @@ def read(folder: Path) -> dict:
 def short(sides: Mapping[str, Path], every: Sequence[Canary], out: Path) -> dict[str, list[dict]]:
     """What each side's code gives for all canaries, both at the same time, lines noted.
 
-    Those that are new are run by the newest code alone.
+    Of those that are new an older code may give nothing.
     """
-    jobs, nothing = {}, {"values": {}, "tensors": {}, "lines": {}}
-    for name in sides:
-        asked = [(n, run) for n, run in enumerate(every) if not run.new or name == NEWEST]
-        jobs[name] = {
-            n: run.job() | {"measure": True, "folder": str(out / name / str(n))} for n, run in asked
-        }
-    started = {
-        name: start(library, list(jobs[name].values()), out / name)
-        for name, library in sides.items()
-    }
+    started = {}
+    for name, library in sides.items():
+        jobs = [
+            run.job()
+            | {"measure": True, "folder": str(out / name / str(number))}
+            | {"may_be_refused": run.new and name != NEWEST}
+            for number, run in enumerate(every)
+        ]
+        started[name] = start(library, jobs, out / name)
     for name, process in started.items():
         ended(process, out / name)
     return {
-        name: [read(out / name / str(n)) if n in jobs[name] else nothing for n in range(len(every))]
-        for name in sides
+        name: [read(out / name / str(number)) for number in range(len(every))] for name in sides
     }
 
 

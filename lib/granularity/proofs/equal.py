@@ -87,7 +87,7 @@ def prove(
         compare_all(every, old, new, folder)
         for kind in kinds:
             numbers = [n for n in range(len(few)) if every[n].kind in (kind, canaries.OPENING)]
-            hold_changes(kind, old, new, numbers)
+            hold_changes(kind, old, new, numbers, {kind, *PROVABLE})
         pairs = {kind: (codes["before"][kind], codes["now"][kind]) for kind in kinds}
         if set(kinds) >= set(canaries.IMAGES[1:]) and (code := stage_code_in(library, folder)):
             pairs[equivalence.STAGE] = (code, one_stage.code())
@@ -103,7 +103,7 @@ def is_of(made: Mapping[str, Any], codes: Mapping[str, str]) -> bool:
 def compare_all(every: Sequence[Canary], old: Side, new: Side, folder: Path) -> None:
     """Raises NotEqual where a canary differs, or one that the old code began and the new ended."""
     for canary, before, now in zip(every, old.found, new.found, strict=True):
-        if not canary.new:
+        if not (canary.new and before == canary_runs.NOTHING):
             compare(canary.name, before, now)
     for number in resumable(every):
         ended_by = resumed(every[number], number, folder)
@@ -188,25 +188,40 @@ def merge(lines: dict[str, list[int]], more: Mapping[str, Sequence[int]]) -> Non
         lines[file] = sorted({*lines.get(file, ()), *some})
 
 
-def hold_changes(kind: str, old: Side, new: Side, numbers: Sequence[int]) -> None:
-    """Raises NotEqual for a changed statement behind an entry that its canaries did not execute."""
-    units = {side.commit: all_units(kind, side.library) for side in (old, new)}
-    gone, came = changes.changed(units[old.commit], units[new.commit])
+def hold_changes(
+    kind: str, old: Side, new: Side, numbers: Sequence[int], kinds: Iterable[str]
+) -> None:
+    """Raises NotEqual for a changed statement behind an entry that no canary executed.
+
+    `numbers` are the entry's own canaries. In a function that none of them entered, those of other
+    entries count: it serves these. What stands behind another one of `kinds` in both codes, and is
+    the same, has not changed.
+    """
+    own = {side.commit: all_units([kind], side.library) for side in (old, new)}
+    units = {side.commit: all_units(kinds, side.library) for side in (old, new)}
     names = {side.commit: {unit.name for unit in units[side.commit]} for side in (old, new)}
+    gone, _ = changes.changed(own[old.commit], units[new.commit])
+    _, came = changes.changed(units[old.commit], own[new.commit])
     function = entries.named(kind).function
-    own = {commit: changes.reached(some, function) for commit, some in units.items()}
-    missed = changes.unseen(came, new.ran(numbers), own[new.commit], names[old.commit])
-    missed += changes.unseen(gone, old.ran(numbers), own[old.commit], names[new.commit])
+    missed = []
+    for side, other, changed in ((new, old, came), (old, new, gone)):
+        reached = changes.reached(own[side.commit], function)
+        ran, by_any = side.ran(numbers), side.ran(range(len(side.found)))
+        for change in changed:
+            lines = ran if change.unit.entered(ran) else by_any
+            missed += changes.unseen([change], lines, reached, names[other.commit])
     if missed:
         told = "\n  ".join(str(change) for change in missed)
         raise NotEqual(f"{kind}: {len(missed)} changed lines were not executed:\n  {told}")
 
 
-def all_units(kind: str, library: Path) -> list[changes.Unit]:
-    """All functions of the code behind an entry, in a checkout."""
-    entry = entries.named(kind)
+def all_units(kinds: Iterable[str], library: Path) -> list[changes.Unit]:
+    """All functions of the code behind some entries, in a checkout."""
+    files_of_all = dict.fromkeys(
+        file for kind in sorted(kinds) for file in files_behind(entries.named(kind), library)
+    )
     found = []
-    for file in files_behind(entry, library):
+    for file in files_of_all:
         text = file.read_text(encoding="utf-8")
         found += changes.units(file.relative_to(library).as_posix(), text)
     return found
