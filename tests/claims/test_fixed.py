@@ -1,5 +1,6 @@
 """A pilot is not the experiment: what a rule fixes decides which runs it judges."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,36 @@ def test_no_published_run_is_left_out(tiny):
             for rule in claim.rules:
                 found = verdicts.verdict(rule, table, size)
                 assert "left out" not in str(found), f"{claim.id}, version {rule.version}"
+
+
+# ------------------------------------------------------------------------------ what a rule reads
+
+
+def numbered(rule: rules.Rule, table: pd.DataFrame) -> dict[str, list[int]]:
+    return {arm: list(read["n"]) for arm, read in fixed.read_by(rule, table).items()}
+
+
+def test_a_rule_reads_the_runs_of_its_arms_and_each_once():
+    small = BOOK.claims["C8"].rule("tiny")
+    rule = dataclasses.replace(small, arms={"a": {"labels": "x"}, "b": {"labels": "y"}})
+    rows = [("x", "p"), ("y", "q"), ("x", "p"), ("z", "r"), ("x", None), ("x", None)]
+    table = pd.DataFrame(rows, columns=["labels", "fingerprint"]).assign(n=range(6))
+    table = table.assign(kind=[rule.records] * 5 + ["another kind"])
+    assert numbered(rule, table) == {"a": [0, 4], "b": [1]}  # the run `p` was read twice
+    whole = dataclasses.replace(small, parts={"one": rule, "two": rule}, arms={})
+    arms = ["a (one)", "b (one)", "a (two)", "b (two)"]
+    assert [*numbered(whole, table)] == arms
+    assert numbered(rule, pd.DataFrame({"n": []})) == {"a": [], "b": []}
+
+
+def test_a_rule_of_settings_reads_the_runs_at_these_alone():
+    bound = BOOK.claims["C3"].rule("published")
+    rule = dataclasses.replace(bound, arms={"a": {"k": 2}}, settings=({"d": 8}, {"d": 16}))
+    table = pd.DataFrame({"k": [2, 2, 2, 3], "d": [16, 8, 32, 8], "n": range(4)})
+    assert numbered(rule, table) == {"a": [1, 0]}
+    free = dataclasses.replace(rule, arms={})
+    assert numbered(free, table) == {"": [1, 3, 0]}
+    assert [*numbered(dataclasses.replace(bound, parts={"p": free}), table)] == ["p"]
 
 
 # -------------------------------------------------------------------------------------- the parts

@@ -85,8 +85,8 @@ def test_named_columns_are_parameters_of_the_entry_point():
 
 def test_without_runs_every_claim_is_not_run():
     for size in rules.SIZES:
-        by_name = {name: claim.rule(size) for name, claim in BOOK.claims.items()}
-        found = verdicts.judge(by_name, pd.DataFrame(), size)
+        alone = {n: verdicts.in_force(c, pd.DataFrame(), size) for n, c in BOOK.claims.items()}
+        found = verdicts.among_all(alone)
         assert {v.word for v in found.values()} == {"not run"}
 
 

@@ -131,6 +131,25 @@ def test_a_card_says_which_newer_rule_waits_and_how_many_seeds_were_planned_and_
     assert "found baseline 8, instance 3." in cards.card(entry({"tiny": short}, "C8", book))
 
 
+def test_each_version_of_a_rule_is_judged_once(monkeypatch):
+    asked = []
+
+    def counted(rule, runs, size):
+        asked.append((rule.text, rule.version, size))
+        return alone(rule, runs, size)
+
+    alone = verdicts.verdict
+    monkeypatch.setattr(verdicts, "verdict", counted)
+    claim = BOOK.claims["C8"]
+    tables = {"smoke": instance_runs(0.3, "smoke"), "tiny": instance_runs(0.3)}
+    scoreboard.entries(dataclasses.replace(BOOK, claims={"C8": claim}), tables)
+    versions = [r.version for r in claim.rules if "tiny" in r.sizes]
+    assert len(versions) > 1
+    newest = claim.rule("smoke").version
+    wanted = {("tiny", v) for v in versions} | {("smoke", newest)}
+    assert sorted((size, v) for _, v, size in asked) == sorted(wanted)
+
+
 @pytest.mark.fault("markup in a claim's text", "shown as text")
 def test_text_is_escaped_and_tags_are_closed():
     claim = dataclasses.replace(BOOK.claims["C8"], title="a < b & <script>")

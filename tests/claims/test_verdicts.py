@@ -186,10 +186,14 @@ def test_a_version_is_in_force_from_its_first_runs_on():
     old, new = rule(), rule(**newer)
     claim = dataclasses.replace(rules.read(CLAIMS.read_text()).claims["C8"], rules=(old, new))
     renamed = runs(0.02).replace({"labels": {"coarse": "c", "fine": "f"}})
-    assert verdicts.in_force(claim, runs(0.02), "tiny") is old
-    assert verdicts.in_force(claim, pd.concat([runs(0.02), renamed]), "tiny") is new
-    assert verdicts.in_force(claim, renamed, "tiny") is new
-    assert verdicts.in_force(claim, pd.DataFrame(), "tiny") is new
+    assert verdicts.in_force(claim, runs(0.02), "tiny").rule is old
+    assert verdicts.in_force(claim, pd.concat([runs(0.02), renamed]), "tiny").rule is new
+    assert verdicts.in_force(claim, renamed, "tiny").rule is new
+    assert verdicts.in_force(claim, pd.DataFrame(), "tiny").rule is new
+    for table in (runs(0.02), renamed.assign(error=0.2), pd.DataFrame(), runs(0.0)):
+        for size in ("tiny", "smoke"):
+            found = verdicts.in_force(claim, table, size)
+            assert found.verdict == verdicts.verdict(found.rule, table, size)
 
 
 def test_parts_inherit_and_differ():
@@ -214,22 +218,27 @@ def test_parts_inherit_and_differ():
 # ------------------------------------------------------------------------------------- Holm
 
 
+def among_all(by_name, table):
+    alone = {n: verdicts.Judged(r, verdicts.verdict(r, table, "tiny")) for n, r in by_name.items()}
+    return verdicts.among_all(alone)
+
+
 def test_holm_holds_back_a_contrast_that_is_one_of_many():
     table = runs(0.010, spread=0.0105)  # p about 0.03 alone
     alone = {"a": rule(family="primary")}
     many = {name: rule(family="primary") for name in "abc"}
-    assert verdicts.judge(alone, table, "tiny")["a"].word == "reproduced"
-    found = verdicts.judge(many, table, "tiny")
+    assert among_all(alone, table)["a"].word == "reproduced"
+    found = among_all(many, table)
     assert {v.word for v in found.values()} == {"undecided"}
     assert "Holm" in found["a"].reason
     exploratory = {name: rule() for name in "abc"}
-    assert verdicts.judge(exploratory, table, "tiny")["a"].word == "reproduced"
+    assert among_all(exploratory, table)["a"].word == "reproduced"
 
 
 def test_holm_reaches_into_cells_and_counts_those_not_run():
     weak, strong = runs(0.010, spread=0.0105, images=50), runs(0.030, images=400)
     three = rule(family="primary", cells={"images": [50, 400, 800]})
-    judged = verdicts.judge({"a": three}, pd.concat([weak, strong]), "tiny")["a"]
+    judged = among_all({"a": three}, pd.concat([weak, strong]))["a"]
     assert [v.word for v in judged.parts.values()] == ["undecided", "reproduced", "not run"]
     assert judged.word == "undecided"
 

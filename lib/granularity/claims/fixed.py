@@ -1,4 +1,4 @@
-"""Runs that may be judged: those of the network, the images and the recipe that a rule is about.
+"""Runs that a rule reads, and of them those that may be judged: of its network, images and recipe.
 
 A pilot on a few images gives numbers as the experiment itself does, and its record differs from the
 experiment's in nothing but these.
@@ -12,9 +12,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from granularity.analysis.selection import plain, same, select
-from granularity.claims.rules import Fixed
+from granularity.analysis.selection import once, plain, same, select
+from granularity.claims.rules import Fixed, Rule
 from granularity.training.presets import recipe_of
+
+
+def read_by(rule: Rule, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs that a rule reads, arm by arm and each once, whether they may be judged or not.
+
+    An arm of a part is called `arm (part)`; a rule without arms has one without a name, and where
+    it is a part, with the part's.
+    """
+    if rule.parts:
+        return {
+            f"{arm} ({name})" if arm else name: read
+            for name, part in rule.parts.items()
+            for arm, read in read_by(part, runs).items()
+        }
+    runs = runs[runs["kind"] == rule.records] if "kind" in runs else runs
+    return {
+        arm: once(pd.concat([select(runs, {**where, **one}) for one in rule.settings or [{}]]))
+        for arm, where in (rule.arms or {"": {}}).items()
+    }
 
 
 def parted(

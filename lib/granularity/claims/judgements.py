@@ -19,8 +19,7 @@ def judged(claims: Iterable[Claim], over: Iterable[Study]) -> list[dict[str, str
     rows = []
     for claim in claims:
         for study in over:
-            at = (study.runs, study.size)
-            found = verdicts.verdict(verdicts.in_force(claim, *at), *at)
+            _, found = verdicts.in_force(claim, study.runs, study.size)
             none = found.word == verdicts.NOT_RUN
             rows.append(
                 {

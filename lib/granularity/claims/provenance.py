@@ -8,9 +8,10 @@ from functools import cache
 
 import pandas as pd
 
-from granularity.analysis.selection import once, select
+from granularity.analysis.selection import once
 from granularity.claims import rules
-from granularity.claims.rules import Book, Rule
+from granularity.claims.fixed import read_by
+from granularity.claims.rules import Book, Claim, Rule
 from granularity.claims.scoreboard import NAMES
 from granularity.claims.verdicts import in_force
 from granularity.fingerprints import equivalence
@@ -103,14 +104,14 @@ def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows = []
     for size, table in tables.items():
-        for claim in book.claims.values():
-            rule = in_force(claim, table, size)
-            runs = read_by(rule, table) if size in rule.sizes else table.iloc[:0]
+        for claim in judged_at(book, size):
+            rule, _ = in_force(claim, table, size)
+            runs = runs_of(rule, table)
             commits = runs["commit"].unique()
             found = [
                 stood(claim.id, part, commit)
                 for part in parts_of(rule)
-                for commit in read_by(part, runs)["commit"].unique()
+                for commit in runs_of(part, runs)["commit"].unique()
             ]
             if found:
                 rows.append(
@@ -128,16 +129,15 @@ def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=FIRST)
 
 
-def read_by(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that a rule reads, each once."""
-    if rule.parts:
-        found = [read_by(part, runs) for part in rule.parts.values()]
-    else:
-        runs = runs[(runs["kind"] == rule.records) & runs["machine"].notna()]
-        settings = rule.settings or [{}]
-        arms = [{**arm, **one} for arm in rule.arms.values() or [{}] for one in settings]
-        found = [select(runs, where) for where in arms]
-    return once(pd.concat(found))
+def judged_at(book: Book, size: str) -> list[Claim]:
+    """The claims that have a rule for a size."""
+    return [c for c in book.claims.values() if any(size in rule.sizes for rule in c.rules)]
+
+
+def runs_of(rule: Rule, table: pd.DataFrame) -> pd.DataFrame:
+    """The runs that any arm of a rule reads, each once, without what is worked out of several."""
+    runs = once(pd.concat(read_by(rule, table).values()))
+    return runs[runs["machine"].notna()]
 
 
 def parts_of(rule: Rule) -> list[Rule]:

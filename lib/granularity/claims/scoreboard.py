@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from granularity.analysis import hardness, selection, statistics
-from granularity.claims import verdicts
+from granularity.claims import fixed, verdicts
 from granularity.claims.rules import SIZES, Book, Claim, Rule
 from granularity.claims.verdicts import Verdict
 from granularity.fingerprints import equivalence
@@ -100,38 +100,48 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 
 def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
     """All claims, judged at each size that has runs."""
-    rules = {
+    alone = {
         size: {name: verdicts.in_force(c, table, size) for name, c in book.claims.items()}
         for size, table in tables.items()
     }
-    judged = {size: verdicts.judge(rules[size], table, size) for size, table in tables.items()}
+    judged = {size: verdicts.among_all(found) for size, found in alone.items()}
     return [
-        Entry(
+        entry(
             claim,
+            tables,
+            {size: alone[size][name].rule for size in tables},
             {size: judged[size][name] for size in tables},
-            {size: lines(claim, table) for size, table in tables.items()},
-            {size: rules[size][name] for size in tables},
-            {size: planned_and_found(rules[size][name], table) for size, table in tables.items()},
-            {
-                (size, rule.version): verdicts.verdict(rule, table, size)
-                for size, table in tables.items()
-                for rule in claim.rules
-                if size in rule.sizes and rule.version < rules[size][name].version
-            },
         )
         for name, claim in book.claims.items()
     ]
 
 
+def entry(
+    claim: Claim,
+    tables: Mapping[str, pd.DataFrame],
+    rules: Mapping[str, Rule],
+    judged: Mapping[str, Verdict],
+) -> Entry:
+    """One claim, whose rules in force have given these verdicts, all by size."""
+    return Entry(
+        claim,
+        judged,
+        {size: lines(claim, table) for size, table in tables.items()},
+        rules,
+        {size: planned_and_found(rules[size], table) for size, table in tables.items()},
+        {
+            (size, rule.version): verdicts.verdict(rule, table, size)
+            for size, table in tables.items()
+            for rule in claim.rules
+            if size in rule.sizes and rule.version < rules[size].version
+        },
+    )
+
+
 def planned_and_found(rule: Rule, runs: pd.DataFrame) -> str:
     """How many seeds a rule planned, and how many there are in each of its arms, in words."""
-    found: dict[str, int] = {}
-    for part, one in (rule.parts or {"": rule}).items():
-        read = runs[runs["kind"] == one.records] if "kind" in runs else runs
-        for arm, where in one.arms.items():
-            chosen = selection.select(read, where)
-            name = f"{arm} ({part})" if part else arm
-            found[name] = chosen["seed"].nunique() if len(chosen) else 0
+    arms = {arm: read for arm, read in fixed.read_by(rule, runs).items() if arm}
+    found = {arm: read["seed"].nunique() if len(read) else 0 for arm, read in arms.items()}
     counts = set(found.values())
     if len(counts) < 2:
         told = f"{counts.pop()} in every arm" if counts else ""

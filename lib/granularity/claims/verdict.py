@@ -26,7 +26,7 @@ class Verdict:
     mean: float = math.nan
     low: float = math.nan
     high: float = math.nan
-    p: float = math.nan  # of no effect, two-sided; Holm's correction is applied by `judge`
+    p: float = math.nan  # of no effect, two-sided; Holm's correction is applied by `among_all`
     parts: Mapping[str, "Verdict"] = field(default_factory=dict)
 
 

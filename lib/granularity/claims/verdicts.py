@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -23,6 +24,13 @@ from granularity.claims.verdict import (
     Verdict,
     judged_effect,
 )
+
+
+class Judged(NamedTuple):
+    """A version of a claim's rule, and what it says of the runs of one size."""
+
+    rule: Rule
+    verdict: Verdict
 
 
 def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
@@ -59,16 +67,17 @@ def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
     return replace(judged, word=MACHINERY, reason=f"only {allowed} runs can decide this claim")
 
 
-def in_force(claim: Claim, runs: pd.DataFrame, size: str) -> Rule:
-    """The newest version of a claim's rule, for a size, that has runs to judge.
+def in_force(claim: Claim, runs: pd.DataFrame, size: str) -> Judged:
+    """The newest version of a claim's rule, for a size, that has runs to judge, and its verdict.
 
     A version is written before its runs: until these are there, the one before speaks. Where none
-    has runs it is the newest.
+    has runs it is the newest. No version is judged twice, and those before it not at all.
     """
-    for rule in reversed([rule for rule in claim.rules if size in rule.sizes]):
-        if verdict(rule, runs, size).word != NOT_RUN:
-            return rule
-    return claim.rule(size)
+    fitting = [rule for rule in claim.rules if size in rule.sizes] or [claim.rule(size)]
+    judged = (Judged(rule, verdict(rule, runs, size)) for rule in reversed(fitting))
+    newest = next(judged)
+    from_newest = itertools.chain([newest], judged)
+    return next((one for one in from_newest if one.verdict.word != NOT_RUN), newest)
 
 
 def listed(words: Sequence[str]) -> str:
@@ -76,19 +85,16 @@ def listed(words: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def judge(
-    rules: Mapping[str, Rule], runs: pd.DataFrame, size: str, level: float = 0.05
-) -> dict[str, Verdict]:
-    """The verdicts on all claims, with Holm's correction over the primary contrasts.
+def among_all(alone: Mapping[str, Judged], level: float = 0.05) -> dict[str, Verdict]:
+    """The verdicts on all claims, by name, with Holm's correction over the primary contrasts.
 
     A primary contrast that reproduces its claim alone but not among all of them is undecided.
     """
-    found = {name: verdict(rule, runs, size) for name, rule in rules.items()}
     p_values = {}
-    for name, rule in rules.items():
-        p_values |= primary(rule, found[name], name)
+    for name, (rule, found) in alone.items():
+        p_values |= primary(rule, found, name)
     adjusted = holm(p_values)
-    return {name: corrected(found[name], name, adjusted, level) for name in found}
+    return {name: corrected(found, name, adjusted, level) for name, (_, found) in alone.items()}
 
 
 def primary(rule: Rule, found: Verdict, name: str) -> dict[str, float]:
