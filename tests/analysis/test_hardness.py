@@ -14,7 +14,7 @@ from granularity.analysis import hardness, selection
 from granularity.analysis.located import standing
 from granularity.analysis.selection import select
 from granularity.analysis.statistics import Unfit, interval
-from granularity.claims import rules, verdicts
+from granularity.claims import judging, rules
 from granularity.records import record, tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,16 +230,16 @@ def test_the_rule_of_c9_reads_the_table(tmp_path):
     written(tmp_path, gain=0.6)
     table = hardness.table(tmp_path)
     assert set(table["kind"]) == {rule().records}
-    assert verdicts.verdict(rule(), table, "tiny").word == "reproduced"
+    assert judging.verdict(rule(), table, "tiny").word == "reproduced"
     beside = pd.concat([tables.table(tmp_path), table], ignore_index=True)  # as on the scoreboard
-    assert verdicts.verdict(rule(), beside, "tiny") == verdicts.verdict(rule(), table, "tiny")
-    assert verdicts.verdict(rule(), table, "smoke").word == "machinery only"
+    assert judging.verdict(rule(), beside, "tiny") == judging.verdict(rule(), table, "tiny")
+    assert judging.verdict(rule(), table, "smoke").word == "machinery only"
     none = tmp_path / "none"
     written(none, gain=0.0)
-    assert verdicts.verdict(rule(), hardness.table(none), "tiny").word != "reproduced"
+    assert judging.verdict(rule(), hardness.table(none), "tiny").word != "reproduced"
     half = tmp_path / "half"
     written(half, gain=0.6, overlap="disjoint")
-    assert verdicts.verdict(rule(), hardness.table(half), "tiny").word == "not run"
+    assert judging.verdict(rule(), hardness.table(half), "tiny").word == "not run"
 
 
 def test_other_columns_of_the_table_are_those_of_the_runs(tmp_path):
@@ -263,7 +263,7 @@ def test_the_largest_cell_selects_its_runs(tmp_path):
 def test_too_few_seeds_give_an_empty_table(tmp_path):
     written(tmp_path, seeds=2)
     assert hardness.table(tmp_path).empty
-    assert verdicts.verdict(rule(), hardness.table(tmp_path), "tiny").word == "not run"
+    assert judging.verdict(rule(), hardness.table(tmp_path), "tiny").word == "not run"
     path = tmp_path / "x" / "a" / "record.json"
     record.write(path, kind="theory.simulate", fingerprint="a", metrics={})
     record.write(tmp_path / "x" / "record.json", kind="contents of x", metrics={}, runs=["a"])
@@ -374,7 +374,7 @@ def test_the_other_arm_is_split_as_well(tmp_path):
     for recipe in lengths.values():  # runs of two lengths are two comparisons
         cell = select(found, {"pretraining": recipe, "compared": "leaf"})
         assert cell["seed"].tolist() == [0, 1, 2]
-    judged = verdicts.verdict(rule("iNaturalist-style arm"), found, "tiny")
+    judged = judging.verdict(rule("iNaturalist-style arm"), found, "tiny")
     assert (judged.word, judged.reason[:7]) == ("undecided", "3 seeds")  # of one length, not six
     cell = hardness.largest_cell(tables.table(tmp_path))
     assert cell["finetuning"] == {"epochs": 2}

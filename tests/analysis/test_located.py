@@ -7,8 +7,8 @@ from scipy.special import expit
 
 from granularity.analysis.located import located, uniform_gain
 from granularity.analysis.statistics import Unfit, interval
-from granularity.claims import rules, verdicts
-from granularity.claims.verdict import NOT_RUN, REPRODUCED, UNDECIDED
+from granularity.claims import judging, rules
+from granularity.claims.outcome import NOT_RUN, REPRODUCED, UNDECIDED
 
 IMAGES, SEEDS = 3000, 8
 PLACES = {  # by how much the fine arm's log-odds rise, by an image's true difficulty
@@ -152,7 +152,7 @@ def table(training_error=0.01, **arms):
 
 
 def found(runs):
-    return verdicts.verdict(rules.rule(RULE, "a test"), runs, "tiny")
+    return judging.verdict(rules.rule(RULE, "a test"), runs, "tiny")
 
 
 @pytest.fixture(scope="module")

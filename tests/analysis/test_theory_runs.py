@@ -11,7 +11,7 @@ import pytest
 
 from granularity import theory
 from granularity.analysis import theory_runs as view
-from granularity.claims import judgements, rules, verdicts
+from granularity.claims import chapter_rows, outcome, rules
 from granularity.figures import simulations
 from granularity.pages import markup
 from granularity.records.record import RecordError
@@ -210,12 +210,12 @@ def test_each_demand_of_a_rule_is_judged_by_the_scoreboard_s_code():
     def words(name, table):
         return {
             what: found.word
-            for what, found in judgements.by_condition(
+            for what, found in chapter_rows.by_condition(
                 RULES[name].rule("published"), table, "published"
             )
         }
 
-    good, bad = verdicts.REPRODUCED, verdicts.NOT_REPRODUCED
+    good, bad = outcome.REPRODUCED, outcome.NOT_REPRODUCED
     found = words("C3", swept())
     assert len(found) == 5
     assert set(found.values()) == {good}
@@ -230,6 +230,6 @@ def test_each_demand_of_a_rule_is_judged_by_the_scoreboard_s_code():
         "hard_error not falling",
     ]
     assert set(words("C4", swept(fine=0.1)).values()) == {good, bad}
-    assert set(words("C3", swept(dims=(128, 256))).values()) == {verdicts.UNDECIDED}
+    assert set(words("C3", swept(dims=(128, 256))).values()) == {outcome.UNDECIDED}
     short = words("C3", swept(end=501).assign(steps=1000))
     assert short["the claim"] == good  # 50 steps, and ten times as many: 500

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from granularity.analysis import statistics, transfer_runs
-from granularity.claims import judgements, rules
+from granularity.claims import chapter_rows, rules
 from granularity.labels.specification import KINDS as SPECIFICATIONS
 from granularity.labels.specification import parse
 
@@ -118,7 +118,7 @@ def test_runs_of_another_kind_than_the_rule_names_are_not_judged(read):
     made = [
         transfer_runs.Study(name, "tiny", runs, {}) for name, runs in (("a", named), ("b", other))
     ]
-    first, second = judgements.judged([book.claims["C8"]], made)
+    first, second = chapter_rows.judged([book.claims["C8"]], made)
     assert (first["runs"], first["verdict"]) == ("a", "reproduced")
     assert first["claim"].startswith("C8: ")
     assert (second["verdict"], second["because"][:7]) == ("not judged", "no runs")

@@ -11,7 +11,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity.claims import fixed, rules, scoreboard, verdicts
+from granularity.claims import fixed, judging, outcome, rules, scoreboard
 from granularity.claims.rules import Fixed
 from granularity.fingerprints.digest import canonical
 from granularity.training import presets
@@ -83,7 +83,7 @@ def experiment(rule: rules.Rule) -> pd.DataFrame:
     return table.assign(error=error + noise, training_error=0.01, kind=leaves(rule)[0].records)
 
 
-def words(found: verdicts.Verdict) -> set[str]:
+def words(found: outcome.Verdict) -> set[str]:
     return {w for part in found.parts.values() for w in words(part)} or {found.word}
 
 
@@ -91,8 +91,8 @@ def words(found: verdicts.Verdict) -> set[str]:
 def test_the_experiment_itself_is_judged(name):
     rule = BOOK.claims[name].rule("paper")
     assert (rule.version, str(rule.date)) == (4, "2026-11-26") and rule.why
-    found = verdicts.verdict(rule, experiment(rule), "paper")
-    assert words(found) <= {verdicts.REPRODUCED, verdicts.NOT_REPRODUCED}, found
+    found = judging.verdict(rule, experiment(rule), "paper")
+    assert words(found) <= {outcome.REPRODUCED, outcome.NOT_REPRODUCED}, found
 
 
 PILOTS = {  # what a pilot has otherwise, and how that is told
@@ -121,8 +121,8 @@ def test_a_pilot_is_not_judged(name, pilot):
             table[column] = [run and value for run in table[column]]
         else:
             table[column] = value
-    found = verdicts.verdict(rule, table, "paper")
-    assert words(found) <= {verdicts.NOT_RUN, verdicts.UNDECIDED}, found
+    found = judging.verdict(rule, table, "paper")
+    assert words(found) <= {outcome.NOT_RUN, outcome.UNDECIDED}, found
     assert told in str(found)
 
 
@@ -136,11 +136,11 @@ def test_no_version_of_a_rule_judges_a_toy_at_the_paper_s_scale(name):
         if "paper" in rule.sizes:
             table = experiment(rule) if rule.version > 1 else experiment(claim.rule("paper"))
             toy = table.assign(classes=10, target_classes=10, training_images=400)
-            found = verdicts.verdict(rule, toy, "paper")
-            assert words(found) <= {verdicts.NOT_RUN, verdicts.UNDECIDED}
+            found = judging.verdict(rule, toy, "paper")
+            assert words(found) <= {outcome.NOT_RUN, outcome.UNDECIDED}
     entries = scoreboard.entries(BOOK, {"paper": toy.assign(entry="granularity.imagenet:finetune")})
     (entry,) = [entry for entry in entries if entry.claim.id == name]
-    assert verdicts.REPRODUCED not in {
+    assert outcome.REPRODUCED not in {
         entry.verdict.word,
         *(v.word for v in entry.earlier.values()),
     }
@@ -150,7 +150,7 @@ def test_real_runs_beside_a_pilot_are_judged_and_the_pilot_is_told_of():
     rule = BOOK.claims["C8"].rule("paper")
     real = experiment(rule)
     small = real[real["seed"] < 3].assign(target_classes=4)
-    alone, both = (verdicts.verdict(rule, t, "paper") for t in (real, pd.concat([real, small])))
+    alone, both = (judging.verdict(rule, t, "paper") for t in (real, pd.concat([real, small])))
     assert (both.word, both.mean, both.low) == (alone.word, alone.mean, alone.low)
     assert (
         both.reason
@@ -160,8 +160,8 @@ def test_real_runs_beside_a_pilot_are_judged_and_the_pilot_is_told_of():
 
 def test_a_run_that_does_not_say_what_is_fixed_is_left_out():
     rule = BOOK.claims["C8"].rule("paper")
-    found = verdicts.verdict(rule, experiment(rule).drop(columns="training_images"), "paper")
-    assert found.word == verdicts.NOT_RUN
+    found = judging.verdict(rule, experiment(rule).drop(columns="training_images"), "paper")
+    assert found.word == outcome.NOT_RUN
     assert "the run does not say training_images, the rule wants 500000" in found.reason
 
 
@@ -190,8 +190,8 @@ def splits(**changes) -> pd.DataFrame:
 )
 def test_the_hard_images_of_a_pilot_are_not_judged(changes):
     rule = BOOK.claims["C9"].rule("paper")
-    assert verdicts.verdict(rule, splits(), "paper").word == verdicts.REPRODUCED
-    assert verdicts.verdict(rule, splits(**changes), "paper").word == verdicts.NOT_RUN
+    assert judging.verdict(rule, splits(), "paper").word == outcome.REPRODUCED
+    assert judging.verdict(rule, splits(**changes), "paper").word == outcome.NOT_RUN
 
 
 # ----------------------------------------------------------------------------------- small scale
@@ -218,17 +218,17 @@ def tiny() -> pd.DataFrame:
 @pytest.mark.parametrize("name", ["C1", "C2", "C8", "C9"])
 def test_a_toy_is_no_run_of_the_small_scale(tiny, name, change):
     rule = BOOK.claims[name].rule("tiny")
-    assert words(verdicts.verdict(rule, tiny, "tiny")) & {verdicts.REPRODUCED, "not reproduced"}
+    assert words(judging.verdict(rule, tiny, "tiny")) & {outcome.REPRODUCED, "not reproduced"}
     column, value = next(iter(change.items()))
-    found = verdicts.verdict(rule, tiny.assign(**{column: [value] * len(tiny)}), "tiny")
-    assert words(found) <= {verdicts.NOT_RUN, verdicts.UNDECIDED}, found
+    found = judging.verdict(rule, tiny.assign(**{column: [value] * len(tiny)}), "tiny")
+    assert words(found) <= {outcome.NOT_RUN, outcome.UNDECIDED}, found
 
 
 def test_no_published_run_is_left_out(tiny):
     for table, size in ((tiny, "tiny"), (published("published"), "published")):
         for claim in BOOK.claims.values():
             for rule in claim.rules:
-                found = verdicts.verdict(rule, table, size)
+                found = judging.verdict(rule, table, size)
                 assert "left out" not in str(found), f"{claim.id}, version {rule.version}"
 
 

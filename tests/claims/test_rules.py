@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from granularity.analysis.selection import select
-from granularity.claims import columns, fixed, rules, verdicts
+from granularity.claims import columns, fixed, judging, rules
 from granularity.experiments import imagenet, inaturalist
 from granularity.inputs import renamed
 from granularity.pages import notebook
@@ -85,8 +85,8 @@ def test_named_columns_are_parameters_of_the_entry_point():
 
 def test_without_runs_every_claim_is_not_run():
     for size in rules.SIZES:
-        alone = {n: verdicts.in_force(c, pd.DataFrame(), size) for n, c in BOOK.claims.items()}
-        found = verdicts.among_all(alone)
+        alone = {n: judging.in_force(c, pd.DataFrame(), size) for n, c in BOOK.claims.items()}
+        found = judging.among_all(alone)
         assert {v.word for v in found.values()} == {"not run"}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import clean
 
-from granularity.claims import rules, scoreboard, verdicts
+from granularity.claims import judging, outcome, rules, scoreboard
 from granularity.fingerprints import equivalence
 from granularity.pages import cards
 from granularity.records import publish, record
@@ -138,8 +138,8 @@ def test_each_version_of_a_rule_is_judged_once(monkeypatch):
         asked.append((rule.text, rule.version, size))
         return alone(rule, runs, size)
 
-    alone = verdicts.verdict
-    monkeypatch.setattr(verdicts, "verdict", counted)
+    alone = judging.verdict
+    monkeypatch.setattr(judging, "verdict", counted)
     claim = BOOK.claims["C8"]
     tables = {"smoke": instance_runs(0.3, "smoke"), "tiny": instance_runs(0.3)}
     scoreboard.entries(dataclasses.replace(BOOK, claims={"C8": claim}), tables)
@@ -230,13 +230,13 @@ def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkey
 
 
 def test_a_part_in_several_cells_shows_the_number_of_each():
-    one = verdicts.Verdict("reproduced", "…", 8, 0.02, 0.01, 0.03)
+    one = outcome.Verdict("reproduced", "…", 8, 0.02, 0.01, 0.03)
     rows = {"50 images": one, "100 images": dataclasses.replace(one, mean=0.04)}
-    said = cards.of_part("level 4", verdicts.combine(rows))
+    said = cards.of_part("level 4", judging.combine(rows))
     assert said.endswith(
         "reproduced, 8 seeds, 50 images: 0.020 [0.010, 0.030], 100 images: 0.040 [0.010, 0.030]"
     )
-    assert "nan" not in cards.of_part("level 4", verdicts.Verdict("not run", "…"))
+    assert "nan" not in cards.of_part("level 4", outcome.Verdict("not run", "…"))
 
 
 def test_numbers_are_printed_with_interval_and_seeds():

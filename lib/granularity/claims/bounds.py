@@ -7,16 +7,16 @@ import pandas as pd
 
 from granularity.analysis.selection import by_seed, first_below, once, select
 from granularity.analysis.statistics import Unfit, interval
-from granularity.claims.rules import Condition, Rule
-from granularity.claims.verdict import (
+from granularity.claims.gates import gate_failure
+from granularity.claims.outcome import (
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
     UNDECIDED,
     Verdict,
     few,
-    gate_failure,
 )
+from granularity.claims.rules import Condition, Rule
 
 
 def apply_bound(rule: Rule, runs: pd.DataFrame) -> Verdict:

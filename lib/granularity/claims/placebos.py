@@ -13,17 +13,17 @@ import pandas as pd
 from granularity.analysis.located import located
 from granularity.analysis.selection import contrast, once, select
 from granularity.analysis.statistics import Unfit, interval
-from granularity.claims.rules import Rule
-from granularity.claims.verdict import (
+from granularity.claims.effects import judged_effect
+from granularity.claims.gates import gate_failure
+from granularity.claims.outcome import (
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
     UNDECIDED,
     Verdict,
     few,
-    gate_failure,
-    judged_effect,
 )
+from granularity.claims.rules import Rule
 
 
 def apply_placebo(rule: Rule, runs: pd.DataFrame) -> Verdict:

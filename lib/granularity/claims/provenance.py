@@ -11,9 +11,9 @@ import pandas as pd
 from granularity.analysis.selection import once
 from granularity.claims import rules
 from granularity.claims.fixed import read_by
+from granularity.claims.judging import in_force
 from granularity.claims.rules import Book, Claim, Rule
 from granularity.claims.scoreboard import NAMES
-from granularity.claims.verdicts import in_force
 from granularity.fingerprints import equivalence
 from granularity.inputs import renamed
 from granularity.records import machine, record

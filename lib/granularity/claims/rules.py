@@ -1,7 +1,7 @@
 """The paper's claims as data, with the rules that judge them: what `book/claims.yml` may hold.
 
 Everything is checked as it is read: a misspelt field of a rule would otherwise be a rule that
-nobody applies. Nothing here knows runs; `verdicts` applies the rules.
+nobody applies. Nothing here knows runs; `judging` applies the rules.
 """
 
 import datetime

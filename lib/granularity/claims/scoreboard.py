@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from granularity.analysis import hardness, selection, statistics
-from granularity.claims import fixed, verdicts
+from granularity.claims import fixed, judging, outcome
+from granularity.claims.outcome import Verdict
 from granularity.claims.rules import SIZES, Book, Claim, Rule
-from granularity.claims.verdicts import Verdict
 from granularity.fingerprints import equivalence
 from granularity.records import tables
 
@@ -50,9 +50,9 @@ class Entry:
     def size(self) -> str:
         """The size that speaks for the claim: the largest one that may judge it and has runs."""
         for size in reversed(SIZES):
-            if self.verdicts.get(size, NOTHING).word not in (verdicts.NOT_RUN, verdicts.MACHINERY):
+            if self.verdicts.get(size, NOTHING).word not in (outcome.NOT_RUN, outcome.MACHINERY):
                 return size
-        ran = [s for s, v in self.verdicts.items() if v.word == verdicts.MACHINERY]
+        ran = [s for s, v in self.verdicts.items() if v.word == outcome.MACHINERY]
         return ran[0] if ran else next(iter(self.verdicts), "smoke")
 
     @property
@@ -61,7 +61,7 @@ class Entry:
         return self.verdicts.get(self.size, NOTHING)
 
 
-NOTHING = Verdict(verdicts.NOT_RUN, "no run yet")
+NOTHING = Verdict(outcome.NOT_RUN, "no run yet")
 
 
 def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
@@ -101,10 +101,10 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
     """All claims, judged at each size that has runs."""
     alone = {
-        size: {name: verdicts.in_force(c, table, size) for name, c in book.claims.items()}
+        size: {name: judging.in_force(c, table, size) for name, c in book.claims.items()}
         for size, table in tables.items()
     }
-    judged = {size: verdicts.among_all(found) for size, found in alone.items()}
+    judged = {size: judging.among_all(found) for size, found in alone.items()}
     return [
         entry(
             claim,
@@ -130,7 +130,7 @@ def entry(
         rules,
         {size: planned_and_found(rules[size], table) for size, table in tables.items()},
         {
-            (size, rule.version): verdicts.verdict(rule, table, size)
+            (size, rule.version): judging.verdict(rule, table, size)
             for size, table in tables.items()
             for rule in claim.rules
             if size in rule.sizes and rule.version < rules[size].version

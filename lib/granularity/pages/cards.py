@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from html import escape
 
-from granularity.claims import verdicts
+from granularity.claims import judging, outcome
+from granularity.claims.outcome import Verdict
 from granularity.claims.rules import MARKS, Claim, Rule
 from granularity.claims.scoreboard import NAMES, Entry, Line
-from granularity.claims.verdicts import Verdict
 
 # A sign and a colour for each word (Okabe and Ito's): nobody has to tell them by colour alone.
 SIGNS = {
-    verdicts.REPRODUCED: ("✓", "#009E73"),
-    verdicts.NOT_REPRODUCED: ("✕", "#D55E00"),
-    verdicts.PARTLY: ("◐", "#E69F00"),
-    verdicts.SMALLER: ("<", "#CC79A7"),
-    verdicts.UNDECIDED: ("?", "#0072B2"),
-    verdicts.NOT_RUN: ("○", "#8A8A8A"),
-    verdicts.MACHINERY: ("·", "#8A8A8A"),
+    outcome.REPRODUCED: ("✓", "#009E73"),
+    outcome.NOT_REPRODUCED: ("✕", "#D55E00"),
+    outcome.PARTLY: ("◐", "#E69F00"),
+    outcome.SMALLER: ("<", "#CC79A7"),
+    outcome.UNDECIDED: ("?", "#0072B2"),
+    outcome.NOT_RUN: ("○", "#8A8A8A"),
+    outcome.MACHINERY: ("·", "#8A8A8A"),
 }
 STYLE = """<style>
 .gb-strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr));
@@ -68,7 +68,7 @@ def card(entry: Entry) -> str:
     mark = f'<abbr title="{escape(MARKS[claim.mark])}">{claim.mark}</abbr>'
     rows = [("The paper", paper_values(claim))]
     for size, found in entry.verdicts.items():
-        if entry.lines[size] or found.word != verdicts.NOT_RUN:
+        if entry.lines[size] or found.word != outcome.NOT_RUN:
             rows.append((NAMES[size], ours(found, entry.lines[size])))
     if len(rows) == 1:
         rows.append(("Ours", "no run yet, at any size"))
@@ -112,7 +112,7 @@ def ours(found: Verdict, shown: Sequence[Line]) -> str:
     if found.seeds and not found.parts and not shown:
         said.append(f"effect: {number(found.mean, found.low, found.high, found.seeds)}")
     said += [of_part(name, part) for name, part in found.parts.items()]
-    if found.word in (verdicts.MACHINERY, verdicts.NOT_RUN) or not said:
+    if found.word in (outcome.MACHINERY, outcome.NOT_RUN) or not said:
         said.append(f'<span class="gb-muted">{escape(found.word)}: {escape(found.reason)}</span>')
     return "<br>".join(said)
 
@@ -173,7 +173,7 @@ def demands(rule: Rule) -> str:
     said = f"Version {rule.version} of {rule.date}: at least {rule.seeds} seeds"
     if rule.smallest_effect:
         said += f", smallest effect {rule.smallest_effect:g}"
-    said += f", {rule.interval:.0%} intervals; {verdicts.listed(rule.sizes)} runs decide."
+    said += f", {rule.interval:.0%} intervals; {judging.listed(rule.sizes)} runs decide."
     for gate in rule.gate:
         arm = f" of the {gate.arm} runs" if gate.arm else ""
         said += f" Gate: mean {gate.metric}{arm} at most {gate.at_most:g} ({gate.note})."

@@ -1,4 +1,4 @@
-"""Verdicts on claims: rules that were written before the runs, applied to the table of runs."""
+"""Verdicts on claims: each rule, written before the runs, is applied to the table of runs."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from granularity.analysis.selection import by_seed, contrast, fitted_change, select
-from granularity.analysis.statistics import Unfit, holm
+from granularity.analysis.selection import select
+from granularity.analysis.statistics import holm
 from granularity.claims import fixed
 from granularity.claims.bounds import apply_bound
-from granularity.claims.placebos import apply_located, apply_placebo
-from granularity.claims.rules import Claim, Rule
-from granularity.claims.verdict import (
+from granularity.claims.effects import apply_contrast, apply_slope
+from granularity.claims.outcome import (
     MACHINERY,
     NOT_REPRODUCED,
     NOT_RUN,
@@ -22,8 +21,9 @@ from granularity.claims.verdict import (
     SMALLER,
     UNDECIDED,
     Verdict,
-    judged_effect,
 )
+from granularity.claims.placebos import apply_located, apply_placebo
+from granularity.claims.rules import Claim, Rule
 
 
 class Judged(NamedTuple):
@@ -139,34 +139,6 @@ def combine(parts: Mapping[str, Verdict]) -> Verdict:
         word = PARTLY if both else NOT_REPRODUCED if words == short else UNDECIDED
         reason = "; ".join(f"{name}: {found.word}" for name, found in parts.items())
     return Verdict(word, reason, seeds, parts=dict(parts))
-
-
-def apply_contrast(rule: Rule, runs: pd.DataFrame) -> Verdict:
-    """A weighted sum of arms, paired by seed, or the share that it is of an arm's mean error."""
-
-    def values() -> pd.Series:
-        found = contrast(runs, rule.metric, rule.arms, rule.effect)
-        if not rule.relative_to:
-            return found
-        whole = by_seed(select(runs, rule.arms[rule.relative_to]), rule.metric).loc[found.index]
-        if not whole.mean() > 0:
-            raise Unfit(f"the arm '{rule.relative_to}' makes no error: nothing to be a share of")
-        return found / whole.mean()
-
-    return judged_effect(rule, runs, values)
-
-
-def apply_slope(rule: Rule, runs: pd.DataFrame) -> Verdict:
-    """The change of a metric along a column, over all arms but the gate's; each must have runs."""
-    gated = {gate.arm for gate in rule.gate}
-    on_line = {name: select(runs, arm) for name, arm in rule.arms.items() if name not in gated}
-
-    def values() -> pd.Series:
-        if lacking := [name for name, found in on_line.items() if found.empty]:
-            raise Unfit(f"no run of arm '{lacking[0]}'")
-        return fitted_change(pd.concat(on_line.values()), rule.metric, rule.along)
-
-    return judged_effect(rule, runs, values)
 
 
 APPLY = {

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from granularity.analysis.transfer_runs import Study
-from granularity.claims import bounds, verdicts
+from granularity.claims import bounds, judging, outcome
 from granularity.claims.rules import Claim, Rule
 
 
@@ -19,8 +19,8 @@ def judged(claims: Iterable[Claim], over: Iterable[Study]) -> list[dict[str, str
     rows = []
     for claim in claims:
         for study in over:
-            _, found = verdicts.in_force(claim, study.runs, study.size)
-            none = found.word == verdicts.NOT_RUN
+            _, found = judging.in_force(claim, study.runs, study.size)
+            none = found.word == outcome.NOT_RUN
             rows.append(
                 {
                     "claim": f"{claim.id}: {claim.title}",
@@ -32,16 +32,16 @@ def judged(claims: Iterable[Claim], over: Iterable[Study]) -> list[dict[str, str
     return rows
 
 
-def by_condition(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, verdicts.Verdict]]:
+def by_condition(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, outcome.Verdict]]:
     """A claim's verdict, and that of each of its rule's conditions alone, by the scoreboard's code.
 
     A condition along a curve is asked together with the first one, which says the seeds.
     """
-    found = [("the claim", verdicts.verdict(rule, runs, size))]
+    found = [("the claim", judging.verdict(rule, runs, size))]
     for condition in rule.conditions:
         alone = (condition,) if condition.until is None else (rule.conditions[0], condition)
         words = bounds.describe(condition)
         if condition.until is not None:
             words += f", up to {condition.until['times']:g} times the step of the vanished loss"
-        found.append((words, verdicts.verdict(replace(rule, conditions=alone), runs, size)))
+        found.append((words, judging.verdict(replace(rule, conditions=alone), runs, size)))
     return found

@@ -9,7 +9,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity.claims import rules, verdicts
+from granularity.claims import judging, outcome, rules
 
 CLAIMS = ROOT / "book/claims.yml"
 COMMON = {
@@ -63,19 +63,19 @@ def runs(gain, spread=0.005, seeds=8, **more) -> pd.DataFrame:
     ],
 )
 def test_contrast(table, word, reason):
-    found = verdicts.verdict(rule(), table, "tiny")
+    found = judging.verdict(rule(), table, "tiny")
     assert found.word == word
     assert reason in found.reason
 
 
 def test_an_effect_may_be_a_share_of_an_arms_error():
     """0.020 of coarse labels' mean 0.22 are 9.1%: the paper states such a share, 8.76%."""
-    found = verdicts.verdict(rule(relative_to="coarse"), runs(0.020, spread=0.0), "tiny")
+    found = judging.verdict(rule(relative_to="coarse"), runs(0.020, spread=0.0), "tiny")
     assert found.mean == pytest.approx(0.020 / 0.220)
     with pytest.raises(rules.ClaimsError, match="unknown arm 'coarce'; did you mean 'coarse'"):
         rule(relative_to="coarce")
     perfect = runs(-0.200, spread=0.0)
-    said = verdicts.verdict(rule(relative_to="coarse"), perfect, "tiny")
+    said = judging.verdict(rule(relative_to="coarse"), perfect, "tiny")
     assert said.word == "undecided" and "makes no error" in said.reason
 
 
@@ -92,8 +92,8 @@ def test_an_effect_may_be_a_share_of_an_arms_error():
     ],
 )
 def test_parts_that_differ(words, whole):
-    parts = {str(n): verdicts.Verdict(word, "…", 8) for n, word in enumerate(words)}
-    assert verdicts.combine(parts).word == whole
+    parts = {str(n): outcome.Verdict(word, "…", 8) for n, word in enumerate(words)}
+    assert judging.combine(parts).word == whole
 
 
 def test_a_gate_without_an_arm_holds_for_each_arm():
@@ -102,43 +102,43 @@ def test_a_gate_without_an_arm_holds_for_each_arm():
     table.loc[table["labels"] == "fine", "training_error"] = 0.08
     gate = {"metric": "training_error", "at_most": 0.05}
     assert (
-        verdicts.verdict(rule(gate=[gate | {"arm": "coarse"}]), table, "tiny").word == "reproduced"
+        judging.verdict(rule(gate=[gate | {"arm": "coarse"}]), table, "tiny").word == "reproduced"
     )
-    found = verdicts.verdict(rule(gate=[gate]), table, "tiny")
+    found = judging.verdict(rule(gate=[gate]), table, "tiny")
     assert found.word == "undecided"
     assert found.reason.startswith("regime not reached by the arm 'fine': training_error is 0.08")
 
 
 def test_the_numbers_behind_a_verdict():
-    found = verdicts.verdict(rule(), runs(0.020), "tiny")
+    found = judging.verdict(rule(), runs(0.020), "tiny")
     assert found.seeds == 8
     assert (found.mean, found.low, found.high) == pytest.approx((0.020, 0.01553, 0.02447), abs=1e-5)
     assert 0 < found.p < 1e-4
 
 
 def test_smoke_has_numbers_and_no_verdict():
-    found = verdicts.verdict(rule(), runs(0.020), "smoke")
+    found = judging.verdict(rule(), runs(0.020), "smoke")
     assert (found.word, found.seeds) == ("machinery only", 8)
     assert found.mean == pytest.approx(0.020)
-    assert verdicts.verdict(rule(), pd.DataFrame(), "smoke").word == "not run"
+    assert judging.verdict(rule(), pd.DataFrame(), "smoke").word == "not run"
 
 
 def test_the_gate():
     gate = [{"metric": "training_error", "arm": "coarse", "at_most": 0.05}]
     gated = rule(gate=gate)
-    assert verdicts.verdict(gated, runs(0.020), "tiny").word == "reproduced"
+    assert judging.verdict(gated, runs(0.020), "tiny").word == "reproduced"
     for table in (
         runs(0.020).assign(training_error=0.2),
         runs(0.020).drop(columns="training_error"),
         runs(0.020).assign(training_error=[0.01, *[None] * 15]),  # one run cannot speak for eight
     ):
-        found = verdicts.verdict(gated, table, "tiny")
+        found = judging.verdict(gated, table, "tiny")
         assert (found.word, found.reason[:18]) == ("undecided", "regime not reached")
 
 
 def test_direction_below_turns_the_sign():
     turned = rule(direction="below")
-    assert verdicts.verdict(turned, runs(-0.020), "tiny").word == "reproduced"
+    assert judging.verdict(turned, runs(-0.020), "tiny").word == "reproduced"
 
 
 @given(st.floats(-0.05, 0.05), st.floats(0, 0.05), st.floats(-0.2, 0.2), st.randoms())
@@ -147,7 +147,7 @@ def test_order_and_common_shift_change_no_verdict(gain, spread, shift, rng):
     order = list(range(len(table)))
     rng.shuffle(order)
     moved = table.iloc[order].assign(error=lambda t: t["error"] + shift)
-    first, second = (verdicts.verdict(rule(), t, "tiny") for t in (table, moved))
+    first, second = (judging.verdict(rule(), t, "tiny") for t in (table, moved))
     edges = (first.low, first.mean - 0.010, first.high - 0.010)
     if min(map(abs, edges)) > 1e-9:  # a verdict on the very edge may turn with rounding
         assert first.word == second.word
@@ -171,7 +171,7 @@ def cells(gain_small, gain_large) -> pd.DataFrame:
     ],
 )
 def test_cells(gains, word):
-    found = verdicts.verdict(rule(cells={"images": [50, 400]}), cells(*gains), "tiny")
+    found = judging.verdict(rule(cells={"images": [50, 400]}), cells(*gains), "tiny")
     assert found.word == word
     assert list(found.parts) == ["images 50", "images 400"]
 
@@ -186,14 +186,14 @@ def test_a_version_is_in_force_from_its_first_runs_on():
     old, new = rule(), rule(**newer)
     claim = dataclasses.replace(rules.read(CLAIMS.read_text()).claims["C8"], rules=(old, new))
     renamed = runs(0.02).replace({"labels": {"coarse": "c", "fine": "f"}})
-    assert verdicts.in_force(claim, runs(0.02), "tiny").rule is old
-    assert verdicts.in_force(claim, pd.concat([runs(0.02), renamed]), "tiny").rule is new
-    assert verdicts.in_force(claim, renamed, "tiny").rule is new
-    assert verdicts.in_force(claim, pd.DataFrame(), "tiny").rule is new
+    assert judging.in_force(claim, runs(0.02), "tiny").rule is old
+    assert judging.in_force(claim, pd.concat([runs(0.02), renamed]), "tiny").rule is new
+    assert judging.in_force(claim, renamed, "tiny").rule is new
+    assert judging.in_force(claim, pd.DataFrame(), "tiny").rule is new
     for table in (runs(0.02), renamed.assign(error=0.2), pd.DataFrame(), runs(0.0)):
         for size in ("tiny", "smoke"):
-            found = verdicts.in_force(claim, table, size)
-            assert found.verdict == verdicts.verdict(found.rule, table, size)
+            found = judging.in_force(claim, table, size)
+            assert found.verdict == judging.verdict(found.rule, table, size)
 
 
 def test_parts_inherit_and_differ():
@@ -210,17 +210,17 @@ def test_parts_inherit_and_differ():
         },
         "a test",
     )
-    assert verdicts.verdict(parted, runs(0.020), "tiny").word == "partly"
-    assert verdicts.verdict(parted, runs(0.020), "smoke").word == "machinery only"
-    assert verdicts.verdict(parted, pd.DataFrame(), "tiny").word == "not run"
+    assert judging.verdict(parted, runs(0.020), "tiny").word == "partly"
+    assert judging.verdict(parted, runs(0.020), "smoke").word == "machinery only"
+    assert judging.verdict(parted, pd.DataFrame(), "tiny").word == "not run"
 
 
 # ------------------------------------------------------------------------------------- Holm
 
 
 def among_all(by_name, table):
-    alone = {n: verdicts.Judged(r, verdicts.verdict(r, table, "tiny")) for n, r in by_name.items()}
-    return verdicts.among_all(alone)
+    alone = {n: judging.Judged(r, judging.verdict(r, table, "tiny")) for n, r in by_name.items()}
+    return judging.among_all(alone)
 
 
 def test_holm_holds_back_a_contrast_that_is_one_of_many():
@@ -259,24 +259,24 @@ def test_slope():
     given = COMMON | {"kind": "slope", "metric": "error", "along": "classes", "direction": "below"}
     given |= {"smallest_effect": 0.010, "arms": {"levels": {"labels": "level"}}}
     falls = rules.rule(given, "a test")
-    assert verdicts.verdict(falls, on_a_line(-0.02), "tiny").word == "reproduced"
-    assert verdicts.verdict(falls, on_a_line(0.02), "tiny").word == "not reproduced"
-    assert verdicts.verdict(falls, on_a_line(-0.02, seeds=3), "tiny").word == "undecided"
+    assert judging.verdict(falls, on_a_line(-0.02), "tiny").word == "reproduced"
+    assert judging.verdict(falls, on_a_line(0.02), "tiny").word == "not reproduced"
+    assert judging.verdict(falls, on_a_line(-0.02, seeds=3), "tiny").word == "undecided"
     two = on_a_line(-0.02).query("classes < 20")
-    assert "three values" in verdicts.verdict(falls, two, "tiny").reason
+    assert "three values" in judging.verdict(falls, two, "tiny").reason
     # a line from (1, 3, 5) doublings falls by 4 · 0.02, less 4 · 0.001 for each seed's number
-    assert verdicts.verdict(falls, on_a_line(-0.02), "tiny").mean == pytest.approx(0.08 - 0.014)
+    assert judging.verdict(falls, on_a_line(-0.02), "tiny").mean == pytest.approx(0.08 - 0.014)
 
 
 def test_a_slope_wants_every_arm_that_its_rule_names():
     given = COMMON | {"kind": "slope", "metric": "error", "along": "classes", "direction": "below"}
     arms = {f"{k} classes": {"labels": "level", "classes": k} for k in (2, 8, 32, 64)}
     rule = rules.rule(given | {"smallest_effect": 0.010, "arms": arms}, "a test")
-    found = verdicts.verdict(rule, on_a_line(-0.02), "tiny")
+    found = judging.verdict(rule, on_a_line(-0.02), "tiny")
     assert (found.word, found.reason) == ("undecided", "no run of arm '64 classes'")
     more = on_a_line(-0.02).query("classes == 2").assign(classes=64, error=0.25)
     everything = pd.concat([on_a_line(-0.02), more])
-    assert verdicts.verdict(rule, everything, "tiny").word == "reproduced"
+    assert judging.verdict(rule, everything, "tiny").word == "reproduced"
 
 
 # ----------------------------------------------------------------------------------- placebo
@@ -326,7 +326,7 @@ def test_placebo(table, word, reason):
     given["gate"] = [{"metric": "training_error", "at_most": 0.05, "arm": "null"}]
     arms = {"effect": "leaf", "placebo": "random", "null": "baseline"}
     given["arms"] = {name: {"compared": value} for name, value in arms.items()}
-    found = verdicts.verdict(rules.rule(given, "a test"), table, "tiny")
+    found = judging.verdict(rules.rule(given, "a test"), table, "tiny")
     assert found.word == word
     assert reason in found.reason
 
@@ -400,6 +400,6 @@ def apart_in_seeds() -> pd.DataFrame:
     ],
 )
 def test_bound(table, word, reason):
-    found = verdicts.verdict(rules.rule(BOUND, "a test"), table, "tiny")
+    found = judging.verdict(rules.rule(BOUND, "a test"), table, "tiny")
     assert found.word == word
     assert reason in found.reason
