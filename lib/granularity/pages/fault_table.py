@@ -1,10 +1,10 @@
 """What the tests of faults saw, as the book tells it: the record of `make test test-faults`."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from granularity.pages.rendering import render
 from granularity.records import record
 from granularity.records.record import RecordError
 
@@ -84,34 +84,9 @@ def counts(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def html(table: Sequence[Mapping[str, Any]], group: str) -> str:
-    """The rows of a group as an HTML table that fits a phone."""
-    lines = [line(row) for row in table if row["group"] == group]
-    if not lines:
-        return "<p>None of these tests is in this record.</p>"
-    head = "<tr><th>Fault, and what must happen</th><th>What the test saw</th></tr>"
-    style = "width: 100%; table-layout: fixed; overflow-wrap: anywhere; text-align: left"
-    return (
-        f'<table class="table" style="{style}"><thead>{head}</thead>'
-        f"<tbody>{''.join(lines)}</tbody></table>"
-    )
+    """The rows of a group as an HTML table that fits a phone.
 
-
-def line(row: Mapping[str, Any]) -> str:
-    """One row: fault and demand on the left, messages and test on the right; more to be opened."""
-    first, *more = row["cases"]
-    others = "".join(f"<li>{escape(case['fault'])}: {seen(case)}</li>" for case in more)
-    opened = f"<details><summary>{len(more)} more like it</summary><ul>{others}</ul></details>"
-    top = ' style="vertical-align: top"'
-    return (
-        f"<tr><td{top}><strong>{escape(first['fault'])}</strong><br>{escape(row['must'])}</td>"
-        f"<td{top}>{seen(first)}{opened if more else ''}"
-        f"<div><small><code>{escape(row['test'])}</code></small></div></td></tr>"
-    )
-
-
-def seen(case: Mapping[str, Any]) -> str:
-    """What a case saw: its messages, and its outcome where that is not that it passed."""
-    word = "" if case["outcome"] == "passed" else f"<strong>{case['outcome']}</strong> "
-    times = f" ({case['times']} times)" if case["times"] > 1 else ""
-    texts = "<br>".join(f"<code>{escape(text)}</code>" for text in case["saw"])
-    return f"{word}{texts or 'as it must'}{times}"
+    Fault and demand stand on the left, messages and test on the right, more of the kind to be
+    opened.
+    """
+    return render("faults.html", rows=[row for row in table if row["group"] == group])

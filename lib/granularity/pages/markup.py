@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from granularity.pages.rendering import render
+
 
 def headed(rows: pd.DataFrame | Sequence[Mapping], name: str) -> pd.DataFrame:
     """A table whose column `name` heads its rows, with all names in one row above."""
@@ -12,10 +14,8 @@ def headed(rows: pd.DataFrame | Sequence[Mapping], name: str) -> pd.DataFrame:
 
 def html(table: pd.DataFrame) -> str:
     """A table as HTML that scrolls by itself where it is wider than the screen."""
-    if table.empty:
-        return "<p>No runs yet.</p>"
     plain = table.to_html(index=False, border=0, justify="left", classes="table")
-    return f'<div style="overflow-x: auto" tabindex="0">{plain}</div>'
+    return render("table.html", table="" if table.empty else plain)
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

@@ -1,0 +1,89 @@
+"""Cards of claims: what stands on their lines, escaped, and looks that the stylesheet knows."""
+
+import dataclasses
+import re
+
+import pytest
+from conftest import ROOT
+
+from granularity.claims import outcome, rules, scoreboard
+from granularity.claims.outcome import Verdict
+from granularity.pages import cards
+from granularity.pages.cards import Said
+
+BOOK = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
+CSS = (ROOT / "book/_static/book.css").read_text(encoding="utf-8")
+TEMPLATES = ROOT / "lib/granularity/pages/templates"
+
+
+def line(what, seeds=8, older=False):
+    return scoreboard.Line(what, seeds, 0.4, 0.3, 0.5, older)
+
+
+def test_shown_quantities_say_their_seeds_once_where_they_agree():
+    judged = Verdict("reproduced", "…", 8, 0.1, 0.05, 0.15)
+    assert [*cards.ours(judged, [line("a"), line("b", older=True)])] == [
+        Said("a: 0.400 [0.300, 0.500]"),
+        Said("b: 0.400 [0.300, 0.500]", older=True),
+        Said("8 seeds each"),
+    ]
+    assert [*cards.ours(judged, [line("a"), line("b", seeds=1)])] == [
+        Said("a: 0.400 [0.300, 0.500], 8 seeds"),
+        Said("b: 0.400 [0.300, 0.500], 1 seed"),
+    ]
+
+
+def test_without_shown_quantities_the_effect_stands_there_or_why_there_is_none():
+    judged = Verdict("undecided", "too wide", 8, 0.1, 0.05, 0.15)
+    assert [*cards.ours(judged, [])] == [Said("effect: 0.100 [0.050, 0.150], 8 seeds")]
+    assert [*cards.ours(Verdict("undecided", "why"), [])] == [Said("undecided: why", muted=True)]
+    toy = dataclasses.replace(judged, word=outcome.MACHINERY, reason="toys")
+    assert [*cards.ours(toy, [])][1:] == [Said("machinery only: toys", muted=True)]
+    whole = Verdict("partly", "…", 8, parts={"one": judged})
+    assert [*cards.ours(whole, [])] == [
+        Said("one: ", "undecided", ", 0.100 [0.050, 0.150], 8 seeds")
+    ]
+
+
+@pytest.mark.fault("markup in any text of a claim, its rule or its verdict", "shown as text")
+def test_every_text_of_a_card_is_escaped():
+    bad = "<script>alert('\"&')</script>"
+    claim = BOOK.claims["C8"]
+    old, new = claim.rules[0], claim.rules[-1]
+    texts = {"text": bad, "refuted_by": f"A{bad}", "why": bad}
+    versions = [dataclasses.replace(rule, **texts) for rule in (old, new, new)]
+    versions = [dataclasses.replace(rule, version=n) for n, rule in enumerate(versions, 1)]
+    told = ("id", "title", "statement", "where", "note", "chapter")
+    claim = dataclasses.replace(claim, **dict.fromkeys(told, bad), rules=versions)
+    value = dataclasses.replace(claim.paper[0], what=bad, value=bad, unit=bad, mark="O")
+    claim = dataclasses.replace(claim, paper=[value])
+    inner = Verdict("undecided", bad, 8, 0.1, 0.0, 0.2)
+    judged = dataclasses.replace(inner, parts={bad: inner})
+    entry = scoreboard.Entry(
+        claim,
+        {"paper": judged},
+        {"paper": [line(bad)]},
+        {"paper": versions[1]},
+        {"paper": bad},
+        {("paper", 1): inner},
+    )
+    html = cards.card(entry) + cards.strip([entry], page=bad)
+    assert "<script" not in html and "alert('" not in html and "alert('\"" not in html
+    assert html.count("&lt;script&gt;") == html.count("&lt;/script&gt;") >= 20
+    assert "Version 3 of" in html and "Version 1 of" in html
+
+
+def test_every_verdict_has_a_sign_and_the_stylesheet_has_a_colour_for_it():
+    words = {value for name, value in vars(outcome).items() if name.isupper()}
+    assert set(cards.SIGNS) == words
+    coloured = re.findall(r'\[data-verdict="([^"]+)"\] \{ --gb-colour: #', CSS)
+    assert set(coloured) == words
+
+
+def test_the_stylesheet_knows_every_class_of_the_templates():
+    text = "".join(path.read_text(encoding="utf-8") for path in TEMPLATES.glob("*.html"))
+    classes = {name for names in re.findall(r'class="([^"]*)"', text) for name in names.split()}
+    own = {name for name in classes if name.startswith("gb-")}
+    assert len(own) > 4
+    assert [name for name in own if f".{name}" not in CSS] == []
+    assert "style=" not in text and "<style" not in text
