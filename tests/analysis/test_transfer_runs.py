@@ -72,6 +72,13 @@ def test_names_for_readers(arm, name):
     assert transfer_runs.name_of(arm) == name
 
 
+def test_points_leave_out_a_seed_without_a_partner():
+    # deviation 1.414 points: half an interval is 12.706 · 1.414 / √2
+    shares = pd.Series([0.05, np.nan, 0.07])
+    assert transfer_runs.points(shares) == "+6.0 (-6.7 to +18.7)"
+    assert transfer_runs.points(shares[:2]) == "+5.0"
+
+
 def test_every_label_function_has_a_name_and_a_kind():
     for known in SPECIFICATIONS.values():
         spec = known.form.replace("<K>", "7").replace("<p>", "0.5").replace("<rank>", "family")

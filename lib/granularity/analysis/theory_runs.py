@@ -104,6 +104,28 @@ def mean(table: pd.DataFrame, metric: str, **where: object) -> float:
     return statistics.interval(arm(table, metric, **where))[0]
 
 
+def traces(table: pd.DataFrame, curve: str, **where: object) -> np.ndarray:
+    """A curve of every run that has these parameters, (seeds, logged steps)."""
+    return np.array([curves[curve] for curves in selection.select(table, where)["curves"]])
+
+
+def growth(table: pd.DataFrame, until: int = 1, **where: object) -> np.ndarray:
+    """How much more the common response has grown than the fine one, a ratio for each seed.
+
+    Of the runs that have these parameters; `until` is the place of a logged step.
+    """
+    common, fine = (traces(table, f"response_{part}", **where) for part in ("common", "fine"))
+    return (common[:, until] - common[:, 0]) / (fine[:, until] - fine[:, 0])
+
+
+def expected_growth(labels: str, k: int) -> float:
+    """The same ratio in the first steps, by counting (O): each feature's samples and their weight.
+
+    Raises KeyError for labels that are neither "coarse" nor "fine".
+    """
+    return {"coarse": k, "fine": 0.5 / (1 - 1 / (2 * k))}[labels]
+
+
 def span(values: Iterable[float], digits: int = 3) -> str:
     """Mean over seeds and half the width of its 95% interval, as text; a plain 0 where all are."""
     values = list(values)

@@ -150,6 +150,14 @@ def between(values: Collection[float], form: str = "+.3f") -> str:
     return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
 
 
+def points(values: pd.Series) -> str:
+    """Mean and 95% interval of shares as text, in points: `+6.0 (+1.0 to +11.0)`.
+
+    A nan, as of a seed without a partner, is left out.
+    """
+    return between(100 * values.dropna(), "+.1f")
+
+
 def arm_of(labels: str, stages: int) -> str:
     """What the arm of a run is called."""
     if labels == "target":

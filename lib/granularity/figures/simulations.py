@@ -1,13 +1,14 @@
 """Figures of the theory's runs: every seed, mean and interval, along a parameter or in a plane."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from granularity.analysis import statistics
-from granularity.analysis.theory_runs import arm, mean
+from granularity.analysis.growing_dimension import Way
+from granularity.analysis.theory_runs import SWEEP, arm, mean
 from granularity.figures import house_style
 
 # The parameters by the paper's symbol, for axes.
@@ -99,6 +100,32 @@ def along(
         axis.axvline(values.index(base), color="#BBBBBB", lw=6, alpha=0.4, zorder=0)
     axis.set_xlabel(SYMBOLS.get(parameter, parameter))
     return last
+
+
+WAYS = ("coarse", "random", "cluster", "fine")  # colours of the ways in which d and k grow
+
+
+def draw_ways(axis: Axes, ways: Sequence[Way], metric: str) -> None:
+    """A metric against d and k, a line for each way in which they grow, side by side at each d."""
+    dims = list(SWEEP)
+    for place, (way, colour) in enumerate(zip(ways, WAYS, strict=True)):
+        found = {d: values for d, values in way.by_dimension(metric).items() if len(values)}
+        xs = [dims.index(d) + 0.1 * (place - (len(ways) - 1) / 2) for d in found]
+        shade = house_style.COLOURS[colour]
+        middle = [
+            marks(axis, x, values, shade) for x, values in zip(xs, found.values(), strict=True)
+        ]
+        axis.plot(xs, middle, color=shade, lw=1.2)
+    axis.axhline(0.5, color=house_style.COLOURS["baseline"], lw=1, ls="--")
+    axis.set_xticks(range(len(dims)), [f"{d:,}\nk {SWEEP[d]['k']}" for d in dims])
+    axis.set(xlabel="dimension d, subclasses k", ylim=(-0.03, 0.72))
+
+
+def name_ways(axis: Axes, ways: Sequence[Way]) -> None:
+    """The names of the ways, in their colours, one below the other in the corner of a panel."""
+    for row, (way, colour) in enumerate(zip(ways, WAYS, strict=True)):
+        where = {"transform": axis.transAxes, "va": "top"}
+        axis.text(0.03, 0.97 - 0.07 * row, way.label, color=house_style.COLOURS[colour], **where)
 
 
 def map_of(
