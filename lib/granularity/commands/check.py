@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from granularity.hierarchies import wordnet
+from granularity.hierarchies import synset_lists
 from granularity.images import sources
 from granularity.images.check import look
 from granularity.images.image_set import open_set
@@ -15,7 +15,7 @@ def main(words: Sequence[str]) -> None:
     check = argparse.ArgumentParser(prog="granularity check", description=look.__doc__)
     check.add_argument("root", help="a folder, tar files (in quotes: 'DIR/*.tar'), or hfds/NAME")
     check.add_argument("--part", help="as train or val: the folder, tar files or split inside")
-    check.add_argument("--classes", help="imagenet21k, imagenet1k, …, or a file of synsets")
+    check.add_argument("--classes", help=f"{', '.join(synset_lists.NAMES)}, or a file of synsets")
     check.add_argument("--sample", type=int, default=1000, help="images to open (default: 1000)")
     check.add_argument("--cache", help="folder of index files (default: ~/.cache/granularity)")
     for kind in ("broken", "extra", "missing"):
@@ -25,7 +25,7 @@ def main(words: Sequence[str]) -> None:
         images = open_set(
             given.root,
             given.part,
-            classes=wordnet.read_list(given.classes) if given.classes else None,
+            classes=synset_lists.read(given.classes) if given.classes else None,
             cache=given.cache,
             skip_broken=given.skip_broken,
             skip_extra=given.skip_extra,

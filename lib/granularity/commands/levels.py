@@ -4,7 +4,10 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from granularity.hierarchies.wordnet import LISTS, READINGS, levels, num_classes, read_list
+from granularity.hierarchies import synset_lists
+from granularity.hierarchies.wordnet import READINGS, levels, num_classes
+
+PAPER = {0: 21_843, 1: 5_995, 2: 2_281, 4: 519, 6: 160, 9: 38}  # its Table 1, of ImageNet-21k
 
 
 def main(words: Sequence[str]) -> None:
@@ -14,20 +17,25 @@ def main(words: Sequence[str]) -> None:
         description="Counts the classes that a list of ImageNet synsets has at each label level.",
         epilog="readings: " + "; ".join(f"{key}: {text}" for key, text in READINGS.items()),
     )
-    parser.add_argument("list", help=f"{', '.join(LISTS)}, or a text file with a synset a line")
+    parser.add_argument(
+        "list", help=f"{', '.join(synset_lists.NAMES)}, or a text file with a synset a line"
+    )
     parser.add_argument("--last", type=int, default=12, help="last level (default: 12)")
     parser.add_argument("--reading", default="every", help=f"{', '.join(READINGS)}")
     parser.add_argument("--json", action="store_true", help='print {"0": classes, …}')
     given = parser.parse_args(words[1:])
     try:
-        by_level = levels(read_list(given.list), given.last, given.reading)
+        by_level = levels(synset_lists.read(given.list), given.last, given.reading)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         parser.error(str(error))
     counts = [num_classes(sets) for sets in by_level]
     if given.json:
         print(json.dumps({str(level): count for level, count in enumerate(counts)}))
         return
-    print("level  classes  synsets with several labels")
+    releases = ("imagenet21k", "imagenet22k", synset_lists.WINTER_2021)
+    paper = PAPER if given.list in releases else None
+    print("level  classes  synsets with several labels" + "  the paper's classes" * bool(paper))
     for level, (count, sets) in enumerate(zip(counts, by_level, strict=True)):
         several = sum(len(labels) > 1 for labels in sets)
-        print(f"{level:5}  {count:7,}  {several:27,}")
+        beside = f"  {paper[level]:19,}" if paper and level in paper else ""
+        print(f"{level:5}  {count:7,}  {several:27,}{beside}")
