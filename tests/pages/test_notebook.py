@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from granularity.pages import notebook
 
-CELL = "labels = 'fine'  # or 'coarse'\nseed = 0\nrate = 0.2\nks = [2, 4]\nsave = True\n"
+CELL = "labels = 'fine'  # or 'coarse'\nseed = 0\nlearning_rate = 0.2\nks = [2, 4]\nsave = True\n"
 
 
 def test_root_is_found_from_below(tmp_path):
@@ -22,7 +22,7 @@ def test_no_root_is_said(tmp_path):
 
 
 def test_defaults_and_injected_values_together():
-    history = ["", CELL, "# Parameters\nseed = 3\nrate = 1\n", "the cell that asks"]
+    history = ["", CELL, "# Parameters\nseed = 3\nlearning_rate = 1\n", "the cell that asks"]
     values = notebook.parameters(history)
     assert values == {"labels": "fine", "seed": 3, "learning_rate": 1, "ks": [2, 4], "save": True}
 
