@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_rules import COMMON
 from scipy.special import expit
 
 from granularity.analysis.located import located, uniform_gain
@@ -115,15 +116,8 @@ def test_numbers_by_hand():
 # ------------------------------------------------------------------------------------ the rule
 
 
-RULE = {
-    "version": 1,
-    "date": pd.Timestamp("2026-01-01").date(),
-    "text": "…",
-    "refuted_by": "…",
-    "sizes": ["tiny"],
-    "records": "train.run",
+RULE = COMMON | {
     "seeds": SEEDS,
-    "interval": 0.95,
     "kind": "located",
     "smallest_effect": 0.02,
     "even": 0.02,

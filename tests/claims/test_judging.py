@@ -8,20 +8,11 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_rules import COMMON
 
 from granularity.claims import judging, outcome, rules
 
 CLAIMS = ROOT / "book/claims.yml"
-COMMON = {
-    "version": 1,
-    "date": pd.Timestamp("2026-01-01").date(),
-    "text": "…",
-    "refuted_by": "…",
-    "sizes": ["tiny"],
-    "records": "train.run",
-    "seeds": 8,
-    "interval": 0.95,
-}
 CONTRAST = COMMON | {
     "kind": "contrast",
     "metric": "error",

@@ -6,6 +6,7 @@ from small_datasets import small_toy
 from granularity.experiments import datasets, imagenet, inaturalist
 from granularity.experiments.datasets import LargerSource, SameImages, Size
 from granularity.images import sources
+from granularity.images.toy import drawing, species_drawing
 from granularity.planning import plan
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
@@ -85,6 +86,19 @@ def test_what_a_dataset_does_not_have_is_refused(choice, told, roots):
     opened = datasets.open_sets if isinstance(choice, LargerSource) else datasets.open_labelled
     with pytest.raises(ValueError, match=told):
         opened(choice, roots)
+
+
+def test_the_toy_is_as_large_as_it_is_drawn():
+    drawn = {part: len(classes) * count for part, classes, _, count in drawing.PARTS}
+    toy = datasets.named("toy")
+    source, target, evaluation = (
+        drawn[f"imagenet{part}"] for part in ("21k/train", "1k/train", "1k/val")
+    )
+    classes = (len(drawing.SYNSETS), len(drawing.TARGET))
+    assert toy.size(LargerSource()) == Size(source, target, evaluation, *classes)
+    images, valid = drawn["inaturalist/2021_train_mini"], drawn["inaturalist/2021_valid"]
+    species = (len(species_drawing.SPECIES), len(species_drawing.SUPERCATEGORIES))
+    assert toy.size(SameImages()) == Size(images, images, valid, *species)
 
 
 def test_tiny_imagenet_is_as_large_as_it_is():

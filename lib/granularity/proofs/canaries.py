@@ -249,14 +249,8 @@ def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
 
 HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one arm that no code let see them
 LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
-LENGTHS = {
-    "epochs",
-    "steps",
-    "learning_rate",
-    "warmup",
-    "batch_size",
-    "weight_decay",
-}  # numbers, and no way
+# Fields of a recipe that are numbers, and no way.
+LENGTHS = {"epochs", "steps", "learning_rate", "warmup", "batch_size", "weight_decay"}
 
 
 def way_of_theory(arguments: Mapping[str, Any]) -> str:

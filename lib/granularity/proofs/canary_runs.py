@@ -19,7 +19,6 @@ from granularity.proofs.canaries import Canary
 from granularity.records import machine
 
 RUNNER = source.LIBRARY / "proofs" / "canary.py"
-NOTHING = {"values": {}, "tensors": {}, "lines": {}}  # what a canary gives that is refused
 NEWEST = "now"  # the side of the present code
 KEPT = source.LIBRARY.parent.parent / "runs" / "equal"
 

@@ -21,6 +21,7 @@ from granularity.fingerprints import changes, equivalence, source
 from granularity.fingerprints.digest import digest
 from granularity.proofs import canaries, canary_runs
 from granularity.proofs.canaries import Canary
+from granularity.proofs.canary import NOTHING
 from granularity.proofs.canary_runs import NotEqual, clean_environment, ended, read, start
 from granularity.records import entries, record
 from granularity.training import one_stage
@@ -103,7 +104,7 @@ def is_of(made: Mapping[str, Any], codes: Mapping[str, str]) -> bool:
 def compare_all(every: Sequence[Canary], old: Side, new: Side, folder: Path) -> None:
     """Raises NotEqual where a canary differs, or one that the old code began and the new ended."""
     for canary, before, now in zip(every, old.found, new.found, strict=True):
-        if not (canary.new and before == canary_runs.NOTHING):
+        if not (canary.new and before == NOTHING):
             compare(canary.name, before, now)
     for number in resumable(every):
         ended_by = resumed(every[number], number, folder)
