@@ -16,6 +16,7 @@ from granularity.claims import columns, fixed, judging, rules
 from granularity.experiments import imagenet, inaturalist
 from granularity.inputs import renamed
 from granularity.pages import notebook
+from granularity.records import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -88,6 +89,16 @@ def test_without_runs_every_claim_is_not_run():
         alone = {n: judging.in_force(c, pd.DataFrame(), size) for n, c in BOOK.claims.items()}
         found = judging.among_all(alone)
         assert {v.word for v in found.values()} == {"not run"}
+
+
+def test_no_version_speaks_by_runs_of_an_older_one_alone():
+    """A part that has runs already would let a new version speak before its own are made."""
+    files = sorted((ROOT / "book/results/tiny").glob("i*.jsonl"))
+    runs = tables.table(*files)
+    for name in ("C1", "C2a", "C2", "C5", "C6", "C7", "C8", "C10"):
+        rule, found = judging.in_force(BOOK.claims[name], runs, "tiny")
+        not_run = [part for part, one in found.parts.items() if one.word == "not run"]
+        assert not not_run, f"{name}, version {rule.version}: {not_run}"
 
 
 def test_chapters_exist():
