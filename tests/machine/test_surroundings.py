@@ -168,7 +168,7 @@ import matplotlib.pyplot as plt
 from granularity.pages import notebook
 from granularity.training import loading, one_stage, presets
 notebook.parameters(["", "seed = 0", "ask"])
-made = presets.preset("resnet_toy", steps=4, epochs=0, batch=8, image_size=16, warmup=1)
+made = presets.preset("resnet_toy", steps=4, epochs=0, batch_size=8, image_size=16, warmup=1)
 pixels = (torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 255).byte()
 images = loading.Memory(pixels, torch.arange(32) % 4, made)
 done = one_stage.stage(made, images, torch.arange(4)[:, None].int(), 4, key="k", seed=0,
