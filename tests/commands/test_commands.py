@@ -42,6 +42,11 @@ def test_each_command_explains_itself(name):
     assert ended.stdout.decode().startswith(f"usage: granularity {name} ")
 
 
+def test_a_python_without_docstrings_explains_them_too():
+    for name in ("check", "verify"):
+        assert called(name, "--help", PYTHONOPTIMIZE="2").returncode == 0
+
+
 @pytest.mark.parametrize("older", OLDER)
 def test_older_spellings_go_on_working(older):
     module, *words = older.split()

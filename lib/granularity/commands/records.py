@@ -26,7 +26,9 @@ def main(words: Sequence[str]) -> None:
 
 def command_line() -> argparse.ArgumentParser:
     """What can be asked for."""
-    parser = argparse.ArgumentParser(prog="granularity", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="granularity", description=(__doc__ or "").partition("\n")[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     copy = commands.add_parser("publish", help="add the runs of folders to one published file")
     copy.add_argument("folders", nargs="+", metavar="FOLDER", help="holds a table of contents")
