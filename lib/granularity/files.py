@@ -38,7 +38,7 @@ def alone(folder: Path, wait: bool = True) -> Iterator[None]:
     Where another works in it this one waits, or with `wait` False raises BlockingIOError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Where a file system has no locks, a mark in their place would outlive a process that is killed.
+    # Where a file system has no locks, a mark in their place would outlive a killed process.
     lock = FileLock(folder / "lock", fallback_to_soft=False)
     with ExitStack() as held:
         try:

@@ -1,4 +1,4 @@
-"""The ImageNet arm: pretrain on a source at a label level, finetune on the target, compare.
+"""Experiment A, a larger source: pretrain at a label level, finetune on the target, compare.
 
 The datasets stand for the paper's: `imagenet` is ImageNet-21k → ImageNet-1k; `tiny-imagenet-200`
 cuts Tiny-ImageNet's training images into a source of all 200 classes and a target of every fourth
@@ -18,6 +18,7 @@ from granularity.experiments.two_stages import (
     check_recipes,
     combinations,
     described,
+    errors_by_step,
     evaluated,
     listed,
     once,
@@ -237,7 +238,8 @@ def finetune(
     `train_missing` asks for it to be made. With `held_out` no image that is evaluated on was seen
     in pretraining either. `places` are fields of `LargerSource`, which choose images, and of
     `two_stages.Machine`.
-    Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels.
+    Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels;
+    with `keep_every` the errors of each kept checkpoint to `run_folder/errors_by_step.jsonl`.
     """
     choice, places = chosen(LargerSource, places)
     machine, recipe = Machine(**places), recipe_of(finetuning)
@@ -255,6 +257,7 @@ def finetune(
     of_evaluation = target_labels(sets.evaluation, sets.classes)
     found = evaluated(done, recipe, sets.evaluation, of_evaluation, machine)
     learnt = evaluated(done, recipe, sets.target, of_target, machine)
+    errors_by_step(done, recipe, sets.evaluation, of_evaluation, machine, run_folder)
     if run_folder is not None and done.accelerator.is_main_process:
         evaluation.keep(found, Path(run_folder) / "evaluation.npz", sets.classes)
     return {

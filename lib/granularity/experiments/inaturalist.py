@@ -1,4 +1,4 @@
-"""The iNaturalist arm: source and target are the same images, and only their labels differ.
+"""Experiment B, the same images: source and target differ in their labels and in nothing else.
 
 Pretrain with a label function, finetune on the target, compare; the baseline pretrains on the
 target itself (section 5.2). The datasets: `inaturalist` is iNaturalist 2021 with its 11
@@ -25,6 +25,7 @@ from granularity.experiments.two_stages import (
     check_recipes,
     combinations,
     described,
+    errors_by_step,
     evaluated,
     listed,
     loaded,
@@ -250,7 +251,8 @@ def transfer(
     `labels` names the label function; without `finetuning` the network is evaluated after its one
     stage, its outputs pooled by target class, as all are `…_before` finetuning. `embedding` matters
     to clusters alone. `places` are fields of `SameImages`, which choose images, and of
-    `two_stages.Machine`. Label function, per-image losses and predictions stay in `run_folder`.
+    `two_stages.Machine`. Label function, per-image losses and predictions stay in `run_folder`;
+    with `keep_every` the errors of each kept checkpoint too.
     """
     choice, places = chosen(SameImages, places)
     machine = Machine(**places)
@@ -267,6 +269,9 @@ def transfer(
         done = trained(recipes[1], here.sets.source, of_target, machine, seed, start=start)
         found = answers(done, recipes[1], here, "evaluation", machine)
     learnt = answers(done, recipes[-1], here, "source", machine, pool)
+    part = here.sets.evaluation
+    of_part = here.rows_of(here.tree.target, part)
+    errors_by_step(done, recipes[-1], part, of_part, machine, run_folder, pool)
     if run_folder is not None and done.accelerator.is_main_process:
         save(function, Path(run_folder) / "labels.npz")
         keep(found, Path(run_folder) / "evaluation.npz", here.tree.target.classes)
