@@ -123,7 +123,7 @@ def test_mixup_keeps_all_labels_with_their_shares(seed, images):
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(images, 3, 2, 2, generator=generator)
     targets = torch.randint(-1, 9, (images, 2), generator=generator)
-    mixed, both, weights = engine.mixed(Recipe(mixup=0.3, steps=1), x, targets, (seed, 0, 0))
+    mixed, both, weights = engine.mix(Recipe(mixup=0.3, steps=1), x, targets, (seed, 0, 0))
     share = weights[0, 0].item()
     assert 0 <= share <= 1
     for place in range(images):
@@ -134,7 +134,7 @@ def test_mixup_keeps_all_labels_with_their_shares(seed, images):
         assert weights[place].tolist() == pytest.approx(
             [share, share, 1 - share, 1 - share], abs=1e-6
         )
-    assert engine.mixed(Recipe(steps=1), x, targets, (seed, 0, 0)) == (x, targets, None)
+    assert engine.mix(Recipe(steps=1), x, targets, (seed, 0, 0)) == (x, targets, None)
 
 
 # ------------------------------------------------------------------------------------ whole runs

@@ -118,7 +118,7 @@ def loaded(
 # -------------------------------------------------------------------------------------- stages
 
 
-def trained(
+def train(
     recipe: Recipe,
     part: Subset,
     labels: np.ndarray,
@@ -254,7 +254,7 @@ def differences(found: Mapping, wanted: Mapping) -> list[str]:
     ]
 
 
-def evaluated(
+def evaluate(
     done: one_stage.Trained,
     recipe: Recipe,
     part: Subset,
@@ -266,10 +266,10 @@ def evaluated(
 
     `labels` (leaves, 1) are the target's classes of the set's leaves.
     """
-    return of_network(done, done.model, recipe, part, labels, machine, pool)
+    return evaluate_network(done, done.model, recipe, part, labels, machine, pool)
 
 
-def of_network(
+def evaluate_network(
     done: one_stage.Trained,
     model: torch.nn.Module,
     recipe: Recipe,
@@ -313,15 +313,15 @@ def errors_by_step(
     last, *others = checkpoints.found(done.folder)
     kept = [path for path in others if checkpoints.step_of(path) % machine.keep_every == 0]
     for path in [*reversed(kept), last]:
-        model.load_state_dict(checkpoints.weights(checkpoints.load(path)[0]))
-        found = of_network(done, model, recipe, part, labels, machine, pool)
+        model.load_state_dict(checkpoints.at_step(checkpoints.load(path)[0]))
+        found = evaluate_network(done, model, recipe, part, labels, machine, pool)
         errors = evaluation.errors_of(found, found["label"])
         lines.append(json.dumps({"step": checkpoints.step_of(path), **errors}))
     if run_folder is not None and done.accelerator.is_main_process:
         files.write(Path(run_folder) / "errors_by_step.jsonl", "\n".join([*lines, ""]))
 
 
-def described(done: one_stage.Trained) -> dict:
+def describe(done: one_stage.Trained) -> dict:
     """What a record says of how a stage was trained: curves and speed."""
     return {
         "curves": {name: done.curves[name] for name in ("step", "loss", "learning_rate")},

@@ -104,8 +104,12 @@ def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The network of a checkpoint, with the weights that its run would end with there."""
-    found = (part(tensors, name) for name in ("best", "average", "model"))
-    return next(filter(None, found), {})
+    return part(tensors, "best") or at_step(tensors)
+
+
+def at_step(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network of a checkpoint as it was then: the moving average, where there is one."""
+    return part(tensors, "average") or part(tensors, "model")
 
 
 def step_of(path: Path) -> int:

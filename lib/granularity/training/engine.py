@@ -35,7 +35,7 @@ from granularity.training.sampling import Images, MicroBatch, plan
 LOG_EVERY = 50  # steps between two lines of the log; the loss is looked at only then
 
 
-def mixed(
+def mix(
     recipe: Recipe, images: Tensor, targets: Tensor, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Mixup of each image and its mirror place in the micro-batch; all labels stay, with shares."""
@@ -220,7 +220,7 @@ def gradients(
     )
     for batch, (x, leaf) in with_images(images, batches, accelerator.device):
         seed_dropout(batch, accelerator.device)
-        with told_where(batch):
+        with note_place(batch):
             found.append(add_gradients(run, recipe, batch, x, labels[leaf]))
         if batch.last:
             yield batch.step, torch.stack(found).sum()
@@ -232,7 +232,7 @@ def add_gradients(
 ) -> Tensor:
     """One micro-batch through the network and back; its part of the step's loss."""
     accelerator = run.accelerator
-    x, targets, weights = mixed(recipe, x, targets, batch.seed)
+    x, targets, weights = mix(recipe, x, targets, batch.seed)
     if recipe.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     exact = processes.precise(recipe.precision, accelerator.device)
@@ -265,7 +265,7 @@ def judge(
 
 
 @contextlib.contextmanager
-def told_where(batch: MicroBatch) -> Iterator[None]:
+def note_place(batch: MicroBatch) -> Iterator[None]:
     """Adds step and images to any error: a label out of range, memory that is used up."""
     try:
         yield

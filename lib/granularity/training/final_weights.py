@@ -67,12 +67,11 @@ class FinalWeights:
         return {"held_out": self.errors} if self.errors else {}
 
     def restore(self, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping) -> None:
-        """Takes up what `tensors` and `facts` told; `parts` are tensors by name, "average" first.
+        """Takes up what `tensors` and `facts` told; `parts` are a checkpoint's tensors by part.
 
-        Raises KeyError or RuntimeError where they are of another recipe or network.
+        Raises RuntimeError where they are of another network.
         """
-        if self.average:
-            self.average.module.load_state_dict(parts["average"])
+        self.candidate.load_state_dict(parts["average"] or parts["model"])
         device = next(self.model.parameters()).device
         self.best = {name: value.to(device) for name, value in parts["best"].items()}
         self.errors = [(step, error) for step, error in facts.get("held_out", [])]

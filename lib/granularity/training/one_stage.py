@@ -80,14 +80,11 @@ def stage(
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimiser = optimisation.optimiser_of(model, recipe)
-    bare = model
-    if recipe.compile:
-        model = torch.compile(model)
-    model, optimiser = accelerator.prepare(model, optimiser)
-    final = FinalWeights(recipe, bare)
-    run = engine.Run(folder / key, key, model, optimiser, accelerator, final)
-    with alone(run):
-        processes.begin_tracking(accelerator, tracker, key, recipe.plain())
+    wrapped = torch.compile(model) if recipe.compile else model
+    wrapped, optimiser = accelerator.prepare(wrapped, optimiser)
+    final = FinalWeights(recipe, model)
+    run = engine.Run(folder / key, key, wrapped, optimiser, accelerator, final)
+    with lock_folder(run), processes.tracked(accelerator, recipe.plain() | {"stage": key}):
         accelerator.wait_for_everyone()  # nobody takes up a checkpoint before this folder is theirs
         curves = engine.fit(
             run,
@@ -100,11 +97,10 @@ def stage(
             keep_every=keep_every,
             held_out=held_out,
         )
-        processes.end_tracking(accelerator)
         if accelerator.is_main_process:
             files.write(run.folder / "done", key)
     accelerator.wait_for_everyone()  # the next stage may look for that mark
-    return Trained(model, accelerator, key, run.folder, curves, time.monotonic() - begun)
+    return Trained(wrapped, accelerator, key, run.folder, curves, time.monotonic() - begun)
 
 
 def check(recipe: Recipe, images: int, micro_batch: int = 0) -> None:
@@ -122,7 +118,7 @@ def check(recipe: Recipe, images: int, micro_batch: int = 0) -> None:
     optimisation.check(made, recipe)
 
 
-def alone(run: engine.Run) -> contextlib.AbstractContextManager:
+def lock_folder(run: engine.Run) -> contextlib.AbstractContextManager:
     """Keeps a stage's folder to this run; a second one waits, for it will find the stage done.
 
     One of several processes does so for all; it does not wait, for the others would not know.

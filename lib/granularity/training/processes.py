@@ -4,8 +4,9 @@ accelerate keeps what it was started with for the life of a process. So it is al
 nothing but a device, and precision is each stage's own.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,18 @@ def check_tracker(name: str) -> None:
         raise ValueError(f"the tracker {name!r} is not installed here: pip install {name}")
 
 
-def begin_tracking(
-    accelerator: Accelerator, tracker: str, key: str, told: Mapping[str, Any]
-) -> None:
-    """Starts a tracker's run, with the words and numbers that `told` has."""
-    if tracker:
-        flat = {n: v if isinstance(v, (bool, int, float, str)) else str(v) for n, v in told.items()}
-        accelerator.init_trackers(PROJECT, config=flat | {"stage": key})
+@contextlib.contextmanager
+def tracked(accelerator: Accelerator, told: Mapping[str, Any]) -> Iterator[None]:
+    """A run of the accelerator's tracker, if it has one, that begins with what `told` says.
 
-
-def end_tracking(accelerator: Accelerator) -> None:
-    """Ends a tracker's run; the processes go on, as they do not after `end_training`."""
-    for tracker in accelerator.trackers:
-        tracker.finish()
+    At its end the processes go on, as they would not after accelerate's `end_training`.
+    """
+    plain = {n: v if isinstance(v, (bool, int, float, str)) else str(v) for n, v in told.items()}
+    accelerator.init_trackers(PROJECT, config=plain)
+    try:
+        yield
+    finally:
+        _ = [tracker.finish() for tracker in accelerator.trackers]
 
 
 def precise(precision: str, device: torch.device) -> torch.autocast:
