@@ -338,6 +338,34 @@ def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
     saw(f"exit codes {main} and {killed}; resumed, all {len(weights)} tensors are the same")
 
 
+@pytest.mark.fault(
+    "a run begun by {before} process(es) and killed, gone on with by {after}",
+    "it ends with the numbers of an undisturbed one, to rounding",
+)
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_run_is_resumed_by_another_number_of_processes(tmp_path, before, after):
+    changes, options = {"steps": 60, "clip_grad_norm": 0.5}, {"save_every": 5}
+    started = runs.begin(tmp_path / "run", changes, world_size=before, **options)
+    while newest(tmp_path / "run") < 20:
+        assert started[0].exitcode is None
+        time.sleep(0.001)
+    for process in started:
+        process.kill()
+    assert set(runs.ended(started)) == {-9}
+    assert newest(tmp_path / "run") < 60
+    resumed = runs.begin(tmp_path / "run", changes, world_size=after, **options)
+    through = runs.begin(tmp_path / "through", changes, **options)
+    assert runs.ended(resumed + through) == [0] * (after + 1)
+    (weights, log), (wanted, wanted_log) = (
+        runs.result(tmp_path / name, 60) for name in ("run", "through")
+    )
+    runs.close(weights, wanted, rtol=1e-3, atol=1e-5)
+    assert [line["step"] for line in log] == [line["step"] for line in wanted_log]
+    losses, wanted = ([line["loss"] for line in lines] for lines in (log, wanted_log))
+    assert losses == pytest.approx(wanted, rel=1e-5)
+    saw(f"losses {losses} and {wanted}")
+
+
 def each_its_own(folder, place):
     """Statistics that differ between processes, until a checkpoint is kept."""
     os.environ.update(place | {"OMP_NUM_THREADS": "1"})
