@@ -49,7 +49,7 @@ def drawn(arrows: dict[tuple[str, str], list[str]]) -> str:
     graph = networkx.transitive_reduction(networkx.DiGraph([*arrows]))
     lines = ["```mermaid", "flowchart TB"]
     for number, floor in enumerate(FLOORS):
-        lines += [f"  subgraph floor{number}[ ]", *(f"    {room}" for room in floor), "  end"]
+        lines += [f"  subgraph floor{number}[ ]", *(f"    {name}" for name in floor), "  end"]
     lines += [f"  {above} --> {below}" for above, below in sorted(graph.edges)]
     return "\n".join([*lines, "```"]) + "\n"
 

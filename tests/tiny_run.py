@@ -17,6 +17,7 @@ from granularity.training import (
     optimisation,
     sampling,
 )
+from granularity.training.final_weights import FinalWeights
 from granularity.training.processes import accelerator_of
 from granularity.training.recipe import Recipe
 
@@ -65,8 +66,9 @@ def start(folder: Path, wanted: Recipe, seed: int = 0, fingerprint: str = "one")
     """A network and its optimiser, ready for `fit`."""
     accelerator = accelerator_of("cpu")
     model = networks.build(wanted, CLASSES, seed)
+    final = FinalWeights(wanted, model)
     model, optimiser = accelerator.prepare(model, optimisation.optimiser_of(model, wanted))
-    return engine.Run(Path(folder), fingerprint, model, optimiser, accelerator)
+    return engine.Run(Path(folder), fingerprint, model, optimiser, accelerator, final)
 
 
 def train(folder: Path, wanted: Recipe, images=None, seed: int = 0, **options) -> engine.Run:

@@ -1,10 +1,11 @@
 """A file is whole or it is not there; a folder is worked in by one process at a time."""
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 @contextmanager
@@ -37,13 +38,15 @@ def alone(folder: Path, wait: bool = True) -> Iterator[None]:
     Where another works in it this one waits, or with `wait` False raises BlockingIOError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
+    # Where a file system has no locks, a mark in their place would outlive a killed process.
+    lock = FileLock(folder / "lock", fallback_to_soft=False)
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            held.enter_context(lock.acquire(blocking=False))
+        except Timeout:
             told = f"another process works in {folder}"
             if not wait:
                 raise BlockingIOError(f"{told}: start this one when that has ended") from None
             print(f"{told}: waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        held.enter_context(lock.acquire())  # at once, where it is held already
         yield

@@ -1,4 +1,4 @@
-"""Arms of the iNaturalist arm: their names, which runs belong together, errors by class."""
+"""Arms of Experiment B: their names, which runs belong together, errors by class."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever is read from outside gives a result or the room's own error, and no hang."""
+"""Whatever is read from outside gives a result or the package's own error, and no hang."""
 
 import contextlib
 import copy
@@ -102,7 +102,7 @@ def nested(data, path, value):
 
 
 paths = st.lists(st.integers(0, 40), min_size=1, max_size=7)
-FAULT = "a result, or the room's own error"
+FAULT = "a result, or the package's own error"
 
 
 # --------------------------------------------------------------------------------- text and YAML

@@ -1,4 +1,4 @@
-"""The ImageNet arm: which images are where, which labels they get, how arms differ."""
+"""Experiment A: which images are where, which labels they get, how arms differ."""
 
 import os
 from pathlib import Path

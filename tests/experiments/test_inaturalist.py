@@ -1,4 +1,4 @@
-"""The iNaturalist arm: the images, the labels that training sees, what a run measures."""
+"""Experiment B: the images, the labels that training sees, what a run measures."""
 
 import hashlib
 import os
@@ -303,7 +303,7 @@ def test_an_embedding_is_named_after_its_weights(tmp_path, roots, dataset):
         path = tmp_path / f"{seed}.safetensors"
         save_file(made.state_dict(), path)
         machine = two_stages.Machine(roots=roots, stages=tmp_path, weights=path)
-        found[seed] = inaturalist.embedded(dataset, "test_vit", SHORT, machine, 0).copy()
+        found[seed] = inaturalist.embed(dataset, "test_vit", SHORT, machine, 0).copy()
         assert inaturalist.weights_of("test_vit", machine) == [embeddings.weights_fingerprint(path)]
         assert inaturalist.weights_of("instance", machine) == []
     assert len(list((tmp_path / "embeddings").iterdir())) == 2

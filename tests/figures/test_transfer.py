@@ -1,4 +1,4 @@
-"""Figures of the iNaturalist arm draw the numbers of the runs, calculated here by hand."""
+"""Figures of Experiment B draw the numbers of the runs, calculated here by hand."""
 
 import matplotlib.pyplot as plt
 import numpy as np

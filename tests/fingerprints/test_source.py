@@ -14,8 +14,24 @@ from granularity.fingerprints import source
 PLAIN = "def f(x):\n    return x + 1\n"
 
 
+def ran(text: str) -> list:
+    """What Python makes of a module's `f`, called in several ways: results, and kinds of errors."""
+    names = {"__name__": "library"}
+    exec(text, names)
+    found = []
+    for given in ((), (-1,), (0,), (1,), (2.5,), (1, 1)):
+        try:
+            found.append(repr(names["f"](*given)))
+        except Exception as error:
+            found.append(type(error))
+    return found
+
+
 def same(first: str, second: str) -> bool:
-    return source.digest_of([first]) == source.digest_of([second])
+    """Whether two texts have one digest; the same must come out where Python runs them."""
+    alike = source.digest_of([first]) == source.digest_of([second])
+    assert alike == (ran(first) == ran(second))
+    return alike
 
 
 @pytest.mark.parametrize(

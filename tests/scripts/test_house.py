@@ -1,4 +1,4 @@
-"""The plan of the house: imports go down, rooms stay small, and the picture is of this code."""
+"""The plan of the house: imports go down, packages stay small, and the picture is of this code."""
 
 import sys
 from pathlib import Path
@@ -11,13 +11,17 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import house  # noqa: E402
 
 LIBRARY = ROOT / "lib" / "granularity"
-FLOOR = {room: number for number, rooms in enumerate(house.FLOORS) for room in rooms}
+FLOOR = {name: number for number, names in enumerate(house.FLOORS) for name in names}
 
 
 def test_every_package_has_a_floor():
-    rooms = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists()}
-    rooms |= {path.stem for path in LIBRARY.glob("*.py")} - {"__init__", "__main__", *house.DOORS}
-    assert rooms == set(FLOOR)
+    packages = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists()}
+    packages |= {path.stem for path in LIBRARY.glob("*.py")} - {
+        "__init__",
+        "__main__",
+        *house.DOORS,
+    }
+    assert packages == set(FLOOR)
 
 
 def test_imports_go_down():
@@ -39,7 +43,7 @@ def test_a_door_is_only_a_door(door):
     assert "commands.main import main" in text and len(text.splitlines()) < 10
 
 
-def test_no_room_is_too_full():
+def test_no_package_is_too_full():
     for package in {path.parent for path in LIBRARY.rglob("*.py")}:
         files = [*package.glob("*.py")]
         assert len(files) <= 15, f"{package.name} has {len(files)} files"  # fourteen and __init__

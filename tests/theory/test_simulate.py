@@ -322,6 +322,6 @@ def test_the_run_notebook_offers_every_parameter_with_its_default():
 
 
 def test_every_room_counts_in_the_fingerprint_of_a_run():
-    rooms = {path.stem for path in Path(theory.__file__).parent.glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in Path(theory.__file__).parent.glob("*.py")} - {"__init__"}
     behind = source.behind(["granularity.theory"])
-    assert {f"granularity.theory.{room}" for room in rooms} < behind.keys()
+    assert {f"granularity.theory.{module}" for module in modules} < behind.keys()

@@ -61,10 +61,10 @@ STALE = ["recipe", "images", "labels", "seed", "trainer's code"]
 @pytest.mark.parametrize("what", STALE)
 def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, monkeypatch, what):
     part, machine = drawn(tmp_path / "one"), two_stages.Machine(stages=tmp_path / "stages")
-    first = two_stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
+    first = two_stages.train(presets.recipe_of(SHORT), part, LABELS, machine, 0)
     kept = {path: path.read_bytes() for path in first.folder.iterdir()}
     assert steps_made == [0, 1, 2]
-    two_stages.trained(presets.recipe_of(SHORT), part, LABELS, machine, 0)
+    two_stages.train(presets.recipe_of(SHORT), part, LABELS, machine, 0)
     assert steps_made == [0, 1, 2], "the same stage is found done"
 
     recipe, labels, seed = dict(SHORT), LABELS, 0
@@ -78,7 +78,7 @@ def test_a_finished_stage_is_not_taken_for_a_changed_one(tmp_path, steps_made, m
         seed = 1
     if what == "trainer's code":
         monkeypatch.setattr(one_stage.source, "fingerprint", lambda *modules: f"another {modules}")
-    second = two_stages.trained(presets.recipe_of(recipe), part, labels, machine, seed)
+    second = two_stages.train(presets.recipe_of(recipe), part, labels, machine, seed)
     assert steps_made == [0, 1, 2, 0, 1, 2]
     assert second.key != first.key and second.folder != first.folder
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == kept
@@ -119,7 +119,7 @@ def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
 def test_an_image_without_a_label_is_named(tmp_path, steps_made):
     part, machine = drawn(tmp_path / "one"), two_stages.Machine(stages=tmp_path / "stages")
     with pytest.raises(IndexError, match=r"image n3/0\.png asks for label 3 of 3"):
-        two_stages.trained(presets.recipe_of(SHORT), part, LABELS[:3], machine, 0)
+        two_stages.train(presets.recipe_of(SHORT), part, LABELS[:3], machine, 0)
     assert steps_made == []
 
 

@@ -59,7 +59,7 @@ def in_memory(augmentation, size=16, flat=False):
 
 
 def drawn(step, place, epoch=None):
-    """The five numbers that chance gives to a place of a step, as the room says it draws them."""
+    """The five numbers that chance gives to a place of a step, as the module says it draws them."""
     epoch = step // (IMAGES // 8) if epoch is None else epoch
     return np.random.default_rng([5, epoch, step, 2]).random((5, 8))[:, place]
 

@@ -155,9 +155,9 @@ def arm_of(labels: str, level: int) -> str:
 
 
 def arms(table: pd.DataFrame) -> list[str]:
-    """The arm of each run of a table, as `arm_of` names those of the ImageNet arm.
+    """The arm of each run of a table, as `arm_of` names those of Experiment A.
 
-    In the other arm `random` are ids inside the target's classes, as many as there are leaves.
+    In Experiment B `random` are ids inside the target's classes, as many as there are leaves.
     """
     if "level" in table:
         return [arm_of(*run) for run in zip(table["labels"], table["level"], strict=True)]
@@ -189,7 +189,7 @@ def by_arm(table: pd.DataFrame, arrays: Mapping[str, Mapping[str, np.ndarray]]) 
 
 
 def source_runs(*paths: Path | str, free: str = "") -> pd.DataFrame:
-    """The ImageNet arm's finetuned runs of the choice of sets, and the recipes, that most share.
+    """Experiment A's finetuned runs of the choice of sets, and the recipes, that most share.
 
     `paths` are folders or published files; in the column `free` runs may differ. With the column
     `arm`. Runs on held-out images are left out: they chose rates. It may be empty.
@@ -218,7 +218,7 @@ def contrasts(arms: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
     """What to compare, as (compared, reference, judges), as far as there are such arms.
 
     First the three that the claim's rule reads; then the same under judges of a third kind, the
-    coarsest level, or in the other arm each manual rank; the placebo under a judge that favours
+    coarsest level, or in Experiment B each manual rank; the placebo under a judge that favours
     neither of its own two arms; and leaf labels against the coarsest level.
     """
     levels = sorted((arm for arm in arms if arm.startswith("level ")), key=lambda a: int(a[6:]))

@@ -1,4 +1,4 @@
-"""Runs of the ImageNet arm side by side, the ladder of label levels: studies.
+"""Runs of Experiment A side by side, the ladder of label levels: studies.
 
 Arms are called as `hardness.arm_of` calls them: `baseline`, `leaf`, `level 4`, `random`.
 """
@@ -56,7 +56,7 @@ class Study:
 def study(path: Path | str, whose: str) -> Study:
     """The comparison in a folder of runs or a published file: the largest choice of sets.
 
-    Raises Unfit where there is no finetuned run of this arm.
+    Raises Unfit where there is no finetuned run of Experiment A.
     """
     runs = hardness.source_runs(path)
     cell = hardness.largest_cell(runs)

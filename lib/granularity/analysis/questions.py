@@ -1,7 +1,7 @@
 """Runs that answer what was asked of photographs: finetuning's length, class sizes, networks.
 
 Each function reads the published files in the folder of a size. Errors are shares of test images,
-by seed. Arms of the first arm are called as `hardness.arm_of` calls them.
+by seed. Arms of Experiment A are called as `hardness.arm_of` calls them.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ COARSE = LEVELS[-1]
 
 
 def of_source(*files: Path) -> pd.DataFrame:
-    """Finetuned runs of the first arm in published files, without those on held-out images.
+    """Finetuned runs of Experiment A in published files, without those on held-out images.
 
     With the columns `arm`, `steps` (of finetuning, 0 for a run without) and a whole
     `source_images`. A file that is not there is left out; raises ValueError where none is.
@@ -37,15 +37,15 @@ def of_source(*files: Path) -> pd.DataFrame:
 
 
 def seeds(place: Path) -> list[int]:
-    """The seeds of the runs of the first arm that were asked for, sorted."""
+    """The seeds of the runs of Experiment A that were asked for, sorted."""
     return sorted(of_source(place / ASKED)["seed"].unique().tolist())
 
 
 def beside_judged(place: Path) -> tuple[pd.DataFrame, dict]:
-    """Runs of the first arm that may stand beside the judged cell's, and what that cell shares.
+    """Runs of Experiment A that may stand beside the judged cell's, and what that cell shares.
 
     They are of its world and of the seeds that were asked for; the cell is columns and their
-    values. Raises Unfit where no run of the first arm is published.
+    values. Raises Unfit where no run of Experiment A is published.
     """
     cell = hardness.largest_cell(of_source(place / FIRST))
     runs = of_source(place / FIRST, place / ASKED)
@@ -94,7 +94,7 @@ class Lengths:
 def lengths(place: Path) -> Lengths:
     """The lengths of finetuning in the judged cell, of the seeds that were asked for.
 
-    Raises Unfit where no run of the first arm is published.
+    Raises Unfit where no run of Experiment A is published.
     """
     runs, cell = beside_judged(place)
     runs = selection.select(runs, cell)
@@ -144,7 +144,7 @@ class ClassSizes:
 def class_sizes(place: Path) -> ClassSizes:
     """The sizes of the source's classes, at the judged cell's target, of the seeds asked for.
 
-    Raises Unfit where no run of the first arm is published.
+    Raises Unfit where no run of Experiment A is published.
     """
     runs, cell = beside_judged(place)
     where = {"overlap": "disjoint", "target_images": cell["target_images"]}
@@ -152,16 +152,16 @@ def class_sizes(place: Path) -> ClassSizes:
     return ClassSizes(runs[runs["arm"].isin(LEVELS)])
 
 
-# -------------------------------------------------------------------------------- the second arm
+# -------------------------------------------------------------------------------- Experiment B
 
 
 def judged_of_second(place: Path) -> Study:
-    """The largest comparison of the second arm among its judged runs."""
+    """The largest comparison of Experiment B among its judged runs."""
     return Study("Tiny-ImageNet", "tiny", max(read(place / PUBLISHED), key=len), {})
 
 
 def asked_of_second(place: Path, chosen: Callable[[pd.DataFrame], pd.Series]) -> Study:
-    """The largest comparison of the second arm that was asked for, of the runs `chosen` picks.
+    """The largest comparison of Experiment B that was asked for, of the runs `chosen` picks.
 
     `chosen` takes a table of runs and says of each whether it is one. An empty study where none is.
     """

@@ -1,4 +1,4 @@
-"""Runs of the iNaturalist arm side by side: which may be compared, and what their arms are called.
+"""Runs of Experiment B side by side: which may be compared, and what their arms are called.
 
 An arm is a label function with a number of stages: `baseline`, `one pass` (both of the label
 function `target`), or the label function's specification, as `rank:family` or `random:34`.
@@ -99,7 +99,7 @@ class Study:
 def studies(runs: Path | str, published: Path | str) -> list[Study]:
     """What there is to show: the published runs in a folder, if any, then those of this build.
 
-    Raises FileNotFoundError where nothing ran yet, Unfit where no run is of this arm.
+    Raises FileNotFoundError where nothing ran yet, Unfit where no run is of it.
     """
     found, file = [], Path(published) / PUBLISHED
     if file.exists():

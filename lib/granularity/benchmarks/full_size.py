@@ -1,4 +1,4 @@
-"""What the sets of the ImageNet arm cost at full size, with made-up file names and no image.
+"""What the sets of Experiment A cost at full size, with made-up file names and no image.
 
 All of it is the code that a run at the paper's scale goes through before and beside its training:
 index, opening, source and target, labels, sampler, lookup, metrics. Only what the disk and the
@@ -153,7 +153,7 @@ def write_index(root: Path, counts: Mapping[str, int], do: Callable) -> Path:
 
 
 def name_of(source: subset.Subset, labels: np.ndarray) -> str:
-    """What names a training: its images and their labels, as in `two_stages.trained`."""
+    """What names a training: its images and their labels, as in `two_stages.train`."""
     told = hashlib.sha256(f"{labels.shape}".encode() + labels.astype("<i4").tobytes())
     return source.fingerprint + told.hexdigest()
 

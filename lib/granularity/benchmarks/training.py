@@ -257,7 +257,7 @@ def step_seconds(
     """Seconds of the steps of a whole run of the engine, by its log; the run lies in `folder`."""
     accelerator = processes.accelerator_of(labels.device.type)
     parts = accelerator.prepare(model, optimiser_of(model, recipe))
-    run = engine.Run(folder, "bench", *parts, accelerator)
+    run = engine.Run(folder, "bench", *parts, accelerator, engine.FinalWeights(recipe, model))
     log = engine.fit(run, recipe, images, labels, seed=seed)
     made = np.diff([0, *log["step"]]) * recipe.batch_size
     return float((made / log["images_per_second"]).sum())

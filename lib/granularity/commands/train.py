@@ -14,7 +14,16 @@ def main(words: Sequence[str]) -> None:
     """`train JOB.yaml`: with several processes every one works, and the first writes records."""
     parser = argparse.ArgumentParser(prog="granularity train", description=launch.__doc__)
     parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
-    job = launch.read(parser.parse_args(words[1:]).job)
+    parser.add_argument(
+        "--tracker",
+        default="",
+        metavar="NAME",
+        help="tensorboard, wandb or another that accelerate knows: told what metrics.jsonl is",
+    )
+    asked = parser.parse_args(words[1:])
+    job = launch.read(asked.job)
+    if asked.tracker:
+        job["places"] = dict(job["places"]) | {"tracker": asked.tracker}
     surroundings.forget()
     if os.environ.get(launch.LAUNCHED):
         threading.Thread(target=launch.end_with_launcher, daemon=True).start()

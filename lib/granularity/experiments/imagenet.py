@@ -1,4 +1,4 @@
-"""The ImageNet arm: pretrain on a source at a label level, finetune on the target, compare.
+"""Experiment A, a larger source: pretrain at a label level, finetune on the target, compare.
 
 The datasets stand for the paper's: `imagenet` is ImageNet-21k → ImageNet-1k; `tiny-imagenet-200`
 cuts Tiny-ImageNet's training images into a source of all 200 classes and a target of every fourth
@@ -17,11 +17,12 @@ from granularity.experiments.two_stages import (
     Machine,
     check_recipes,
     combinations,
-    described,
-    evaluated,
+    describe,
+    errors_by_step,
+    evaluate,
     listed,
     once,
-    trained,
+    train,
 )
 from granularity.images import image_set
 from granularity.images.subset import Subset, classes_in
@@ -185,7 +186,7 @@ def pretrain(
     choice, places = chosen(LargerSource, places)
     machine = Machine(**places)
     sets = open_sets(choice, machine.roots)
-    done, classes = pretrained(sets.source, labels, level, pretraining, machine, seed)
+    done, classes = train_source(sets.source, labels, level, pretraining, machine, seed)
     return {
         "metrics": {
             "classes": classes,
@@ -195,11 +196,11 @@ def pretrain(
         },
         "stage": done.key,
         "left_out": sets.left_out("source"),
-        **described(done),
+        **describe(done),
     }
 
 
-def pretrained(
+def train_source(
     source: Subset,
     labels: str,
     level: int,
@@ -211,11 +212,11 @@ def pretrained(
 ) -> tuple[one_stage.Trained, int]:
     """The pretrained network, and its number of classes.
 
-    Trained here; where it is `wanted` by a finetuning it must have been, see `two_stages.trained`.
+    Trained here; where it is `wanted` by a finetuning it must have been, see `two_stages.train`.
     """
     lookup, table = source_labels(source, labels, level, seed)
     recipe = recipe_of(pretraining)
-    done = trained(recipe, source, table, machine, seed, lookup=lookup, wanted=wanted)
+    done = train(recipe, source, table, machine, seed, lookup=lookup, wanted=wanted)
     return done, int(table.max()) + 1
 
 
@@ -237,7 +238,8 @@ def finetune(
     `train_missing` asks for it to be made. With `held_out` no image that is evaluated on was seen
     in pretraining either. `places` are fields of `LargerSource`, which choose images, and of
     `two_stages.Machine`.
-    Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels.
+    Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels;
+    with `keep_every` the errors of each kept checkpoint to `run_folder/errors_by_step.jsonl`.
     """
     choice, places = chosen(LargerSource, places)
     machine, recipe = Machine(**places), recipe_of(finetuning)
@@ -246,15 +248,16 @@ def finetune(
     start, classes = None, len(sets.classes)
     if labels != "target":
         networks.check_both(recipe_of(pretraining), recipe)
-        before, classes = pretrained(
+        before, classes = train_source(
             sets.source, labels, level, pretraining, machine, seed, wanted=True
         )
         start = before.folder
     of_target = target_labels(sets.target, sets.classes)
-    done = trained(recipe, sets.target, of_target, machine, seed, start=start)
+    done = train(recipe, sets.target, of_target, machine, seed, start=start)
     of_evaluation = target_labels(sets.evaluation, sets.classes)
-    found = evaluated(done, recipe, sets.evaluation, of_evaluation, machine)
-    learnt = evaluated(done, recipe, sets.target, of_target, machine)
+    found = evaluate(done, recipe, sets.evaluation, of_evaluation, machine)
+    learnt = evaluate(done, recipe, sets.target, of_target, machine)
+    errors_by_step(done, recipe, sets.evaluation, of_evaluation, machine, run_folder)
     if run_folder is not None and done.accelerator.is_main_process:
         evaluation.keep(found, Path(run_folder) / "evaluation.npz", sets.classes)
     return {
@@ -265,5 +268,5 @@ def finetune(
             "target_classes": len(sets.classes),
         },
         "left_out": sets.left_out(*PARTS if labels != "target" else PARTS[1:]),
-        **described(done),
+        **describe(done),
     }

@@ -1,4 +1,4 @@
-"""The iNaturalist arm: source and target are the same images, and only their labels differ.
+"""Experiment B, the same images: source and target differ in their labels and in nothing else.
 
 Pretrain with a label function, finetune on the target, compare; the baseline pretrains on the
 target itself (section 5.2). The datasets: `inaturalist` is iNaturalist 2021 with its 11
@@ -24,12 +24,13 @@ from granularity.experiments.two_stages import (
     Machine,
     check_recipes,
     combinations,
-    described,
-    evaluated,
+    describe,
+    errors_by_step,
+    evaluate,
     listed,
     loaded,
     once,
-    trained,
+    train,
 )
 from granularity.fingerprints.digest import digest
 from granularity.images.subset import Subset, classes_in
@@ -80,7 +81,7 @@ def lookup_of(function: LabelFunction, here: LabelledSets) -> tuple[np.ndarray |
     return np.arange(len(source.images)), table
 
 
-def embedded(
+def embed(
     here: LabelledSets, embedding: str, pretraining: Mapping, machine: Machine, seed: int
 ) -> np.ndarray:
     """One vector for each source image, (N, D), computed once for a network and these images.
@@ -94,7 +95,7 @@ def embedded(
         recipe = recipe_of(pretraining)
         images = labelled(here.sets.source, here.tree)
         function = make("instance", here.tree, images, seed)
-        done = pretrained(here, function, recipe, machine, seed)
+        done = train_first(here, function, recipe, machine, seed)
         model, name = accelerator.unwrap_model(done.model, keep_torch_compile=False), done.key
     else:
         model, name = embeddings.pretrained(embedding, machine.weights or None), embedding
@@ -128,7 +129,7 @@ def function_of(
     """The label function of source images that `labels` names (see `labels.specification`)."""
     vectors = None
     if labels.startswith("cluster"):
-        vectors = embedded(here, embedding, pretraining, machine, seed)
+        vectors = embed(here, embedding, pretraining, machine, seed)
     images = labelled(here.sets.source, here.tree)
     return make(labels, here.tree, images, seed, vectors)
 
@@ -250,7 +251,8 @@ def transfer(
     `labels` names the label function; without `finetuning` the network is evaluated after its one
     stage, its outputs pooled by target class, as all are `…_before` finetuning. `embedding` matters
     to clusters alone. `places` are fields of `SameImages`, which choose images, and of
-    `two_stages.Machine`. Label function, per-image losses and predictions stay in `run_folder`.
+    `two_stages.Machine`. Label function, per-image losses and predictions stay in `run_folder`;
+    with `keep_every` the errors of each kept checkpoint too.
     """
     choice, places = chosen(SameImages, places)
     machine = Machine(**places)
@@ -258,15 +260,18 @@ def transfer(
     recipes = [recipe_of(pretraining), *([recipe_of(finetuning)] if finetuning else [])]
     check(recipes, here, machine)
     function = function_of(here, labels, embedding, pretraining, machine, seed)
-    done = first = pretrained(here, function, recipes[0], machine, seed)
+    done = first = train_first(here, function, recipes[0], machine, seed)
     pool = target_of_outputs(function, here)
     found = before = answers(first, recipes[0], here, "evaluation", machine, pool)
     if finetuning:
         of_target = here.rows_of(here.tree.target, here.sets.source)
         start, pool = first.folder, None
-        done = trained(recipes[1], here.sets.source, of_target, machine, seed, start=start)
+        done = train(recipes[1], here.sets.source, of_target, machine, seed, start=start)
         found = answers(done, recipes[1], here, "evaluation", machine)
     learnt = answers(done, recipes[-1], here, "source", machine, pool)
+    part = here.sets.evaluation
+    of_part = here.rows_of(here.tree.target, part)
+    errors_by_step(done, recipes[-1], part, of_part, machine, run_folder, pool)
     if run_folder is not None and done.accelerator.is_main_process:
         save(function, Path(run_folder) / "labels.npz")
         keep(found, Path(run_folder) / "evaluation.npz", here.tree.target.classes)
@@ -282,7 +287,7 @@ def transfer(
             "foreign_embedding": int(labels.startswith("cluster") and CLIP not in embedding),
         },
         "left_out": here.sets.left_out(*PARTS),
-        **described(done),
+        **describe(done),
     }
 
 
@@ -294,12 +299,12 @@ def check(recipes: Sequence[Recipe], here: LabelledSets, machine: Machine) -> No
         networks.check_both(*recipes)
 
 
-def pretrained(
+def train_first(
     here: LabelledSets, function: LabelFunction, recipe: Recipe, machine: Machine, seed: int
 ) -> one_stage.Trained:
     """The first stage, on a label function's classes."""
     lookup, table = lookup_of(function, here)
-    return trained(recipe, here.sets.source, table, machine, seed, lookup=lookup)
+    return train(recipe, here.sets.source, table, machine, seed, lookup=lookup)
 
 
 def answers(
@@ -312,7 +317,7 @@ def answers(
 ) -> dict[str, np.ndarray]:
     """What a network answers for each image of the part of this name, against the target."""
     part = getattr(here.sets, name)
-    return evaluated(done, recipe, part, here.rows_of(here.tree.target, part), machine, pool)
+    return evaluate(done, recipe, part, here.rows_of(here.tree.target, part), machine, pool)
 
 
 def measured(found: Mapping[str, np.ndarray], here: LabelledSets, dataset: str) -> dict[str, float]:

@@ -1,9 +1,10 @@
-"""The two stages that both arms are made of: pretrain on one label function, finetune on another.
+"""The two stages of both experiments: pretrain on one label function, finetune on another.
 
-An arm's own module says which images and labels; here is how they are trained and evaluated.
+An experiment's own module says which images and labels; here is how they are trained and evaluated.
 """
 
 import contextlib
+import copy
 import hashlib
 import itertools
 import json
@@ -21,10 +22,11 @@ from granularity.fingerprints.digest import digest
 from granularity.images import image_set
 from granularity.images.subset import Subset
 from granularity.inputs import renamed
-from granularity.training import evaluation, loading, one_stage, sampling
+from granularity.training import checkpoints, evaluation, loading, one_stage, sampling
 from granularity.training.presets import recipe_of
 from granularity.training.recipe import Recipe
 
+STOPPED_BY = 0.1  # share of a stage's images that are held out where a recipe stops early
 NOTE = "stage.json"  # beside a stage's checkpoint: what it was made of
 
 
@@ -35,8 +37,9 @@ class Machine:
     `stages` is the folder of trained networks, each below its fingerprint; `weights` a file with
     those of the embedding's network, where the hub cannot be reached. `workers` decode images,
     `micro_batch` images are handled by one process at once (0: its share of the batch),
-    `save_every` steps lie between two checkpoints (0: one at the end). With `train_missing` a
-    finetuning whose pretraining is not there makes it; it stops otherwise.
+    `save_every` steps lie between two checkpoints (0: one at the end), `keep_every` between two
+    that stay and are evaluated (0: none). `tracker` is one of accelerate's, told what a log is.
+    With `train_missing` a finetuning whose pretraining is not there makes it; it stops otherwise.
     """
 
     roots: Mapping[str, str] = field(default_factory=dict)
@@ -46,6 +49,8 @@ class Machine:
     workers: int = 0
     micro_batch: int = 0
     save_every: int = 0
+    keep_every: int = 0
+    tracker: str = ""
     train_missing: bool = False
 
 
@@ -113,7 +118,7 @@ def loaded(
 # -------------------------------------------------------------------------------------- stages
 
 
-def trained(
+def train(
     recipe: Recipe,
     part: Subset,
     labels: np.ndarray,
@@ -160,9 +165,10 @@ def trained(
     }
     if wanted and not machine.train_missing and not is_done(Path(machine.stages) / key):
         raise FileNotFoundError(not_there(Path(machine.stages), key, made_of))
+    learnt, held_out = split_off(part) if recipe.early_stopping else (part, None)
     found = one_stage.stage(
         recipe,
-        loaded(part, recipe, lookup, machine.workers),
+        loaded(learnt, recipe, lookup, machine.workers),
         torch.tensor(labels),  # a copy: the label function keeps its own read-only
         num_classes,
         key=key,
@@ -172,12 +178,33 @@ def trained(
         device=machine.device,
         micro_batch=machine.micro_batch,
         save_every=machine.save_every,
+        keep_every=machine.keep_every,
+        held_out=held_out and loaded(held_out, recipe, lookup, machine.workers),
+        tracker=machine.tracker,
     )
     if found.accelerator.is_main_process:
         with files.alone(found.folder):
             if note(found.folder / NOTE) != made_of:
                 files.write(found.folder / NOTE, json.dumps(made_of) + "\n")
     return found
+
+
+def split_off(part: Subset) -> tuple[Subset, Subset]:
+    """The images of a part but the last tenth of each leaf's, by name, and these.
+
+    Raises ValueError where no leaf has so many that one could be held out.
+    """
+    groups = [part.rows[part.leaf == label] for label in np.unique(part.leaf)]
+    held = np.concatenate(
+        [group[len(group) - round(STOPPED_BY * len(group)) :] for group in groups]
+    )
+    if not len(held):
+        raise ValueError(
+            f"early_stopping holds out {STOPPED_BY:.0%} of each class of {part.images.name}, and"
+            f" none has more than {max(map(len, groups))} images"
+        )
+    learnt = np.setdiff1d(part.rows, held)
+    return Subset(part.images, learnt), Subset(part.images, np.sort(held))
 
 
 def is_done(folder: Path) -> bool:
@@ -227,7 +254,7 @@ def differences(found: Mapping, wanted: Mapping) -> list[str]:
     ]
 
 
-def evaluated(
+def evaluate(
     done: one_stage.Trained,
     recipe: Recipe,
     part: Subset,
@@ -239,9 +266,22 @@ def evaluated(
 
     `labels` (leaves, 1) are the target's classes of the set's leaves.
     """
+    return evaluate_network(done, done.model, recipe, part, labels, machine, pool)
+
+
+def evaluate_network(
+    done: one_stage.Trained,
+    model: torch.nn.Module,
+    recipe: Recipe,
+    part: Subset,
+    labels: np.ndarray,
+    machine: Machine,
+    pool: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """The same of another network of its stage's kind, as one that a checkpoint kept."""
     device = done.accelerator.device
     found = evaluation.evaluate(
-        done.model,
+        model,
         loaded(part, recipe, workers=machine.workers),
         torch.tensor(labels).to(device),
         done.accelerator,
@@ -252,7 +292,36 @@ def evaluated(
     return found | {"label": labels[part.leaf, 0]}
 
 
-def described(done: one_stage.Trained) -> dict:
+def errors_by_step(
+    done: one_stage.Trained,
+    recipe: Recipe,
+    part: Subset,
+    labels: np.ndarray,
+    machine: Machine,
+    run_folder: Path | str | None,
+    pool: np.ndarray | None = None,
+) -> None:
+    """Evaluates the checkpoints that `keep_every` kept of a stage, and its last one.
+
+    A line of JSON each, `step` and the errors of `evaluation.errors_of`, in
+    `run_folder/errors_by_step.jsonl`. Nothing is done where none is kept.
+    """
+    if not machine.keep_every:
+        return
+    model = copy.deepcopy(done.accelerator.unwrap_model(done.model, keep_torch_compile=False))
+    lines = []
+    last, *others = checkpoints.found(done.folder)
+    kept = [path for path in others if checkpoints.step_of(path) % machine.keep_every == 0]
+    for path in [*reversed(kept), last]:
+        model.load_state_dict(checkpoints.at_step(checkpoints.load(path)[0]))
+        found = evaluate_network(done, model, recipe, part, labels, machine, pool)
+        errors = evaluation.errors_of(found, found["label"])
+        lines.append(json.dumps({"step": checkpoints.step_of(path), **errors}))
+    if run_folder is not None and done.accelerator.is_main_process:
+        files.write(Path(run_folder) / "errors_by_step.jsonl", "\n".join([*lines, ""]))
+
+
+def describe(done: one_stage.Trained) -> dict:
     """What a record says of how a stage was trained: curves and speed."""
     return {
         "curves": {name: done.curves[name] for name in ("step", "loss", "learning_rate")},

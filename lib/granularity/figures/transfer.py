@@ -1,4 +1,4 @@
-"""Figures of the iNaturalist arm: its label functions against the number of their classes, before
+"""Figures of Experiment B: its label functions against the number of their classes, before
 and after finetuning, and class by class."""
 
 from collections.abc import Callable, Sequence

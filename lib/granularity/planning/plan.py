@@ -124,7 +124,7 @@ def classes_at(dataset: str, level: int, size: Size) -> int:
 
 
 def of_transfer(values: Mapping[str, Any]) -> dict[str, Work]:
-    """The stages of a job of the iNaturalist arm, and the embedding that its clusters need."""
+    """The stages of a job of Experiment B, and the embedding that its clusters need."""
     common = ("dataset", "target", "training", "images", "embedding", "pretraining")
     asked = {name: values[name] for name in (*common, "held_out", "seed", "labels", "finetuning")}
     found = {}

@@ -197,9 +197,13 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         {stage: recipe | more for stage, recipe in recipes.items()}
         for more in (ending, {"clip_grad_norm": 1.0}, {"image_size": 72, "augmentation": "crop"})
     )
+    looked_at = {"pretraining": small | vit | OPTIONS, "finetuning": tuned | vit | OPTIONS}
+    looked_at["finetuning"] |= {"label_smoothing": 0.1}
     for kind, given in (datasets[0], datasets[4]):
         name = f"{kind}, {json.dumps(given)}"
         found.append(Canary(f"{name}, larger", kind, {"seed": 3, **larger, **given}, places))
+        arguments = {"seed": 3, **looked_at, **given}
+        found.append(Canary(f"{name}, options", kind, arguments, places | KEPT, new=True))
         for words, chosen in (
             ("clipped", clipped),
             ("from files", from_files),
@@ -247,7 +251,11 @@ def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, words))
 
 
-HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one arm that no code let see them
+HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one experiment that always knew them
+# Options of recipes that no published run has, and where their checkpoints stay.
+OPTIONS = {"ema": 0.5, "layer_decay": 0.7, "optimiser": "lamb", "grad_checkpointing": True}
+OPTIONS |= {"early_stopping": 1, "evaluate_every": 2}
+KEPT = {"save_every": 1, "keep_every": 3}
 LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
 # Fields of a recipe that are numbers, and no way.
 LENGTHS = {"epochs", "steps", "learning_rate", "warmup", "batch_size", "weight_decay"}

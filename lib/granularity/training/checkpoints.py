@@ -46,31 +46,77 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def flat(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as tensors: `optimiser.<parameter>.<name>`; numbers become tensors."""
-    return {
-        f"optimiser.{index}.{name}": torch.as_tensor(value)
+    """An optimiser's state as tensors: `optimiser.<parameter>.<name>`.
+
+    What it counts for a group of parameters is `group.<number>.<name>`. Numbers become tensors of
+    as many bits.
+    """
+    state = {
+        f"optimiser.{index}.{name}": of_number(value)
         for index, state in optimiser.state_dict()["state"].items()
         for name, value in state.items()
         if value is not None
     }
+    return state | {
+        f"group.{number}.{name}": of_number(group[name])
+        for number, group in enumerate(optimiser.param_groups)
+        for name in COUNTED & set(group)
+    }
+
+
+def of_number(value: float | Tensor) -> Tensor:
+    """A tensor as it is, a number as one of 64 bits."""
+    return (
+        torch.tensor(value, dtype=torch.float64) if type(value) is float else torch.as_tensor(value)
+    )
+
+
+def number_of(value: Tensor) -> float | Tensor:
+    """The number that became a tensor; torch's own optimisers keep theirs in 32 bits."""
+    return value.item() if value.ndim == 0 and value.dtype in NUMBERS else value
+
+
+NUMBERS = (torch.int64, torch.float64)
+COUNTED = {"step"}  # what some of timm's optimisers count in a group, and not for each parameter
 
 
 def restore(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Gives an optimiser the state that `flat` took; its groups keep what the recipe said."""
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict(
-        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
-    )
+    for key, value in part(tensors, "optimiser").items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = number_of(value)
+    groups = optimiser.state_dict()["param_groups"]
+    for key, value in part(tensors, "group").items():
+        number, name = key.split(".", 1)
+        groups[int(number)][name] = number_of(value)
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of a part of a checkpoint, `<name>.…`, without that word."""
+    return {
+        place.removeprefix(f"{name}."): value
+        for place, value in tensors.items()
+        if place.startswith(f"{name}.")
+    }
 
 
 def weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's part of a checkpoint."""
-    return {
-        name.removeprefix("model."): value
-        for name, value in tensors.items()
-        if name.startswith("model.")
-    }
+    """The network of a checkpoint, with the weights that its run would end with there."""
+    return part(tensors, "best") or at_step(tensors)
+
+
+def at_step(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network of a checkpoint as it was then: the moving average, where there is one."""
+    return part(tensors, "average") or part(tensors, "model")
+
+
+def step_of(path: Path) -> int:
+    """How many steps were done before a checkpoint."""
+    return int(path.stem.split("-")[1])
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    return sorted(folder.glob("checkpoint-*.safetensors"), key=step_of, reverse=True)

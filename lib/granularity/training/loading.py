@@ -24,7 +24,7 @@ from granularity.training.sampling import MicroBatch
 class Memory:
     """Decoded images, all where the network is: uint8 `pixels` (M, 3, size, size), `leaf` (M,).
 
-    `rows` (N,) are the images that belong to this set, all where None: arms share the pixels.
+    `rows` (N,) are the images that belong to this set, all where None: runs share the pixels.
     """
 
     pixels: Tensor

@@ -4,9 +4,14 @@ Targets are an integer array (N, q) of class indices, padded with -1, as label f
 with a weight for each: 1, or the shares of two mixed images. An image may have several labels.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from granularity.training.recipe import Recipe
 
 
 def padded(targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -79,17 +84,27 @@ def sigmoid_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | Non
     return SigmoidCrossEntropy.apply(logits, *padded(targets, weights))
 
 
-def softmax_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+def softmax_cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy of the softmax, (N,); weights of an image must sum to 1.
 
-    Raises ValueError where no weights are given and targets have more than one column: softmax
-    wants one label for each image.
+    With `smoothing` that share of the target is spread over all classes alike, as in timm's
+    `LabelSmoothingCrossEntropy`, which knows no weights. Raises ValueError where no weights are
+    given and targets have more than one column: softmax wants one label for each image.
     """
     if weights is None and targets.shape[1] != 1:
         raise ValueError("softmax wants one label for each image; use the sigmoid loss for several")
     targets, weights = padded(targets, weights)
-    picked = wide(logits).log_softmax(1).gather(1, targets)
-    return -(picked * weights).sum(1)
+    logs = wide(logits).log_softmax(1)
+    loss = -(logs.gather(1, targets) * weights).sum(1)
+    return (1 - smoothing) * loss - smoothing * logs.mean(1) if smoothing else loss
 
 
 LOSSES = {"sigmoid": sigmoid_cross_entropy, "softmax": softmax_cross_entropy}
+
+
+def of_recipe(recipe: Recipe) -> Callable[..., Tensor]:
+    """The loss that a recipe trains by; it is evaluated by the same without smoothing."""
+    loss = LOSSES[recipe.loss]
+    return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss

@@ -46,6 +46,8 @@ def build(recipe: Recipe, num_classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         model = created(recipe, seed)
         replace_head(model, recipe, num_classes)
+    if recipe.grad_checkpointing:
+        forget_activations(model, recipe)
     return model
 
 
@@ -81,6 +83,22 @@ def replace_head(model: nn.Module, recipe: Recipe, num_classes: int) -> None:
         model.set_submodule(
             name, nn.Sequential(like(width), nn.Tanh(), last) if recipe.head == "tanh" else last
         )
+
+
+def forget_activations(model: nn.Module, recipe: Recipe) -> None:
+    """Lets timm's network make its activations again for the gradient, and keep few of them.
+
+    Raises ValueError where it cannot, and for batch norm, which would count its images twice.
+    """
+    if normed := batch_norm(model):
+        raise ValueError(
+            f"grad_checkpointing shows images twice to batch norm ({normed}): its statistics would"
+            " be others"
+        )
+    try:
+        model.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError) as error:
+        raise ValueError(f"grad_checkpointing: timm has none for this network ({error})") from None
 
 
 def layer_like(found: nn.Module, recipe: Recipe):
@@ -147,7 +165,9 @@ def check(recipe: Recipe) -> nn.Module:
     """
     check_name(recipe)
     try:
-        return tried(recipe.model, json.dumps(recipe.model_options), recipe.image_size, recipe.head)
+        options = json.dumps(recipe.model_options)
+        forgets = recipe.grad_checkpointing
+        return tried(recipe.model, options, recipe.image_size, recipe.head, forgets)
     except Exception as error:  # of timm and torch: a dozen kinds
         told = f"{type(error).__name__}: {error}".strip(": ")
         size = f"{recipe.image_size} pixels"
@@ -155,10 +175,15 @@ def check(recipe: Recipe) -> nn.Module:
 
 
 @cache
-def tried(model: str, options: str, image_size: int, head: str) -> nn.Module:
+def tried(model: str, options: str, image_size: int, head: str, forgets: bool = False) -> nn.Module:
     """A network without numbers that was shown two images. Raises whatever goes wrong."""
     recipe = Recipe(
-        model=model, model_options=json.loads(options), image_size=image_size, head=head, steps=1
+        model=model,
+        model_options=json.loads(options),
+        image_size=image_size,
+        head=head,
+        grad_checkpointing=forgets,
+        steps=1,
     )
     with torch.device("meta"), torch.no_grad():
         made = build(recipe, 3, 0)

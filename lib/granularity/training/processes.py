@@ -4,20 +4,33 @@ accelerate keeps what it was started with for the life of a process. So it is al
 nothing but a device, and precision is each stage's own.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
 
+from granularity.inputs.nearest import nearest
 
-def accelerator_of(device: str) -> Accelerator:
+PROJECT = "granularity"  # what trackers call the runs of this library
+
+
+def accelerator_of(device: str, tracker: str = "", folder: Path | str | None = None) -> Accelerator:
     """accelerate on "cpu" or "cuda", without what its environment variables would change.
 
-    Raises ValueError where this process has begun on another device: accelerate keeps to that one.
+    `tracker` is the name of one of its trackers, "" for none, and `folder` where one that writes
+    files does so. Raises ValueError for a tracker that is not here (see `check_tracker`), and where
+    this process has begun on another device: accelerate keeps to that one.
     """
+    check_tracker(tracker)
     made = Accelerator(
+        log_with=tracker or None,
+        project_dir=folder,
         cpu=device == "cpu",
         mixed_precision="no",
         dynamo_backend="no",
@@ -29,6 +42,30 @@ def accelerator_of(device: str) -> Accelerator:
             " accelerate keeps for as long as it lives: start another process"
         )
     return made
+
+
+def check_tracker(name: str) -> None:
+    """Raises ValueError for a tracker that accelerate lacks, or whose package is not installed."""
+    known = [str(one) for one in LOGGER_TYPE_TO_CLASS]
+    if name and name not in known:
+        near = nearest(name, known, cutoff=0)
+        raise ValueError(f"accelerate has no tracker {name!r}; the nearest one is {near!r}")
+    if name and name not in map(str, get_available_trackers()):
+        raise ValueError(f"the tracker {name!r} is not installed here: pip install {name}")
+
+
+@contextlib.contextmanager
+def tracked(accelerator: Accelerator, told: Mapping[str, Any]) -> Iterator[None]:
+    """A run of the accelerator's tracker, if it has one, that begins with what `told` says.
+
+    At its end the processes go on, as they would not after accelerate's `end_training`.
+    """
+    plain = {n: v if isinstance(v, (bool, int, float, str)) else str(v) for n, v in told.items()}
+    accelerator.init_trackers(PROJECT, config=plain)
+    try:
+        yield
+    finally:
+        _ = [tracker.finish() for tracker in accelerator.trackers]
 
 
 def precise(precision: str, device: torch.device) -> torch.autocast:

@@ -15,8 +15,11 @@ from granularity.inputs.nearest import nearest
 from granularity.inputs.strict import Misfit, checked
 
 Number = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+PLAIN = ("sgd", "adam", "adamw")  # optimisers that are known without asking timm
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class Recipe:
     head: Literal["linear", "tanh"] = "linear"  # tanh: with a hidden layer as wide as the features
     head_init: Literal["zero", "prior"] = "zero"  # prior: bias -ln K, so every class is unlikely
     loss: Literal["sigmoid", "softmax"] = "sigmoid"
-    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"  # sgd: with momentum; adamw: decoupled decay
+    # sgd: with momentum; adamw: decoupled decay; or another that timm knows. One of two betas has
+    # `momentum` and `beta2` for them, any other its own.
+    optimiser: str = "sgd"
     learning_rate: Number = 0.1  # peak learning rate
     momentum: Number = 0.9
     beta2: Number = 0.999
@@ -53,6 +58,15 @@ class Recipe:
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
+    # Options only, none in the lineage, and timm's:
+    label_smoothing: Share = 0.0  # of the softmax loss
+    ema: Share = 0.0  # decay of the weights' moving average, which the run ends with; 0: none
+    layer_decay: Part = 1.0  # factor of the learning rate for each layer away from the head
+    grad_checkpointing: bool = False  # activations are made again for the gradient: less memory
+    # Early stopping: a tenth of the images is held out and looked at every so many steps; the run
+    # ends after so many looks in a row without a lower error, with the weights of the lowest.
+    early_stopping: Count = 0  # looks; 0: none
+    evaluate_every: Count = 0  # steps
 
     def __post_init__(self) -> None:
         """Checks every field; an int given for a float becomes one."""
@@ -67,8 +81,29 @@ class Recipe:
             raise error(f"{name} must be {wanted}, not {value!r}") from None
         for name, value in found.items():
             object.__setattr__(self, name, dict(value) if isinstance(value, Mapping) else value)
+        self.check_optimiser()
+        if self.label_smoothing and self.loss != "softmax":
+            raise ValueError(
+                f"label_smoothing is {self.label_smoothing:g} and loss is {self.loss!r}: only the"
+                f" softmax loss has a probability to share among the other classes"
+            )
+        if bool(self.early_stopping) != bool(self.evaluate_every):
+            raise ValueError(
+                f"early_stopping ({self.early_stopping}) and evaluate_every"
+                f" ({self.evaluate_every}) go together: looks to wait for, and steps between two"
+            )
         if bool(self.epochs) == bool(self.steps):
             raise ValueError(f"one of epochs ({self.epochs}) and steps ({self.steps}) must be 0")
+
+    def check_optimiser(self) -> None:
+        """Raises ValueError, with the nearest name, for an optimiser that timm lacks."""
+        if self.optimiser in PLAIN:
+            return
+        from timm.optim import list_optimizers  # which loads torch: seconds
+
+        if self.optimiser not in (known := list_optimizers()):
+            near = nearest(self.optimiser, [*PLAIN, *known], cutoff=0)
+            raise ValueError(f"optimiser is {self.optimiser!r}; of timm's {near!r} is nearest")
 
     def length(self, images: int) -> int:
         """Gradient steps of the run on so many images; the last, partial batch is left out.
@@ -90,11 +125,15 @@ class Recipe:
         return found
 
     def plain(self) -> dict:
-        """JSON-plain fields, for records and checkpoints; `ghost_batch` only where it is said."""
+        """JSON-plain fields, for records and checkpoints; those of `LATER` only where they say."""
         found = asdict(self)
-        if not self.ghost_batch:
-            del found["ghost_batch"]
-        return found
+        return {n: v for n, v in found.items() if not (n in LATER and v == DEFAULTS[n])}
+
+
+# Fields that came after the first records: one that says nothing leaves a fingerprint as it was.
+LATER = {"ghost_batch", "label_smoothing", "ema", "layer_decay", "grad_checkpointing"}
+LATER |= {"early_stopping", "evaluate_every"}
+DEFAULTS = {item.name: item.default for item in fields(Recipe)}
 
 
 def changed(recipe: Recipe, **overrides: object) -> Recipe:
