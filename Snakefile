@@ -40,7 +40,7 @@ for run, before in graph.RUNS.items():
         message:
             f"run: {run}, {{wildcards.setting}}"
         shell:
-            graph.papermill(LIMIT)
+            graph.on_its_own(LIMIT)
 
 
 rule chapter:

@@ -61,10 +61,15 @@ def limit(size: Size) -> int:
     return (HOUR if size.name == SMOKE else 0) if size.limit is None else size.limit
 
 
-def papermill(seconds: int) -> str:
+def papermill(seconds: int, alone: str = "") -> str:
     """The command of a job, with its time limit: a cell that takes longer fails it."""
     command = "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
-    return f"{command} --execution-timeout {seconds}" if seconds else command
+    return alone + command + (f" --execution-timeout {seconds}" if seconds else "")
+
+
+def on_its_own(seconds: int) -> str:
+    """The command of a run, on GPUs that no other job uses and with a share of the cores."""
+    return papermill(seconds, "python scripts/job.py {resources.gpu} {resources.cpus_per_task} ")
 
 
 def write_if_changed(path: Path, values: dict) -> None:

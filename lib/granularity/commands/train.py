@@ -1,10 +1,13 @@
 """Makes the runs of a job file: `granularity train JOB.yaml`."""
 
 import argparse
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 from granularity import surroundings
 from granularity.records import launch
@@ -15,9 +18,15 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="granularity train", description=launch.__doc__)
     parser.add_argument("job", type=Path, help="a YAML file: entry, settings, places, folder")
     job = launch.read(parser.parse_args(words[1:]).job)
+    asked = 1
+    with contextlib.suppress(psutil.Error):  # another user's, or gone
+        asked = launch.asked_for(psutil.Process(os.getppid()).cmdline())
+    found = int(os.environ.get("WORLD_SIZE", "1"))
+    launch.check_processes(asked, found)
     surroundings.forget()
     if os.environ.get(launch.LAUNCHED):
         threading.Thread(target=launch.end_with_launcher, daemon=True).start()
-    launch.run_job(
-        job, writes=os.environ.get("RANK", "0") == "0"
-    )  # accelerate numbers its processes so
+    first = os.environ.get("RANK", "0") == "0"  # accelerate numbers its processes so
+    if first:
+        print(f"{found} process{'es' * (found > 1)}, {asked} asked for", flush=True)
+    launch.run_job(job, writes=first)
