@@ -1,4 +1,4 @@
-# Two commands matter: `make book` and `make test`. SIZE is smoke, tiny or paper;
+# Two commands matter: `make book` and `make test`. SIZE is a file of notebooks/params;
 # BENCH is any of losses, training, precision, theory and full.
 SIZE ?= smoke
 BENCH ?= losses training

@@ -8,9 +8,10 @@ import graph
 
 graph.use_this_environment()
 graph.refuse_unlike_looks([*workflow.configfiles, "_config.yml"])
-SIZE = graph.size(config)
-LIMIT = graph.limit(config)
-RECORDS = graph.prepare_runs(config)
+ASKED = graph.size(config, workflow.configfiles)
+SIZE = ASKED.name
+LIMIT = graph.limit(ASKED)
+RECORDS = graph.prepare_runs(ASKED)
 CHAPTERS = graph.prepare_chapters(SIZE)
 
 
@@ -39,7 +40,7 @@ for run, before in graph.RUNS.items():
         message:
             f"run: {run}, {{wildcards.setting}}"
         shell:
-            graph.papermill(LIMIT)
+            graph.on_its_own(LIMIT)
 
 
 rule chapter:

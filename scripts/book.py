@@ -16,8 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import graph
 from granularity import files
+from granularity.planning import sizes
 from granularity.records import record
 
 SITE = Path("_build/html")
@@ -118,12 +118,12 @@ def lines_missing(text: str) -> str | None:
 
 def publish(size: str) -> None:
     """Copies the chapters of a size, each checked, into an emptied `book/chapters/`."""
-    shutil.rmtree(graph.PUBLISHED, ignore_errors=True)
-    for chapter in graph.chapters():
+    shutil.rmtree(sizes.PUBLISHED, ignore_errors=True)
+    for chapter in sizes.chapters():
         folder = Path("runs", size, "chapters", chapter)
         check_executed(folder / "notebook.ipynb")
         record.read(folder / "record.json")
-        target = graph.PUBLISHED / f"{chapter}.ipynb"
+        target = sizes.PUBLISHED / f"{chapter}.ipynb"
         files.write(target, (folder / "notebook.ipynb").read_text(encoding="utf-8"))
 
 
@@ -158,7 +158,7 @@ def render() -> None:
 
 def check_pages(site: Path) -> None:
     """Raises FileNotFoundError, naming it, where a page of the table of contents was not built."""
-    for page in ["index", *graph.contents()]:
+    for page in ["index", *sizes.contents()]:
         if not (site / f"{page}.html").is_file():
             raise FileNotFoundError(f"the book has no page {page}.html; the old book stays")
 
@@ -182,7 +182,7 @@ def main(size: str) -> None:
     for stamp in Path("_build").glob("*.json"):
         stamp.unlink()  # the book of another size is about to go
     swap(FRESH / "_build/html")
-    stamp = {"size": size, "pages": graph.contents()}
+    stamp = {"size": size, "pages": sizes.contents()}
     files.write(Path(f"_build/{size}.json"), json.dumps(stamp) + "\n")
 
 

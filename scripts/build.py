@@ -210,7 +210,7 @@ def report(size: str, before: list[tuple]) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="One build of the book at a time")
-    parser.add_argument("size", help="smoke, tiny or paper")
+    parser.add_argument("size", help="the name of a file in notebooks/params, as smoke")
     size = parser.parse_args().size
     os.chdir(ROOT)
     use_own_environment()

@@ -3,28 +3,20 @@
 Everything that a size file says is checked here, before any job starts.
 """
 
-import itertools
 import json
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-from pydantic import Field
-
-from granularity import files, surroundings
+from granularity import files, notebook, surroundings
 from granularity.fingerprints import source
-from granularity.fingerprints.digest import digest
-from granularity.inputs import plain_yaml, strict
-from granularity.inputs.nearest import nearest
-from granularity.pages import notebook
+from granularity.inputs import plain_yaml
+from granularity.planning import sizes
+from granularity.planning.sizes import NOTEBOOKS, PUBLISHED, SMOKE, Size, existing, of_size
 from granularity.records.record import ASKED
 
-NOTEBOOKS = Path("notebooks")
-PUBLISHED = Path("book/chapters")  # what the table of contents calls a chapter
+HOUR = 3600  # seconds
 # Notebooks of runs, and the one whose runs each takes up; the rest of the book are chapters.
 RUNS = {
     "theory/simulate": "",
@@ -32,13 +24,6 @@ RUNS = {
     "imagenet/finetune": "imagenet/pretrain",
     "inaturalist/transfer": "",
 }
-SIZES = ("smoke", "tiny", "paper")
-HOUR = 3600  # seconds
-LONGEST = 120  # bytes of a folder's name; file systems end at 255
-LOWEST = dict.fromkeys(("level", "placebo", "seed", "workers", "micro_batch", "save_every"), 0)
-LOWEST |= {"images": 0, "source_images": 0, "target_images": 0, "processes": 1}
-DEVICES = ("cpu", "cuda")
-FORM = "{notebook: {setting: {parameter: value}}}"
 
 
 def use_this_environment() -> None:
@@ -62,50 +47,29 @@ def refuse_unlike_looks(files: Iterable[str | Path]) -> None:
         plain_yaml.load(Path(path))
 
 
-@dataclass(frozen=True)
-class SizeFile:
-    """The fields of a size file; names of notebooks and settings are looked at by `checked`."""
-
-    size: Literal["smoke", "tiny", "paper"]
-    limit: Annotated[int, Field(ge=0)] = 0  # seconds
-    runs: dict[str, dict[str, dict[str, Any] | None]] | None = None
+def size(config: dict, files: Iterable[str | Path]) -> Size:
+    """The size that snakemake was called with: its file, with what `--config` adds."""
+    return sizes.of(config, str(next(reversed([*files]), "snakemake")))
 
 
-def size(config: dict) -> str:
-    """The size that a size file names. Raises ValueError for a file of another form."""
-    place = f"notebooks/params/{config.get('size')}.yaml"
-    try:
-        strict.checked(SizeFile, {str(name): value for name, value in config.items()})
-    except strict.Misfit as fault:
-        if fault.field == "size":
-            raise ValueError(
-                f"size is {config.get('size')!r}, one of {', '.join(SIZES)} wanted: "
-                "call snakemake with --configfile notebooks/params/smoke.yaml"
-            ) from None
-        if fault.kind == "unknown":
-            near = nearest(fault.field, fault.wanted, cutoff=0.3)
-            hint = f"did you mean '{near}'?" if near else f"it has {', '.join(fault.wanted)}"
-            raise ValueError(f"{place}: unknown field '{fault.field}'; {hint}") from None
-        where = ", ".join(map(str, [fault.field, *fault.inside]))
-        form = f"; {FORM} is the form of runs" if fault.field == "runs" else ""
-        told = f"{fault.value!r:.80}, {fault.wanted[0]} wanted{form}"
-        raise ValueError(f"{place}, {where}: {told}") from None
-    return config["size"]
-
-
-def limit(config: dict) -> int:
+def limit(size: Size) -> int:
     """The seconds that a cell of a run may take; 0 for as long as it wants.
 
     An hour at the smoke size, where the size file says nothing. A cell of the others may train for
     days, and a cluster has limits of its own.
     """
-    return config.get("limit", HOUR if config["size"] == "smoke" else 0)
+    return (HOUR if size.name == SMOKE else 0) if size.limit is None else size.limit
 
 
-def papermill(seconds: int) -> str:
+def papermill(seconds: int, alone: str = "") -> str:
     """The command of a job, with its time limit: a cell that takes longer fails it."""
     command = "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
-    return f"{command} --execution-timeout {seconds}" if seconds else command
+    return alone + command + (f" --execution-timeout {seconds}" if seconds else "")
+
+
+def on_its_own(seconds: int) -> str:
+    """The command of a run, on GPUs that no other job uses and with a share of the cores."""
+    return papermill(seconds, "python scripts/job.py {resources.gpu} {resources.cpus_per_task} ")
 
 
 def write_if_changed(path: Path, values: dict) -> None:
@@ -116,159 +80,26 @@ def write_if_changed(path: Path, values: dict) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def jobs_of(setting: str, values: dict) -> dict[str, dict]:
-    """The jobs of a setting: one, or under `each` one for every combination of the lists there.
-
-    `levels: {each: {level: [0, 4], seed: [0]}, dataset: imagenet}` gives `levels-level0-seed0` and
-    `levels-level4-seed0`: jobs for as many GPUs. A combination that is too long for a folder's name
-    is called by its digest. A list outside `each` goes to one notebook.
-    """
-    each = values.get("each")
-    if each is None:
-        return {setting: values}
-    if not isinstance(each, dict) or not all(v and isinstance(v, list) for v in each.values()):
-        raise ValueError(f"{setting}: each is {each!r:.80}, {{parameter: [values]}} wanted")
-    common = {name: value for name, value in values.items() if name != "each"}
-    found = {}
-    for combination in itertools.product(*each.values()):
-        chosen = dict(zip(each, combination, strict=True))
-        words = [re.sub(r"[^\w.]", "_", f"{key}{value}") for key, value in chosen.items()]
-        combination = "-".join(words)  # names a folder: no colon, no space
-        if len(combination.encode()) > LONGEST:  # a whole recipe, say
-            combination = digest(str(chosen))
-        name = f"{setting}-{combination}"
-        if name in found:
-            raise ValueError(f"{setting}: each makes two jobs called {name}")
-        found[name] = common | chosen
-    return found
-
-
-def checked(config: dict) -> dict[str, dict[str, dict]]:
-    """The settings of a size file, by run notebook. Raises ValueError where it has another form."""
-    place = f"notebooks/params/{size(config)}.yaml"
-    runs = config.get("runs") or {}
-    for name, settings in runs.items():
-        if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", name):
-            raise ValueError(f"{place}: {name!r} names no notebook; {FORM} wanted")
-        for setting in settings:
-            long = len(setting.encode()) > LONGEST
-            if long or not re.fullmatch(r"\w[\w.-]*", setting):  # it names a folder
-                raise ValueError(f"{place}, {name}: a setting cannot be called {setting!r:.160}")
-    return {
-        name: {setting: given or {} for setting, given in settings.items()}
-        for name, settings in runs.items()
-    }
-
-
-def checked_jobs(config: dict) -> Iterator[tuple[str, str, Path, dict]]:
-    """All jobs of a size: run notebook, setting, folder, and the parameters that it is given.
-
-    Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook
-    does not have; ValueError for another form; FileNotFoundError for a notebook that is not there.
-    """
-    for name, settings in checked(config).items():
-        existing(f"{NOTEBOOKS}/{name}.ipynb", f"notebooks/params/{config['size']}.yaml")
-        allowed = notebook.declared(NOTEBOOKS / f"{name}.ipynb")
-        for setting, given in settings.items():
-            for job, values in jobs_of(setting, given).items():
-                place = f"notebooks/params/{config['size']}.yaml, {name}, {job}"
-                notebook.check(values, allowed, place)
-                refuse_out_of_range(values, place)
-                folder = Path("runs", config["size"], name, job)
-                values = sized(allowed, config["size"]) | values | {"folder": folder.as_posix()}
-                yield name, setting, folder, values
-
-
-def refuse_out_of_range(values: dict, place: str) -> None:
-    """Raises ParameterError for a number below its lowest, and for a device that there is not."""
-    for name, low in LOWEST.items():
-        given = values.get(name, low)
-        for value in given if isinstance(given, list) else [given]:
-            if value < low:
-                told = f"'{name}' is {value}, at least {low} wanted"
-                raise notebook.ParameterError(f"{place}: parameter {told}")
-    if values.get("device", "cpu") not in DEVICES:
-        near = nearest(values["device"], DEVICES, cutoff=0)
-        told = f"'device' is {values['device']!r}, one of {', '.join(DEVICES)} wanted"
-        raise notebook.ParameterError(f"{place}: parameter {told}; did you mean '{near}'?")
-
-
-def prepare_runs(config: dict) -> dict[str, list[str]]:
+def prepare_runs(size: Size) -> dict[str, list[str]]:
     """Writes the parameters of all jobs, checked; returns run notebook → its records.
 
     The list of all jobs' folders goes beside them: what lies there of settings that the size file
     had once is not read any more.
     """
     prepared: dict[str, list[str]] = {}
-    for name, _, folder, values in checked_jobs(config):
-        write_if_changed(folder / "parameters.yaml", values)
-        prepared.setdefault(name, []).append((folder / "record.json").as_posix())
-    runs = Path("runs", config["size"])
-    folders = [Path(path).parent for group in prepared.values() for path in group]
-    asked = [folder.relative_to(runs).as_posix() for folder in folders]
-    files.write(runs / ASKED, json.dumps(asked) + "\n")
+    asked = []
+    for job in sizes.jobs(size):
+        write_if_changed(job.folder / "parameters.yaml", job.values)
+        prepared.setdefault(job.run, []).append((job.folder / "record.json").as_posix())
+        asked.append(job.folder.relative_to(size.folder).as_posix())
+    files.write(size.folder / ASKED, json.dumps(asked) + "\n")
     return prepared
-
-
-def existing(path: str, named_by: str) -> str:
-    """The path itself. Raises FileNotFoundError where it is not there.
-
-    Snakemake would take a made file whose source is missing for a source itself, and do nothing.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{named_by} names {path}, which is not there")
-    return path
-
-
-def contents() -> list[str]:
-    """Files of the table of contents, without suffix, in order.
-
-    Raises ValueError where it is none: an empty book must not pass for a whole one.
-    """
-
-    def files(node: dict | list) -> list[str]:
-        if isinstance(node, list):
-            return [file for item in node for file in files(item)]
-        own = [node[key] for key in ("root", "file") if key in node]
-        below = [node[key] for key in ("parts", "chapters", "sections") if key in node]
-        return own + files(below)
-
-    try:
-        found = files(plain_yaml.load(Path("_toc.yml")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"_toc.yml: no table of contents ({error})") from error
-    if not found or not all(isinstance(file, str) for file in found):
-        raise ValueError(f"_toc.yml: no table of contents, its files are {found!r:.80}")
-    return found
-
-
-def chapters() -> list[str]:
-    """Notebooks, below `notebooks/` and without suffix, that the book shows as chapters."""
-    entries = [Path(entry) for entry in contents()]
-    return [
-        entry.relative_to(PUBLISHED).as_posix()
-        for entry in entries
-        if entry.is_relative_to(PUBLISHED)
-    ]
-
-
-def of_size(value: object, size: str) -> object:
-    """A default that names a folder of smoke runs, for another size; any other value as it is."""
-    smoke = "runs/smoke"
-    below = isinstance(value, str) and (value == smoke or value.startswith(f"{smoke}/"))
-    return value.replace(smoke, f"runs/{size}", 1) if below else value
-
-
-def sized(defaults: dict, size: str) -> dict:
-    """Those of a notebook's defaults that name a folder of smoke runs, for another size."""
-    found = {name: of_size(value, size) for name, value in defaults.items()}
-    return {name: value for name, value in found.items() if value != defaults[name]}
 
 
 def prepare_chapters(size: str) -> list[str]:
     """Writes each chapter's parameters for a size; returns the chapters' records."""
     records = []
-    for chapter in chapters():
+    for chapter in sizes.chapters():
         folder = Path("runs", size, "chapters", chapter)
         defaults = notebook.declared(NOTEBOOKS / f"{chapter}.ipynb")
         values = {name: of_size(value, size) for name, value in defaults.items()}
@@ -353,7 +184,7 @@ def run_code(size: str, records: dict[str, list[str]], name: str) -> list[str]:
 
     At the others the records' fingerprints decide, or a comment would start days of training again.
     """
-    return code_of(name) if size == "smoke" and name in records else []
+    return code_of(name) if size == SMOKE and name in records else []
 
 
 def chapter_code(wildcards) -> list[str]:
@@ -363,7 +194,7 @@ def chapter_code(wildcards) -> list[str]:
 
 def pages() -> list[str]:
     """What the book is built from, beside the chapters."""
-    own = [f"{entry}.md" for entry in contents() if not Path(entry).is_relative_to(PUBLISHED)]
+    own = [f"{entry}.md" for entry in sizes.contents() if not Path(entry).is_relative_to(PUBLISHED)]
     folders = [Path("book", name) for name in ("_static", "_templates", "images")]
     files = [*Path("book").glob("*.*"), *(path for folder in folders for path in folder.glob("*"))]
     static = sorted(str(path) for path in files if path.is_file())

@@ -18,11 +18,12 @@ START, END = "<!-- the plan: scripts/house.py -->\n", "<!-- the end of the plan 
 # From the ground up; a package imports from floors below its own alone.
 FLOORS = (
     ("files", "surroundings", "inputs", "fingerprints"),
-    ("hierarchies", "training", "theory"),
+    ("hierarchies", "training", "theory", "notebook"),
     ("labels", "images", "records"),
     ("experiments", "analysis"),
     ("benchmarks", "claims", "figures", "proofs"),
-    ("pages", "planning", "commands"),
+    ("pages", "planning"),
+    ("commands",),
 )
 DOORS = ("wordnet", "data", "toy", "train")  # `python -m granularity.…`: two lines each
 

@@ -56,12 +56,12 @@ def clean(monkeypatch, **state):
 
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-RUN = """from granularity.pages import notebook
+RUN = """from granularity import notebook
 from granularity.records import record
 given = notebook.parameters(In)
 path = notebook.root() / folder / "record.json"
 record.write(path, kind="contents of x", metrics={}, runs=[])"""
-CHAPTER = """from granularity.pages import notebook
+CHAPTER = """from granularity import notebook
 from granularity.records import record
 given = notebook.parameters(In)
 print("a result")"""

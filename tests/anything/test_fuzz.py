@@ -16,14 +16,14 @@ from faults_seen import saw
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from granularity import labels
+from granularity import labels, notebook
 from granularity.claims import rules
 from granularity.claims.rules import ClaimsError
 from granularity.fingerprints.digest import digest
 from granularity.hierarchies import wordnet
 from granularity.images import layouts, listing
-from granularity.pages import notebook
-from granularity.pages.notebook import ParameterError
+from granularity.notebook import ParameterError
+from granularity.planning import sizes
 from granularity.records import launch, record, runner, tables
 from granularity.records.launch import JobError
 from granularity.records.record import RecordError
@@ -158,8 +158,8 @@ runs_of_a_size = st.dictionaries(
 @example({"size": "smoke", "runs": {"theory/simulate": {"../../../x": {"seed": 1}}}})
 def test_any_size_file(house, config):
     def read():
-        graph.size(config)
-        return graph.limit(config), graph.prepare_runs(config)
+        size = graph.size(config, ["notebooks/params/smoke.yaml"])
+        return graph.limit(size), graph.prepare_runs(size)
 
     with contextlib.chdir(house.folder):
         tried(read, ValueError, FileNotFoundError)
@@ -175,7 +175,7 @@ def test_any_table_of_contents(house, text):
     before = contents.read_text(encoding="utf-8")
     contents.write_text(text, encoding="utf-8", errors="replace")
     with contextlib.chdir(house.folder):
-        found = tried(graph.contents, ValueError)
+        found = tried(sizes.contents, ValueError)
     contents.write_text(before, encoding="utf-8")
     assert found is None or found
 

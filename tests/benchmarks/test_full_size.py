@@ -2,10 +2,10 @@
 
 import pytest
 
+from granularity import notebook
 from granularity.benchmarks import full_size
 from granularity.experiments import sets
 from granularity.hierarchies import wordnet
-from granularity.pages import notebook
 
 ROOT = notebook.root(__file__.rpartition("/")[0])
 PARTS = ("assemble", "write", "open", "join", "labels", "placebo", "name", "epoch", "metrics")

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from granularity import notebook
 from granularity.benchmarks import precision, training
-from granularity.pages import notebook
 from granularity.training.presets import preset
 
 ROOT = notebook.root(__file__.rpartition("/")[0])

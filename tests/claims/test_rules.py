@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from granularity import notebook
 from granularity.analysis.selection import select
 from granularity.claims import columns, fixed, judging, rules
 from granularity.experiments import imagenet, inaturalist
 from granularity.inputs import renamed
-from granularity.pages import notebook
 from granularity.records import tables
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import clean
 
-from granularity.claims import judging, outcome, rules, scoreboard
+from granularity.claims import fixed, judging, outcome, rules, scoreboard
 from granularity.fingerprints import equivalence
 from granularity.pages import cards
 from granularity.records import publish, record
@@ -195,10 +195,44 @@ def test_load_tells_the_sizes_apart(tmp_path):
     assert counted == {"smoke": 1, "tiny": 2, "published": 1}  # a run in two places is one run
 
 
-@pytest.mark.fault("runs in a folder that is named after no size", "refused by name")
-def test_a_folder_of_no_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="other: its name is no size; there are smoke, tiny"):
-        scoreboard.load(tmp_path / "other", tmp_path)
+@pytest.mark.fault("a toy is run under a name of its own", "it is of no size that decides a claim")
+def test_what_a_run_is_decides_its_size_and_not_what_it_is_called(tmp_path):
+    runs, keys = tmp_path / "runs" / "mine", ["whole", "short"]
+    for key, samples in zip(keys, (1000, 20), strict=True):
+        record.write(
+            runs / key / "record.json",
+            kind="theory.simulate",
+            fingerprint=key,
+            metrics={"hard_error": 0.5},
+            arguments={"labels": "fine", "test_samples": samples, "seed": 0},
+        )
+    record.write(runs / "record.json", kind="contents of x", metrics={}, runs=keys)
+    found = scoreboard.load(runs, tmp_path / "results", BOOK.scales)
+    assert {size: [*table["fingerprint"]] for size, table in found.items()} == {
+        "tiny": ["whole"],
+        "mine": ["short"],
+    }
+    assert judging.verdict(BOOK.claims["C3"].rule("mine"), found["mine"], "mine").word in (
+        outcome.MACHINERY,
+        outcome.NOT_RUN,
+    )
+    assert scoreboard.name_of("mine") == "The size mine"
+
+
+@pytest.mark.parametrize(
+    ("run", "size"),
+    [
+        ({"dataset": "inaturalist", "target_classes": 11}, "paper"),
+        ({"dataset": "inaturalist", "target_classes": 3}, ""),
+        ({"dataset": "toy", "target_classes": 11}, ""),
+        ({"dataset": "tiny-imagenet-200", "target": "balanced", "target_classes": 9}, "tiny"),
+        ({"dataset": "tiny-imagenet-200", "target": "balanced", "target_classes": 8}, ""),
+        ({"dataset": "imagenet", "kind": "imagenet.finetune", "target_classes": 1000}, "paper"),
+        ({"kind": "imagenet.pretrain", "dataset": "imagenet"}, ""),
+    ],
+)
+def test_the_size_of_a_run_is_the_one_whose_demands_it_meets(run, size):
+    assert fixed.scale_of({"kind": "inaturalist.transfer"} | run, BOOK.scales) == size
 
 
 def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkeypatch):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from granularity.claims import rules
 from granularity.inputs import plain_yaml
 from granularity.inputs.plain_yaml import YamlError
+from granularity.planning import sizes
 from granularity.records import launch
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import graph
 
 
 @pytest.mark.fault("`{written}` in a file of YAML", "refused, with the line and what to write")
@@ -164,7 +164,7 @@ def test_a_table_of_contents_is_read_as_it_looks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("_toc.yml").write_text("root: a\nchapters: [{file: b}]\nchapters: [{file: c}]\n")
     with pytest.raises(ValueError, match="line 3: the key 'chapters' stands twice"):
-        graph.contents()
+        sizes.contents()
 
 
 @pytest.mark.fault("the build is given a size file with {parameters}", "ends before any work")
@@ -190,7 +190,7 @@ def test_snakemake_s_own_reading_does_not_pass(house, parameters, told):
 def test_the_plan_does_not_pass_it_either(tmp_path):
     size = tmp_path / "size.yaml"
     size.write_text("size: smoke\nruns:\n  theory/simulate:\n    a: {}\n    a: {seed: 1}\n")
-    called = [sys.executable, "scripts/plan.py", "--configfile", str(size)]
+    called = [sys.executable, "-m", "granularity", "plan", str(size)]
     ended = subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "size.yaml, line 5: the key 'a' stands twice, first in line 4" in ended.stderr

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity import theory
+from granularity import notebook, theory
 from granularity.experiments import datasets, two_stages
 from granularity.inputs import renamed
-from granularity.pages import notebook
 from granularity.records import runner
 from granularity.training.presets import recipe_of
 from granularity.training.recipe import Recipe

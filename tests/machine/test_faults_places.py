@@ -14,10 +14,10 @@ import yaml
 from faults_seen import saw
 from PIL import Image
 
-from granularity import files, labels
+from granularity import files, labels, notebook
 from granularity.claims import rules
 from granularity.images import image_set
-from granularity.pages import cards, notebook
+from granularity.pages import cards
 from granularity.records import record, runner, tables
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -165,7 +165,7 @@ shell = InteractiveShell.instance()
 exec(os.environ.pop("STARTED", ""))
 import pandas as pd, numpy as np, torch, warnings, matplotlib
 import matplotlib.pyplot as plt
-from granularity.pages import notebook
+from granularity import notebook
 from granularity.training import loading, one_stage, presets
 notebook.parameters(["", "seed = 0", "ask"])
 made = presets.preset("resnet_toy", steps=4, epochs=0, batch_size=8, image_size=16, warmup=1)

@@ -1,23 +1,16 @@
 """A job is done only where the runs that its parameters ask for have their records."""
 
 import json
-import sys
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from granularity import theory
+from granularity import notebook, theory
 from granularity.experiments import imagenet
 from granularity.images.toy import drawing
-from granularity.pages import notebook
-from granularity.planning import asked
+from granularity.planning import asked, outlook, sizes
 from granularity.records import launch, record, runner
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import plan as script
-
-import graph
 
 TINY = {
     "labels": "coarse",
@@ -28,6 +21,7 @@ TINY = {
     "width": 2,
     "k": 1,
 }
+PARAMETERS = sorted((ROOT / "notebooks/params").glob("*.yaml"))
 CONFIG = {"size": "smoke", "runs": {"theory/simulate": {"grid": {**TINY, "seed": [0, 1]}}}}
 
 
@@ -35,7 +29,7 @@ class Asked(Exception):
     """Ends a notebook where it would start its runs."""
 
 
-@pytest.mark.parametrize("size", graph.SIZES)
+@pytest.mark.parametrize("size", [path.stem for path in PARAMETERS])
 def test_what_a_job_asks_for_is_what_its_notebook_asks_for(monkeypatch, size):
     """The notebook's own cells, up to the call that makes the runs."""
     seen = {}
@@ -53,7 +47,7 @@ def test_what_a_job_asks_for_is_what_its_notebook_asks_for(monkeypatch, size):
         monkeypatch.setattr(module, "stated", lambda *_: [])
     config = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text(encoding="utf-8"))
     once = {run: dict(list(settings.items())[-2:]) for run, settings in config["runs"].items()}
-    for run, _, _, given in graph.checked_jobs({"size": size, "runs": once}):
+    for run, _, _, given in sizes.jobs(sizes.Size(size, size, once)):
         path = ROOT / "notebooks" / f"{run}.ipynb"
         values = notebook.declared(path) | given
         monkeypatch.setattr(notebook, "parameters", lambda _, values=values: values)
@@ -71,7 +65,7 @@ def done(tmp_path, monkeypatch):
     for name in ("notebooks", "book", "_toc.yml"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    ((_, _, folder, given),) = graph.checked_jobs(CONFIG)
+    ((_, _, folder, given),) = sizes.jobs(sizes.of(CONFIG, "smoke.yaml"))
     values = notebook.declared("notebooks/theory/simulate.ipynb") | given
     entry, settings = asked.runs_of("theory/simulate", values)
     runner.complete(folder, entry, settings)
@@ -81,7 +75,8 @@ def done(tmp_path, monkeypatch):
 def planned(**changes) -> bool:
     """Whether the plan calls the job done, with some parameters changed."""
     grid = CONFIG["runs"]["theory/simulate"]["grid"] | changes
-    (job,) = script.jobs_of({"size": "smoke", "runs": {"theory/simulate": {"grid": grid}}})
+    size = sizes.Size("smoke", "smoke.yaml", {"theory/simulate": {"grid": grid}})
+    (job,) = outlook.jobs_of(size)
     return job.done
 
 

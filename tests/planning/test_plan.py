@@ -12,16 +12,11 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from granularity import notebook
 from granularity.claims import rules
 from granularity.images import sources
-from granularity.pages import notebook
-from granularity.planning import missing, plan, speeds
+from granularity.planning import missing, outlook, plan, sizes, speeds
 from granularity.training.presets import preset
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import plan as script
-
-import graph
 
 VIT = preset("vit_b16_i21k")
 RATE = speeds.Speed(
@@ -130,11 +125,11 @@ def test_an_unknown_run_notebook_is_an_error():
 
 
 def test_every_run_notebook_of_the_sizes_is_known():
-    for size in graph.SIZES:
-        config = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text())
+    for path in (ROOT / "notebooks/params").glob("*.yaml"):
+        config = yaml.safe_load(path.read_text())
         for run, settings in config["runs"].items():
             for setting, given in settings.items():
-                values = next(iter(graph.jobs_of(setting, given or {}).values()))
+                values = next(iter(sizes.jobs_of(setting, given or {}).values()))
                 plan.works(run, job(run, **values).values)
 
 
@@ -237,15 +232,15 @@ def test_the_operations_are_those_of_the_network():
 
 
 def called(*words: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/plan.py", *words]
+    command = [sys.executable, "-m", "granularity", "plan", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_command_says_what_the_paper_s_runs_take_and_lack():
-    ended = called("--configfile", "notebooks/params/paper.yaml", "--gpu", "V100", "--price", "2")
+    ended = called("paper", "--gpu", "V100", "--price", "2")
     assert ended.returncode == 0, ended.stderr
     said = " ".join(ended.stdout.split())
-    jobs = sum(len(graph.jobs_of(s, g or {})) for r in PAPER["runs"].values() for s, g in r.items())
+    jobs = sum(len(sizes.jobs_of(s, g or {})) for r in PAPER["runs"].values() for s, g in r.items())
     assert f"of {jobs} jobs are left" in said
     assert "8 × GPU" in said
     assert "Reckoned for one V100" in said
@@ -254,7 +249,7 @@ def test_the_command_says_what_the_paper_s_runs_take_and_lack():
 
 
 def test_the_command_s_numbers_are_to_be_had_as_json():
-    ended = called("--configfile", "notebooks/params/smoke.yaml", "--json")
+    ended = called("smoke", "--json")
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert found["size"] == "smoke"
@@ -262,7 +257,7 @@ def test_the_command_s_numbers_are_to_be_had_as_json():
     assert found["missing"] == []
     assert found["datasets"] == {}
     assert all(hours == 0 for hours in found["gpu_hours"].values())
-    again = notebook.planned(ROOT, "notebooks/params/smoke.yaml")
+    again = outlook.outlook("notebooks/params/smoke.yaml", ROOT)
     assert again | {"free": 0} == found | {"free": 0}  # the disk's free space moves
 
 
@@ -274,20 +269,20 @@ def test_the_command_s_numbers_are_to_be_had_as_json():
     ],
 )
 def test_a_wrong_size_file_is_refused(tmp_path, text, told):
-    path = Path(tmp_path, "wrong.yaml")
+    path = Path(tmp_path, "smoke.yaml")
     path.write_text(text)
-    ended = called("--configfile", str(path))
+    ended = called(str(path))
     assert ended.returncode == 1
     assert told in ended.stderr
     assert not ended.stdout
-    with pytest.raises(RuntimeError, match=told):
-        notebook.planned(ROOT, str(path))
+    with pytest.raises(ValueError, match=told):
+        outlook.outlook(path, ROOT)
 
 
 def test_each_job_has_its_setting_and_all_its_parameters(monkeypatch):
     monkeypatch.chdir(ROOT)
-    config = {"size": "paper", "runs": {"imagenet/pretrain": PAPER["runs"]["imagenet/pretrain"]}}
-    jobs = script.jobs_of(config)
+    runs = {"imagenet/pretrain": PAPER["runs"]["imagenet/pretrain"]}
+    jobs = outlook.jobs_of(sizes.Size("paper", "paper.yaml", runs))
     assert {found.setting for found in jobs} == {"levels", "rates"}
     assert [found.values["level"] for found in jobs] == [0, 1, 2, 4, 6, 9, 0, 4]
     assert all(found.values["target_images"] == 0 for found in jobs)
@@ -295,7 +290,7 @@ def test_each_job_has_its_setting_and_all_its_parameters(monkeypatch):
 
 @pytest.mark.fault("the plan is asked for a GPU that nobody knows", "refused, with the known ones")
 def test_an_unknown_gpu_is_said():
-    ended = called("--configfile", "notebooks/params/paper.yaml", "--gpu", "A1000")
+    ended = called("paper", "--gpu", "A1000")
     assert ended.returncode == 1
     assert "no speed of a GPU 'A1000' is known, but of " in ended.stderr
     assert "did you mean 'A100 SXM4 80 GB'?" in ended.stderr

@@ -1,6 +1,12 @@
 """Jobs: what is refused before any work."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+from conftest import ROOT
+from faults_seen import saw_end
 
 from granularity.records import launch
 
@@ -9,3 +15,32 @@ from granularity.records import launch
 def test_a_job_with_a_field_too_many_is_refused():
     with pytest.raises(ValueError, match="a job has"):
         launch.run_job({"entry": "x:y", "settings": [], "places": {}, "folder": "x", "more": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("accelerate launch --num_processes 2 -m granularity.train job.yaml", 2),
+        ("accelerate launch --num-processes=8 --multi_gpu -m granularity.train job.yaml", 8),
+        ("accelerate launch -m granularity.train job.yaml", 1),
+        ("bash -l", 1),
+    ],
+)
+def test_how_many_processes_a_launcher_was_asked_for(words, asked):
+    assert launch.asked_for(words.split()) == asked
+
+
+@pytest.mark.fault("accelerate is asked for two processes and starts one", "refused, with the way")
+def test_one_process_in_the_place_of_two_is_refused(tmp_path):
+    (tmp_path / "job.yaml").write_text("{entry: x.y, settings: [], places: {}, folder: x}\n")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu"]
+    command += ["-m", "granularity.train", "job.yaml"]
+    given = os.environ | {"PYTHONPATH": str(ROOT / "lib"), "CUDA_VISIBLE_DEVICES": ""}
+    given["HF_HOME"] = str(tmp_path)  # no settings of the user's
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=given, capture_output=True, text=True, check=False
+    )
+    saw_end(ended.returncode, ended.stderr)
+    assert ended.returncode
+    assert "2 processes were asked for and this is one alone" in ended.stderr
+    assert "--multi_gpu --num_processes 2" in ended.stderr

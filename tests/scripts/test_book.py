@@ -15,9 +15,10 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from granularity.planning import sizes
+
 sys.path.insert(0, str(ROOT / "scripts"))
 import book
-import graph
 from pages import figure_tables
 
 SITE = ROOT / "_build" / "html"
@@ -34,7 +35,7 @@ def site(request):
 def contents():
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        return graph.contents()
+        return sizes.contents()
 
 
 def executed(*cells):

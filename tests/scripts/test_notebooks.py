@@ -10,8 +10,8 @@ import sys
 import pytest
 from conftest import ROOT
 
+from granularity import notebook
 from granularity.fingerprints import source
-from granularity.pages import notebook
 
 NOTEBOOKS = sorted(
     path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts

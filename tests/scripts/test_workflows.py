@@ -196,12 +196,14 @@ def test_commands_that_the_graph_builds_hold_no_parameter_of_a_run():
     text = (ROOT / "Snakefile").read_text(encoding="utf-8")
     shells = re.findall(r"shell:\n\s+(.+)", text)
     assert set(shells) == {
-        "graph.papermill(LIMIT)",
+        "graph.on_its_own(LIMIT)",
         "graph.papermill(LIMIT or graph.HOUR)",
         '"python scripts/book.py {SIZE}"',
     }
     made = (ROOT / "scripts/graph.py").read_text(encoding="utf-8")
     (command,) = re.findall(r'command = "(papermill .*)"', made)
-    assert set(re.findall(r"{(.*?)}", command)) == {
+    (alone,) = re.findall(r'"(python scripts/job.py .*)"', made)
+    assert set(re.findall(r"{(.*?)}", alone + command)) == {
         "input.notebook", "log.notebook", "input.parameters",
+        "resources.gpu", "resources.cpus_per_task",
     }  # fmt: skip

@@ -9,9 +9,8 @@ import pytest
 import torch
 from small_simulation import MINUS, PLUS, alone, simulation  # noqa: F401
 
-from granularity import theory
+from granularity import notebook, theory
 from granularity.fingerprints import source
-from granularity.pages import notebook
 from granularity.theory import samples as sampling
 from granularity.theory.setting import Setting
 

@@ -55,12 +55,29 @@ def parted(
         for row in select(read, demand.of).index:
             are = demand.are
             if demand in scale:
-                are = {name: value for name, value in are.items() if is_said(told[row].get(name))}
+                are = as_far_as_said(told[row], are)
             lacks[row] = lacks[row] or difference(told[row], are)
     first = next(filter(None, lacks), "")
     others = int((lacks != "").sum())
     told = f"{others} run{'s are' if others > 1 else ' is'} left out: {first}" if others else ""
     return runs[lacks == ""], told
+
+
+def scale_of(run: Mapping[str, Any], scales: Mapping[str, Sequence[Fixed]]) -> str:
+    """The first size whose demands on such a run it meets; nothing where it meets none's.
+
+    A size that demands nothing of a run of its kind does not know it.
+    """
+    for size, demands in scales.items():
+        binding = [demand.are for demand in demands if not difference(run, demand.of)]
+        if binding and not any(difference(run, as_far_as_said(run, are)) for are in binding):
+            return size
+    return ""
+
+
+def as_far_as_said(run: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the wanted values of which a run says anything."""
+    return {name: value for name, value in wanted.items() if is_said(run.get(name))}
 
 
 def difference(run: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from granularity.claims import rules
 from granularity.claims.fixed import read_by
 from granularity.claims.judging import in_force
 from granularity.claims.rules import Book, Claim, Rule
-from granularity.claims.scoreboard import NAMES
+from granularity.claims.scoreboard import name_of
 from granularity.fingerprints import equivalence
 from granularity.inputs import renamed
 from granularity.records import machine, record
@@ -30,7 +30,7 @@ def made(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All runs under one another, with the size's name and the machine in words."""
-    parts = [table[COLUMNS[1:]].assign(size=NAMES[size]) for size, table in tables.items()]
+    parts = [table[COLUMNS[1:]].assign(size=name_of(size)) for size, table in tables.items()]
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     runs = pd.concat(parts, ignore_index=True)
@@ -87,7 +87,9 @@ def standings(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Its words are those of `equivalence`: this code, equal code that is proven to be, older code.
     """
     words = (equivalence.THIS, equivalence.PROVEN, equivalence.OLDER)
-    parts = [table[["kind", "standing"]].assign(size=NAMES[size]) for size, table in tables.items()]
+    parts = [
+        table[["kind", "standing"]].assign(size=name_of(size)) for size, table in tables.items()
+    ]
     runs = pd.concat(parts) if parts else pd.DataFrame(columns=["kind", "standing", "size"])
     counts = runs.groupby(["size", "kind", "standing"], sort=False).size().unstack(fill_value=0)
     counts = counts.reindex(columns=list(words), fill_value=0).rename_axis(columns=None)
@@ -117,7 +119,7 @@ def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 rows.append(
                     {
                         "claim": claim.id,
-                        "size": NAMES[size],
+                        "size": name_of(size),
                         "rule": f"version {rule.version} of {rule.date}",
                         "runs": len(runs),
                         "made from": ", ".join(str(commit)[:7] for commit in commits),
@@ -189,7 +191,7 @@ def versions(tables: Mapping[str, pd.DataFrame], here: Mapping[str, str]) -> pd.
         for packages in table["packages"]:
             for name, version in packages.items():
                 made.setdefault(name, set()).add(version)
-        columns[NAMES[size]] = {name: ", ".join(sorted(v)) for name, v in made.items()}
+        columns[name_of(size)] = {name: ", ".join(sorted(v)) for name, v in made.items()}
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = {title: [column.get(name, "–") for name in names] for title, column in columns.items()}
     return pd.DataFrame({"package": names, **rows})

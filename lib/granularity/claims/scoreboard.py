@@ -5,13 +5,15 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 
 from granularity.analysis import hardness, selection, statistics
 from granularity.claims import fixed, judging, outcome
 from granularity.claims.outcome import Verdict
-from granularity.claims.rules import SIZES, Book, Claim, Rule
+from granularity.claims.rules import SIZES, Book, Claim, Fixed, Rule
 from granularity.fingerprints import equivalence
 from granularity.records import tables
 
@@ -64,33 +66,56 @@ class Entry:
 NOTHING = Verdict(outcome.NOT_RUN, "no run yet")
 
 
-def load(runs: Path, published: Path) -> dict[str, pd.DataFrame]:
+def name_of(size: str) -> str:
+    """What a page calls a size."""
+    return NAMES.get(size, f"The size {size}")
+
+
+def load(
+    runs: Path, published: Path, scales: Mapping[str, Sequence[Fixed]] = MappingProxyType({})
+) -> dict[str, pd.DataFrame]:
     """The tables of runs by size: the folder of one size, and all published files.
 
     Published files below `tiny/` and `paper/` are of these sizes, all others are "published". A run
-    that lies in several places counts once. Raises ValueError for a folder that is named after no
-    size.
+    that lies in several places counts once. The runs of a size of any other name are of the size
+    whose `scales` they meet, with what was published of it; where they meet none, of that name.
     """
-    if runs.name not in SIZES:
-        raise ValueError(f"{runs}: its name is no size; there are {', '.join(SIZES)}")
     found: dict[str, list[Path]] = {}
+    own: dict[str, pd.DataFrame] = {}
     with contextlib.suppress(FileNotFoundError):  # nothing ran yet: there may be published runs
         tables.collect(runs)
-        found[runs.name] = [runs]
+        if runs.name in SIZES:
+            found[runs.name] = [runs]
+        else:
+            own = by_scale(tables.table(runs), runs.name, scales)
     files = {file for file in published.rglob("*.jsonl") if file.name != equivalence.FILE.name}
     for file in sorted(files):  # what was proven of code is no run
         top = file.relative_to(published).parts[0]
         found.setdefault(top if top in SIZES else "published", []).append(file)
-    return {size: read(found[size]) for size in SIZES if size in found}
+    return {
+        size: read([*found.get(size, []), *[runs] * (size in own)], own.get(size))
+        for size in dict.fromkeys((*SIZES, *own))
+        if size in found or size in own
+    }
 
 
-def read(paths: Sequence[Path]) -> pd.DataFrame:
+def by_scale(
+    runs: pd.DataFrame, name: str, scales: Mapping[str, Sequence[Fixed]]
+) -> dict[str, pd.DataFrame]:
+    """Runs by the size that each is one of, by what it is; `name` where it is of none."""
+    of = [fixed.scale_of(run, scales) or name for run in runs.to_dict("records")]
+    return dict(iter(runs.groupby(np.array(of, dtype=object))))
+
+
+def read(paths: Sequence[Path], own: pd.DataFrame | None = None) -> pd.DataFrame:
     """The runs of folders and files, and what rules read that is worked out from several of them.
 
-    The column `evaluation` has what each run kept of every image it was evaluated on. Where an arm
-    has a seed twice, nothing is worked out of these runs: claim C9 is then not run.
+    `own` are those that count of the last path; all of them where none are given. The column
+    `evaluation` has what each run kept of every image it was evaluated on. Where an arm has a seed
+    twice, nothing is worked out of these runs: claim C9 is then not run.
     """
-    runs = selection.once(tables.table(*paths))
+    whole = paths if own is None else paths[:-1]
+    runs = selection.once(pd.concat([tables.table(*whole), own], ignore_index=True))
     kept = ChainMap(*map(tables.arrays, paths))
     parts = [runs.assign(evaluation=runs["fingerprint"].map(kept.get))]
     with contextlib.suppress(statistics.Unfit):

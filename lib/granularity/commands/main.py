@@ -2,6 +2,7 @@
 
     granularity levels imagenet1k            classes at each label level
     granularity check data/imagenet1k        a look at a set before a week of training
+    granularity plan paper                   what a size would take, before anything starts
     granularity verify FILE --random 1       a published run, made again
 
 Each command stands in a module of its own and is loaded only when it is asked for.
@@ -20,6 +21,7 @@ from granularity.inputs.nearest import nearest
 COMMANDS = {
     "levels": ("granularity.commands.levels", "classes at each label level of a list of synsets"),
     "check": ("granularity.commands.check", "what a set of images holds, before it is trained on"),
+    "plan": ("granularity.commands.plan", "what a size would take, before anything starts"),
     "toy": ("granularity.commands.toy", "draw the two toy image datasets, in seconds"),
     "train": ("granularity.commands.train", "make the runs of a job file"),
     "publish": ("granularity.commands.records", "add runs to a published file of records"),

@@ -1,10 +1,13 @@
 """Makes the runs of a job file: `granularity train JOB.yaml`."""
 
 import argparse
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 from granularity import surroundings
 from granularity.records import launch
@@ -24,9 +27,15 @@ def main(words: Sequence[str]) -> None:
     job = launch.read(asked.job)
     if asked.tracker:
         job["places"] = dict(job["places"]) | {"tracker": asked.tracker}
+    processes = 1
+    with contextlib.suppress(psutil.Error):  # another user's, or gone
+        processes = launch.asked_for(psutil.Process(os.getppid()).cmdline())
+    found = int(os.environ.get("WORLD_SIZE", "1"))
+    launch.check_processes(processes, found)
     surroundings.forget()
     if os.environ.get(launch.LAUNCHED):
         threading.Thread(target=launch.end_with_launcher, daemon=True).start()
-    launch.run_job(
-        job, writes=os.environ.get("RANK", "0") == "0"
-    )  # accelerate numbers its processes so
+    first = os.environ.get("RANK", "0") == "0"  # accelerate numbers its processes so
+    if first:
+        print(f"{found} process{'es' * (found > 1)}, {processes} asked for", flush=True)
+    launch.run_job(job, writes=first)

@@ -148,7 +148,7 @@ def root_of(roots: Mapping[str, str], name: str) -> Path:
     """Where a set lies on this machine. Raises KeyError, with the place to get it from."""
     if not roots.get(name):
         plain = name.replace("-", "")
-        known = [text for key, text in sources.SOURCES.items() if plain.startswith(key)]
+        known = [str(one) for key, one in sources.SOURCES.items() if plain.startswith(key)]
         raise KeyError(
             f"no root is given for {name}. {''.join(known) or 'It is drawn by toy.draw'}"
         )

@@ -3,26 +3,71 @@
 In words for a person, and to tell a part of a set from the whole: no number depends on it.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+MB, GB, TB = 10**6, 10**9, 10**12
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a set is to be had: what it is called, from whom, and its files with their bytes."""
+
+    title: str
+    where: str
+    files: Mapping[str, int]
+    note: str = ""  # what its files lack, or another way to them
+
+    @property
+    def size(self) -> int:
+        """Bytes to download."""
+        return sum(self.files.values())
+
+    def __str__(self) -> str:
+        """All of it for a reader."""
+        files = ", and ".join(f"{name}, {in_words(size)}" for name, size in self.files.items())
+        return f"{self.title}: {self.where}{files}{self.note}"
+
+
+def in_words(size: int) -> str:
+    """Bytes as a reader says them: 248 MB, 8.4 GB."""
+    unit, name = next((u, n) for u, n in ((TB, "TB"), (GB, "GB"), (MB, "MB")) if size >= u)
+    return f"{size / unit:.3g} {name}"
+
+
 # Where the real sets come from, and how large they are; a key is looked for in a missing path.
+ACCOUNT = "image-net.org (a free account; non-commercial research), "
 SOURCES = {
-    "imagenet21k": "ImageNet-21k: image-net.org (a free account; non-commercial research), release"
-    " winter 2021, winter21_whole.tar.gz, about 1.1 TB; 19,167 of the paper's 21,843 classes",
-    "imagenet1k": "ImageNet-1k: image-net.org (a free account; non-commercial research),"
-    " ILSVRC2012_img_train.tar, 138 GB, and ILSVRC2012_img_val.tar, 6.3 GB",
-    "tinyimagenet": "Tiny-ImageNet: cs231n.stanford.edu/tiny-imagenet-200.zip, 248 MB",
-    "inat": "iNaturalist 2021: github.com/visipedia/inat_comp/tree/master/2021, train_mini.tar.gz,"
-    " 42 GB, and val.tar.gz, 8.4 GB; also torchvision.datasets.INaturalist(…, download=True)",
+    "imagenet21k": Source(
+        "ImageNet-21k",
+        f"{ACCOUNT}release winter 2021, ",
+        {"winter21_whole.tar.gz": 11 * TB // 10},
+        "; 19,167 of the paper's 21,843 classes",
+    ),
+    "imagenet1k": Source(
+        "ImageNet-1k",
+        ACCOUNT,
+        {"ILSVRC2012_img_train.tar": 138 * GB, "ILSVRC2012_img_val.tar": 6_300 * MB},
+    ),
+    "tinyimagenet": Source(
+        "Tiny-ImageNet", "cs231n.stanford.edu/", {"tiny-imagenet-200.zip": 248 * MB}
+    ),
+    "inat": Source(
+        "iNaturalist 2021",
+        "github.com/visipedia/inat_comp/tree/master/2021, ",
+        {"train_mini.tar.gz": 42 * GB, "val.tar.gz": 8_400 * MB},
+        "; also torchvision.datasets.INaturalist(…, download=True)",
+    ),
 }
 
 
 def missing(folder: Path) -> str:
     """What a person has to know who does not have the images yet."""
-    near = [
-        text for key, text in SOURCES.items() if key in plain("".join(folder.parts[-2:]))
-    ] or list(SOURCES.values())
-    return f"{folder}: no such folder. It can be downloaded here. " + ". ".join(near)
+    named = plain("".join(folder.parts[-2:]))
+    near = [source for key, source in SOURCES.items() if key in named] or SOURCES.values()
+    told = ". ".join(map(str, near))
+    return f"{folder}: no such folder. It can be downloaded here. {told}"
 
 
 # Set, as its root or its list of classes is called: part → (classes, images) of each release.

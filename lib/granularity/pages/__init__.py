@@ -1,4 +1,4 @@
-"""What the book's pages are made of beside figures: cards, tables, explorers, parameters.
+"""What the book's pages are made of beside figures: cards, tables, explorers.
 
 The last ones to know anything: nothing below imports from here.
 """

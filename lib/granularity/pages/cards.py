@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from granularity.claims import judging, outcome
 from granularity.claims.outcome import Verdict
 from granularity.claims.rules import MARKS, Claim, Rule
-from granularity.claims.scoreboard import NAMES, Entry, Line
+from granularity.claims.scoreboard import Entry, Line, name_of
 from granularity.pages.rendering import render
 
 # A sign for each word, beside its colour in `book.css`: nobody has to tell them by colour alone.
@@ -67,7 +67,7 @@ def rows(entry: Entry) -> Iterator[tuple[str, list[Said]]]:
     yield "The paper", [*paper_values(entry.claim)]
     ran = [s for s, v in entry.verdicts.items() if entry.lines[s] or v.word != outcome.NOT_RUN]
     for size in ran:
-        yield NAMES[size], [*ours(entry.verdicts[size], entry.lines[size])]
+        yield name_of(size), [*ours(entry.verdicts[size], entry.lines[size])]
     if not ran:
         yield "Ours", [Said("no run yet, at any size")]
 

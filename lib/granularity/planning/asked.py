@@ -58,12 +58,18 @@ def read_by(run: str, settings: Sequence[Mapping], values: Mapping[str, Any]) ->
     arm = {"imagenet": imagenet, "inaturalist": inaturalist}.get(run.partition("/")[0])
     if arm is None:
         return [None] * len(settings)
-    roots = {name: values[place] for place, name in ROOTS.items() if values.get(place)}
+    roots = roots_of(values)
     weights = [values["weights"]] if values.get("weights") else []
     try:
         return arm.stated(settings, roots, *weights)
     except (OSError, ValueError, KeyError):
         return [None] * len(settings)
+
+
+def roots_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Where a job's sets lie, by their names: in `roots`, or in a parameter of a set's own."""
+    own = {name: values[place] for place, name in ROOTS.items() if values.get(place)}
+    return own | values.get("roots", {})
 
 
 def any_is_of(

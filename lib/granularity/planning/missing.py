@@ -1,6 +1,5 @@
 """What a machine lacks for the runs of a plan: images, GPUs, weights."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,25 +12,22 @@ from granularity.images import sources
 from granularity.planning import asked
 from granularity.planning.plan import Job
 
-PARAMETERS = {root: parameter for parameter, root in asked.ROOTS.items()}
 SOURCE_OF = {"tiny-imagenet-200": "tinyimagenet", "inaturalist": "inat"}  # keys of `SOURCES`
 
 
 def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The roots that a job reads: source → where it should lie, and its parts."""
-    found = {}
+    found, places = {}, asked.roots_of(job.values)
     for dataset in listed(job.values.get("dataset", "toy")):
         for root, parts in named(dataset).roots.items():
             inside = tuple(part.format(**job.values) for part in parts)
-            found[SOURCE_OF.get(root, root)] = (job.values[PARAMETERS[root]], inside)
+            found[SOURCE_OF.get(root, root)] = (places.get(root, ""), inside)
     return found
 
 
 def gigabytes_of(dataset: str) -> float:
-    """What has to be downloaded for a set: the sizes that `sources.SOURCES` states, added up."""
-    units = {"TB": 1000.0, "GB": 1.0, "MB": 0.001}
-    stated = re.findall(r"([\d.]+) (TB|GB|MB)", sources.SOURCES[dataset])
-    return sum(float(number) * units[unit] for number, unit in stated)
+    """What has to be downloaded for a set."""
+    return sources.SOURCES[dataset].size / 1e9
 
 
 def missing(jobs: Iterable[Job], root: Path, gpus: int) -> list[str]:
@@ -44,7 +40,7 @@ def missing(jobs: Iterable[Job], root: Path, gpus: int) -> list[str]:
         if job.done:
             continue
         for dataset, (place, parts) in roots_of(job).items():
-            where = sources.SOURCES[dataset]
+            where = sources.SOURCES.get(dataset, "")
             if not place:
                 told[f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"] = None
                 continue

@@ -3,10 +3,11 @@
 From a shell, in one process or in several:
 
     granularity train job.yaml
-    accelerate launch --num_processes 8 -m granularity.train job.yaml
+    accelerate launch --multi_gpu --num_processes 8 -m granularity.train job.yaml
 
-A job is a YAML file with `entry` (a function of the library), `settings` (a list of its
-arguments), `places` (arguments that say where things lie on this machine) and `folder`.
+("multi_gpu" is the name of torch's launcher, for processes on a CPU too.) A job is a YAML file with
+`entry` (a function of the library), `settings` (a list of its arguments), `places` (arguments that
+say where things lie on this machine) and `folder`.
 """
 
 import os
@@ -61,6 +62,22 @@ def end_with_launcher() -> None:
         continue
     print("error: the process that started this run is gone; ended", file=sys.stderr, flush=True)
     os._exit(1)
+
+
+def asked_for(command: Sequence[str]) -> int:
+    """How many processes a launcher's command line asks for; 1 where it says nothing of them."""
+    words = [word.replace("-", "_") for word in " ".join(command).replace("=", " ").split()]
+    places = [place for place, word in enumerate(words[:-1]) if word == "__num_processes"]
+    return int(words[places[-1] + 1]) if places and words[places[-1] + 1].isdigit() else 1
+
+
+def check_processes(asked: int, found: int) -> None:
+    """Raises JobError where a launcher was asked for several processes and started one."""
+    if asked > 1 and found == 1:
+        raise JobError(
+            f"{asked} processes were asked for and this is one alone: accelerate starts several by"
+            f" itself only where it sees as many GPUs; write --multi_gpu --num_processes {asked}"
+        )
 
 
 def read(path: Path) -> dict[str, Any]:

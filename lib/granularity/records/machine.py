@@ -42,6 +42,8 @@ def device() -> dict:
     if torch is not None and torch.cuda.is_available():
         described["gpu"] = torch.cuda.get_device_name()
         described["gpus"] = torch.cuda.device_count()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        described["processes"] = int(os.environ["WORLD_SIZE"])  # that made the run together
     return described
 
 

@@ -1,10 +1,13 @@
 """Parameters of notebooks: read from the tagged cell, refused by name when they do not fit."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from granularity.pages import notebook
+from granularity import notebook
 
 CELL = "labels = 'fine'  # or 'coarse'\nseed = 0\nlearning_rate = 0.2\nks = [2, 4]\nsave = True\n"
 
@@ -103,3 +106,15 @@ def test_a_notebook_without_the_tag_is_named(tmp_path):
     path.write_text('{"cells": []}')
     with pytest.raises(notebook.ParameterError, match=r"bare\.ipynb"):
         notebook.declared(path)
+
+
+def test_a_kernel_without_widgets_is_not_told_of_them():
+    """tqdm says it as it is loaded in a kernel, before the cell's first line of work."""
+    kernel = "import ipykernel.zmqshell, IPython; "
+    load = "import tqdm.autonotebook"
+    said = []
+    for first in ("", "from granularity import notebook; "):
+        command = [sys.executable, "-c", kernel + first + load]
+        said.append(subprocess.run(command, capture_output=True, text=True, check=True).stderr)
+    assert "IProgress not found" in said[0]
+    assert said[1] == ""

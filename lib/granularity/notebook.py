@@ -6,14 +6,17 @@ Jupyter and papermill start kernels in different folders. Nothing here knows wha
 
 import ast
 import json
-import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from granularity import surroundings
 from granularity.inputs.nearest import nearest
+
+# Of tqdm, as it is loaded in a kernel without widgets: its bars are plain text there.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 MARKER = "_toc.yml"
 INJECTED = "# Parameters"  # the first line of the cell that papermill puts in
@@ -128,15 +131,3 @@ def parameters(history: Sequence[str]) -> dict[str, Any]:
     given = assignments(injected)
     check(given, values, "injected parameters")
     return values | given
-
-
-def planned(root: Path, size_file: str) -> dict:
-    """What `scripts/plan.py` of the repository at `root` says of a size.
-
-    Raises RuntimeError, with its words, where it refuses.
-    """
-    command = [sys.executable, "scripts/plan.py", "--configfile", size_file, "--json"]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise RuntimeError(ended.stderr)
-    return json.loads(ended.stdout)
