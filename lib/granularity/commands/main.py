@@ -22,6 +22,7 @@ COMMANDS = {
     "check": ("granularity.commands.check", "what a set of images holds, before it is trained on"),
     "toy": ("granularity.commands.toy", "draw the two toy image datasets, in seconds"),
     "train": ("granularity.commands.train", "make the runs of a job file"),
+    "export": ("granularity.commands.export", "give a run's trained backbone to timm, as a file"),
     "publish": ("granularity.commands.records", "add runs to a published file of records"),
     "verify": ("granularity.commands.records", "make recorded runs again, and compare"),
     "equal": ("granularity.commands.records", "prove that an older code makes the same numbers"),

@@ -264,6 +264,8 @@ def finetune(
             "classes": classes,
             "target_classes": len(sets.classes),
         },
+        "stage": done.key,
+        "pretraining_stage": start.name if start else None,
         "left_out": sets.left_out(*PARTS if labels != "target" else PARTS[1:]),
         **described(done),
     }

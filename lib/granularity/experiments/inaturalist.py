@@ -281,6 +281,8 @@ def transfer(
             "stages": len(recipes),
             "foreign_embedding": int(labels.startswith("cluster") and CLIP not in embedding),
         },
+        "stage": done.key,
+        "pretraining_stage": first.key if finetuning else None,
         "left_out": here.sets.left_out(*PARTS),
         **described(done),
     }
