@@ -244,12 +244,15 @@ def table(*paths: Path | str, **where: object) -> pd.DataFrame:
     C9 reads them. `where` are values of columns that the runs must have. Raises Unfit, naming the
     arm, where an arm still has a seed twice.
     """
-    return splits(select(from_seed(once(tables.table(*paths))), where), paths)
+    return splits(select(once(tables.table(*paths)), where), paths)
 
 
 def splits(runs: pd.DataFrame, paths: Collection[Path | str]) -> pd.DataFrame:
-    """The same of runs that were read before, each once, from these folders and files."""
-    arrays = ChainMap(*map(tables.arrays, paths))
+    """The same of runs that were read before, each once, from these folders and files.
+
+    Runs that started from weights are left out.
+    """
+    arrays, runs = ChainMap(*map(tables.arrays, paths)), from_seed(runs)
     found = [
         rows.assign(study=kind, **{n: [v] * len(rows) for n, v in zip(same, shared, strict=True)})
         for kind, same in SAME.items()
