@@ -154,6 +154,13 @@ def test_a_single_pass_alone_is_read_too(read):
     assert found["arm"].tolist() == ["one pass"]
 
 
+def test_runs_that_started_from_weights_stand_beside_no_other(read):
+    rows = [run("target", seed) for seed in range(2)]
+    started = [run("target", seed, error=0.1, start="timm:a.b") for seed in range(2)]
+    (found,) = read(rows + started)
+    assert len(found) == 2 and (found["error"] == 0.5).all()
+
+
 def test_the_same_run_read_twice_counts_once_and_two_runs_of_a_seed_are_refused(read):
     (found,) = read([run("target", 0), run("target", 0)])
     assert len(found) == 1

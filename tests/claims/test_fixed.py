@@ -158,6 +158,23 @@ def test_real_runs_beside_a_pilot_are_judged_and_the_pilot_is_told_of():
     )
 
 
+@pytest.mark.fault("runs that started from published weights (claim {name})", "not judged: told")
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_run_that_started_from_weights_is_never_the_paper_s_recipe(name):
+    claim, start = BOOK.claims[name], "timm:vit_base_patch16_224.augreg_in21k"
+    table = experiment(claim.rule("paper"))
+    for rule in claim.rules:
+        for size in rule.sizes:
+            found = judging.verdict(rule, table.assign(start=start), size)
+            assert words(found) <= {outcome.NOT_RUN, outcome.UNDECIDED}, found
+    found = judging.verdict(claim.rule("paper"), table.assign(start=start), "paper")
+    assert f"it started from the weights {start}" in str(found)
+    beside = pd.concat([table, table.assign(start=start, error=0.9)])
+    alone, both = (judging.verdict(claim.rule("paper"), t, "paper") for t in (table, beside))
+    assert [part.mean for part in both.parts.values()] == [p.mean for p in alone.parts.values()]
+    assert (both.word, both.mean, both.low) == (alone.word, alone.mean, alone.low)
+
+
 def test_a_run_that_does_not_say_what_is_fixed_is_left_out():
     rule = BOOK.claims["C8"].rule("paper")
     found = judging.verdict(rule, experiment(rule).drop(columns="training_images"), "paper")

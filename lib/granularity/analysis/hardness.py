@@ -19,7 +19,7 @@ import pandas as pd
 
 from granularity.analysis import located, transfer_runs
 from granularity.analysis.located import FIFTHS, fifths, hard_less_easy
-from granularity.analysis.selection import once, plain, select
+from granularity.analysis.selection import from_seed, once, plain, select
 from granularity.analysis.statistics import Unfit, class_errors
 from granularity.fingerprints.digest import canonical
 from granularity.records import tables
@@ -192,9 +192,11 @@ def source_runs(*paths: Path | str, free: str = "") -> pd.DataFrame:
     """Experiment A's finetuned runs of the choice of sets, and the recipes, that most share.
 
     `paths` are folders or published files; in the column `free` runs may differ. With the column
-    `arm`. Runs on held-out images are left out: they chose rates. It may be empty.
+    `arm`. Runs on held-out images are left out: they chose rates; so are those that started from
+    weights. It may be empty.
     """
-    found = select(once(tables.table(*paths)), {"kind": SOURCE, "held_out": False})
+    found = from_seed(once(tables.table(*paths)))
+    found = select(found, {"kind": SOURCE, "held_out": False})
     if found.empty:
         return found.assign(arm=[])
     same = {name: value for name, value in largest_cell(found).items() if name != free}
@@ -246,8 +248,11 @@ def table(*paths: Path | str, **where: object) -> pd.DataFrame:
 
 
 def splits(runs: pd.DataFrame, paths: Collection[Path | str]) -> pd.DataFrame:
-    """The same of runs that were read before, each once, from these folders and files."""
-    arrays = ChainMap(*map(tables.arrays, paths))
+    """The same of runs that were read before, each once, from these folders and files.
+
+    Runs that started from weights are left out.
+    """
+    arrays, runs = ChainMap(*map(tables.arrays, paths)), from_seed(runs)
     found = [
         rows.assign(study=kind, **{n: [v] * len(rows) for n, v in zip(same, shared, strict=True)})
         for kind, same in SAME.items()

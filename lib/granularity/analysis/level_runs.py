@@ -96,7 +96,7 @@ def rates(path: Path | str) -> pd.DataFrame:
 
     Of those arms' runs in a file of choices that were pretrained on a source; empty without any.
     """
-    runs = tables.table(path)
+    runs = selection.from_seed(tables.table(path))
     runs = runs[(runs["kind"] == "imagenet.finetune") & (runs["labels"] != "target")]
     if runs.empty:
         return pd.DataFrame()

@@ -43,6 +43,13 @@ def once(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["fingerprint"].isna() | ~runs["fingerprint"].duplicated()]
 
 
+def from_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose networks start from their seed: without those that start from weights."""
+    if "start" not in runs:
+        return runs
+    return runs[runs["start"].isna() | runs["start"].eq("")]
+
+
 def by_seed(runs: pd.DataFrame, metric: str, name: str = "runs") -> pd.Series:
     """One value a seed, sorted. Raises Unfit where a seed has two runs: they are not one arm.
 

@@ -196,12 +196,13 @@ def read(path: Path | str) -> list[pd.DataFrame]:
 
     One table for each choice of images, target and recipes, largest first, with the columns `arm`,
     `kind_of_arm` and `per_class` (images for each pretraining class, nan where it is not known).
-    Runs on held-out images are left out: they chose rates. Raises Unfit where an arm has a seed
+    Runs on held-out images are left out: they chose rates; so are those that started from weights.
+    Raises Unfit where an arm has a seed
     twice within a table.
     """
     runs = tables.table(path)
     runs = runs[(runs["kind"] == KIND) & (runs["held_out"] == False)]  # noqa: E712
-    runs = selection.once(runs)
+    runs = selection.from_seed(selection.once(runs))
     if runs.empty:
         return []
     of_arms = [arm_of(*pair) for pair in zip(runs["labels"], runs["stages"], strict=True)]

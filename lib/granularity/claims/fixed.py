@@ -44,13 +44,18 @@ def parted(
 ) -> tuple[pd.DataFrame, str]:
     """The runs without those of the arms that fail a demand; how many these are, and the first's.
 
-    A demand binds the runs that have the values `of`. What a rule demands every run has to say;
-    `scale` speaks of runs of all kinds and ages, and a run that does not say something passes.
+    A run that started from weights is of no rule, whatever else it says: the rules are about
+    networks that start from their seed. A demand binds the runs that have the values `of`. What a
+    rule demands every run has to say; `scale` speaks of runs of all kinds and ages, and a run that
+    does not say something passes.
     """
     runs = runs.reset_index(drop=True)
     lacks = np.full(len(runs), "", dtype=object)
     read = runs.loc[sorted({row for arm in arms for row in select(runs, arm).index})]
     told = dict(zip(read.index, read.to_dict("records"), strict=True))
+    for row, run in told.items():
+        if is_said(run.get("start")) and run["start"]:
+            lacks[row] = f"it started from the weights {run['start']}, and no rule is of such runs"
     for demand in (*demands, *scale):
         for row in select(read, demand.of).index:
             are = demand.are

@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": ("granularity.commands.plan", "what a size would take, before anything starts"),
     "toy": ("granularity.commands.toy", "draw the two toy image datasets, in seconds"),
     "train": ("granularity.commands.train", "make the runs of a job file"),
+    "export": ("granularity.commands.export", "give a run's trained backbone to timm, as a file"),
     "publish": ("granularity.commands.records", "add runs to a published file of records"),
     "verify": ("granularity.commands.records", "make recorded runs again, and compare"),
     "equal": ("granularity.commands.records", "prove that an older code makes the same numbers"),

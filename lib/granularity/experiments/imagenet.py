@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from granularity.experiments import starts
 from granularity.experiments.datasets import LargerSource, chosen, names_of, open_sets
 from granularity.experiments.sets import Sets, same
 from granularity.experiments.two_stages import (
@@ -92,13 +93,14 @@ def arms(
     finetuning: Mapping | None = None,
     scratch: Mapping | None = None,
     skip: Sequence[str] = (),
+    start: str = "",
     **common: object,
 ) -> list[dict]:
     """The arguments of `pretrain`, or with `finetuning` those of `finetune`, for whole arms.
 
     One arm for each level, one with random ids for each level whose class sizes they copy, and
     the baseline with its recipe `scratch`. Any of `common` may be a list: all combinations. A
-    recipe may be a list too, to choose from. All have the same `skip`.
+    recipe may be a list too, to choose from. All have the same `skip`, and the same `start`.
     """
     kinds = [("level", k) for k in listed(level)] + [("random", k) for k in listed(placebo)]
     found = [common | {"labels": labels, "level": k} for labels, k in kinds]
@@ -109,7 +111,8 @@ def arms(
     found = combinations(found)
     if finetuning is None:  # a record without this argument means the same as one with False
         found = [{n: v for n, v in arm.items() if n != "held_out" or v} for arm in found]
-    return [arm | {"skip": list(skip)} for arm in found] if skip else found
+    found = [arm | {"skip": list(skip)} for arm in found] if skip else found
+    return [arm | starts.arguments(start) for arm in found]
 
 
 def sets_of(setting: Mapping, roots: Mapping[str, str]) -> Sets:
@@ -130,7 +133,10 @@ def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
     For key and record of the run, before it starts; see `Subset.stated`.
     """
     told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), names_of(LargerSource))
-    return [{part: told(setting)[part] for part in reads(setting)} for setting in settings]
+    return [
+        {part: told(setting)[part] for part in reads(setting)} | starts.stated(setting, roots)
+        for setting in settings
+    ]
 
 
 def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
@@ -143,6 +149,7 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
     rows = []
     for setting in settings:
         check_recipes(setting)
+        starts.check(setting, roots)
         sets = opened_once(setting)["sets"]
         if "source" in reads(setting):
             level_table(sets.source.images, setting["level"])
@@ -175,18 +182,23 @@ def pretrain(
     level: int = 0,
     pretraining: Mapping = {},
     seed: int = 0,
+    start: str = "",
     **places: object,
 ) -> dict:
     """Pretrains on the source; the network stays in the folder of stages, below its fingerprint.
 
-    `pretraining` is a recipe, as `recipe_of` reads it; `places` are fields of `LargerSource`, which
-    choose images, and of `two_stages.Machine`. With `held_out` the source has no image that a
-    finetuning with `held_out` is evaluated on.
+    `pretraining` is a recipe, as `recipe_of` reads it; `start` names weights to start from in place
+    of the seed's (see `starts`), which no recipe of the paper has; `places`
+    are fields of `LargerSource`, which choose images, and of `two_stages.Machine`. With `held_out`
+    the source has no image that a finetuning with `held_out` is evaluated on.
     """
     choice, places = chosen(LargerSource, places)
     machine = Machine(**places)
     sets = open_sets(choice, machine.roots)
-    done, classes = train_source(sets.source, labels, level, pretraining, machine, seed)
+    begun = starts.read(start, machine.roots)
+    done, classes = train_source(
+        sets.source, labels, level, pretraining, machine, seed, start=begun
+    )
     return {
         "metrics": {
             "classes": classes,
@@ -208,6 +220,7 @@ def train_source(
     machine: Machine,
     seed: int,
     *,
+    start: starts.Weights | None = None,
     wanted: bool = False,
 ) -> tuple[one_stage.Trained, int]:
     """The pretrained network, and its number of classes.
@@ -216,7 +229,7 @@ def train_source(
     """
     lookup, table = source_labels(source, labels, level, seed)
     recipe = recipe_of(pretraining)
-    done = train(recipe, source, table, machine, seed, lookup=lookup, wanted=wanted)
+    done = train(recipe, source, table, machine, seed, lookup=lookup, start=start, wanted=wanted)
     return done, int(table.max()) + 1
 
 
@@ -227,6 +240,7 @@ def finetune(
     pretraining: Mapping = {},
     finetuning: Mapping = {},
     seed: int = 0,
+    start: str = "",
     run_folder: Path | None = None,
     **places: object,
 ) -> dict:
@@ -236,8 +250,9 @@ def finetune(
     scratch. The pretrained network of the others is the one that `pretrain` makes of the same
     arguments and data; where it is not there this stops and says what differs, unless
     `train_missing` asks for it to be made. With `held_out` no image that is evaluated on was seen
-    in pretraining either. `places` are fields of `LargerSource`, which choose images, and of
-    `two_stages.Machine`.
+    in pretraining either. `start` names weights that the first stage starts from in place of the
+    seed's: the pretraining's, or of labels "target" this one's. `places` are fields of
+    `LargerSource`, which choose images, and of `two_stages.Machine`.
     Per-image losses and predictions go to `run_folder/evaluation.npz`, with the images' labels;
     with `keep_every` the errors of each kept checkpoint to `run_folder/errors_by_step.jsonl`.
     """
@@ -245,15 +260,15 @@ def finetune(
     machine, recipe = Machine(**places), recipe_of(finetuning)
     sets = open_sets(choice, machine.roots)
     one_stage.check(recipe, len(sets.target), machine.micro_batch)
-    start, classes = None, len(sets.classes)
+    begun, classes, before = starts.read(start, machine.roots), len(sets.classes), None
     if labels != "target":
         networks.check_both(recipe_of(pretraining), recipe)
         before, classes = train_source(
-            sets.source, labels, level, pretraining, machine, seed, wanted=True
+            sets.source, labels, level, pretraining, machine, seed, start=begun, wanted=True
         )
-        start = before.folder
+        begun = before.folder
     of_target = target_labels(sets.target, sets.classes)
-    done = train(recipe, sets.target, of_target, machine, seed, start=start)
+    done = train(recipe, sets.target, of_target, machine, seed, start=begun)
     of_evaluation = target_labels(sets.evaluation, sets.classes)
     found = evaluate(done, recipe, sets.evaluation, of_evaluation, machine)
     learnt = evaluate(done, recipe, sets.target, of_target, machine)
@@ -267,6 +282,8 @@ def finetune(
             "classes": classes,
             "target_classes": len(sets.classes),
         },
+        "stage": done.key,
+        "pretraining_stage": before.key if before else None,
         "left_out": sets.left_out(*PARTS if labels != "target" else PARTS[1:]),
         **describe(done),
     }

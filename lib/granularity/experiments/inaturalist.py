@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from granularity import files
+from granularity.experiments import starts
 from granularity.experiments.datasets import (
     LabelledSets,
     SameImages,
@@ -154,18 +155,20 @@ def arms(
     finetuning: Mapping | Sequence[Mapping],
     one_pass: bool = False,
     skip: Sequence[str] = (),
+    start: str = "",
     **common: object,
 ) -> list[dict]:
     """The arguments of `transfer` for whole arms: one for each label function, all combinations.
 
     The arm of the label function "target" is the baseline: it has two stages as all others have.
     `one_pass` adds the run that has the first one only. A recipe may be a list, to choose from.
-    All have the same `skip`.
+    All have the same `skip`, and the same `start`.
     """
     found = [common | {"labels": spec, "finetuning": finetuning} for spec in listed(labels)]
     found += [common | {"labels": "target", "finetuning": {}}] if one_pass else []
     found = combinations(found)
-    return [arm | {"skip": list(skip)} for arm in found] if skip else found
+    found = [arm | {"skip": list(skip)} for arm in found] if skip else found
+    return [arm | starts.arguments(start) for arm in found]
 
 
 def sets_of(setting: Mapping, roots: Mapping[str, str]) -> LabelledSets:
@@ -185,7 +188,9 @@ def stated(
     told = once(lambda setting: sets_of(setting, roots).sets.stated(*PARTS), names_of(SameImages))
     file = embeddings.weights_fingerprint(weights)
     return [
-        dict(told(setting)) | ({"weights": file} if file and embeds(setting) else {})
+        dict(told(setting))
+        | ({"weights": file} if file and embeds(setting) else {})
+        | starts.stated(setting, roots)
         for setting in settings
     ]
 
@@ -205,6 +210,7 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
     found = {}
     for setting in settings:
         check_recipes(setting)
+        starts.check(setting, roots)
         asked = {name: setting[name] for name in names_of(SameImages) if name in setting}
         key = digest([setting["labels"], asked])
         if key not in found:
@@ -243,6 +249,7 @@ def transfer(
     pretraining: Mapping = {},
     finetuning: Mapping = {},
     seed: int = 0,
+    start: str = "",
     run_folder: Path | None = None,
     **places: object,
 ) -> dict:
@@ -250,7 +257,8 @@ def transfer(
 
     `labels` names the label function; without `finetuning` the network is evaluated after its one
     stage, its outputs pooled by target class, as all are `…_before` finetuning. `embedding` matters
-    to clusters alone. `places` are fields of `SameImages`, which choose images, and of
+    to clusters alone. `start` names weights that the first stage starts from in place of the seed's
+    (see `starts`). `places` are fields of `SameImages`, which choose images, and of
     `two_stages.Machine`. Label function, per-image losses and predictions stay in `run_folder`;
     with `keep_every` the errors of each kept checkpoint too.
     """
@@ -260,13 +268,14 @@ def transfer(
     recipes = [recipe_of(pretraining), *([recipe_of(finetuning)] if finetuning else [])]
     check(recipes, here, machine)
     function = function_of(here, labels, embedding, pretraining, machine, seed)
-    done = first = train_first(here, function, recipes[0], machine, seed)
+    begun = starts.read(start, machine.roots)
+    done = first = train_first(here, function, recipes[0], machine, seed, begun)
     pool = target_of_outputs(function, here)
     found = before = answers(first, recipes[0], here, "evaluation", machine, pool)
     if finetuning:
         of_target = here.rows_of(here.tree.target, here.sets.source)
-        start, pool = first.folder, None
-        done = train(recipes[1], here.sets.source, of_target, machine, seed, start=start)
+        pool = None
+        done = train(recipes[1], here.sets.source, of_target, machine, seed, start=first.folder)
         found = answers(done, recipes[1], here, "evaluation", machine)
     learnt = answers(done, recipes[-1], here, "source", machine, pool)
     part = here.sets.evaluation
@@ -286,6 +295,8 @@ def transfer(
             "stages": len(recipes),
             "foreign_embedding": int(labels.startswith("cluster") and CLIP not in embedding),
         },
+        "stage": done.key,
+        "pretraining_stage": first.key if finetuning else None,
         "left_out": here.sets.left_out(*PARTS),
         **describe(done),
     }
@@ -300,11 +311,16 @@ def check(recipes: Sequence[Recipe], here: LabelledSets, machine: Machine) -> No
 
 
 def train_first(
-    here: LabelledSets, function: LabelFunction, recipe: Recipe, machine: Machine, seed: int
+    here: LabelledSets,
+    function: LabelFunction,
+    recipe: Recipe,
+    machine: Machine,
+    seed: int,
+    start: starts.Weights | None = None,
 ) -> one_stage.Trained:
-    """The first stage, on a label function's classes."""
+    """The first stage, on a label function's classes, from weights where they are given."""
     lookup, table = lookup_of(function, here)
-    return train(recipe, here.sets.source, table, machine, seed, lookup=lookup)
+    return train(recipe, here.sets.source, table, machine, seed, lookup=lookup, start=start)
 
 
 def answers(

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from granularity import files
+from granularity.experiments.starts import Weights
 from granularity.fingerprints.digest import digest
 from granularity.images import image_set
 from granularity.images.subset import Subset
@@ -126,17 +127,17 @@ def train(
     seed: int,
     *,
     lookup: np.ndarray | None = None,
-    start: Path | None = None,
+    start: Path | Weights | None = None,
     wanted: bool = False,
 ) -> one_stage.Trained:
     """One stage: trained now, taken up where it was stopped, or found done.
 
     `labels` (leaves, q) are class indices, padded with -1, of what `lookup` gives for an image.
-    `start` is the folder of the stage that is finetuned. The stage's name is a fingerprint of
-    recipe, images, every image's labels, start, seed and code; `stage.json` in its folder says so
-    in words. A stage that is `wanted` must be done, unless the machine's `train_missing` lets it be
-    trained: raises FileNotFoundError, with what differs in the nearest one that is there. Raises
-    IndexError, naming the image, where it has no label.
+    `start` is the folder of the stage that is finetuned, or weights. The stage's name is a
+    fingerprint of recipe, images, every image's labels, start, seed and code; `stage.json` in its
+    folder says so in words. A stage that is `wanted` must be done, unless the machine's
+    `train_missing` lets it be trained: raises FileNotFoundError, with what differs in the nearest
+    one that is there. Raises IndexError, naming the image, where it has no label.
     """
     num_classes = int(labels.max()) + 1
     numbers = (part.images.leaf if lookup is None else lookup)[part.rows]
@@ -174,7 +175,7 @@ def train(
         key=key,
         seed=seed,
         folder=Path(machine.stages),
-        start=start,
+        start=start.tensors if isinstance(start, Weights) else start,
         device=machine.device,
         micro_batch=machine.micro_batch,
         save_every=machine.save_every,

@@ -11,6 +11,7 @@ the code of all that its module imports; here all stand together, for chapters a
 
 from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, from_sets, load, save
+from granularity.labels.own_tree import tree_of_csv
 from granularity.labels.specification import KINDS, make, needs_embeddings
 from granularity.labels.tree import Tree, nested, tree_of_cuts, tree_of_taxonomy
 from granularity.labels.wordnet_levels import levels
@@ -27,6 +28,7 @@ __all__ = [
     "needs_embeddings",
     "nested",
     "save",
+    "tree_of_csv",
     "tree_of_cuts",
     "tree_of_taxonomy",
 ]

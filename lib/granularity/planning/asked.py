@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from granularity import theory
-from granularity.experiments import imagenet, inaturalist
+from granularity.experiments import imagenet, inaturalist, starts
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical
 from granularity.inputs import renamed
@@ -14,10 +14,10 @@ from granularity.records.entries import kind_of, kind_of_function
 from granularity.records.record import RecordError
 
 SETS = ("dataset", "overlap", "source_images", "target_images")
-SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed")
+SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed", "start")
 TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
 TRANSFER = ("dataset", "target", "training", "images", "labels", "embedding", "pretraining")
-TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed")
+TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed", "start")
 # Parameters that name where sets lie, and what the sets are called.
 ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
 ROOTS |= {"imagenet1k": "imagenet1k", "inaturalist_root": "inaturalist"}
@@ -61,6 +61,7 @@ def read_by(run: str, settings: Sequence[Mapping], values: Mapping[str, Any]) ->
     roots = roots_of(values)
     weights = [values["weights"]] if values.get("weights") else []
     try:
+        roots |= {starts.ROOT: starts.file_of(values["start"])}
         return arm.stated(settings, roots, *weights)
     except (OSError, ValueError, KeyError):
         return [None] * len(settings)

@@ -220,6 +220,16 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
     found.append(
         Canary(f"{datasets[5][0]}, {json.dumps(foreign)}", datasets[5][0], arguments, weights)
     )
+    places = {"roots": roots | {"start": drawn["weights"]}, **ASKED}
+    whole = {"model": EMBEDDING, "model_options": {}}
+    first, second = {"pretraining": small | whole}, {"finetuning": tuned | whole}
+    for kind, given in (
+        ("imagenet.pretrain", {"labels": "level", "level": 4, **first}),
+        ("imagenet.finetune", {"labels": "target", "pretraining": {}, **second}),
+        ("inaturalist.transfer", {"labels": "rank:family", **first, **second}),
+    ):
+        arguments = {"dataset": "toy", "seed": 3, "start": "weights.safetensors", **given}
+        found.append(Canary(f"{kind}, from weights", kind, arguments, places, new=True))
     return [*found, *openings(drawn)]
 
 

@@ -206,6 +206,14 @@ def check_both(first: Recipe, second: Recipe) -> None:
     fitting(own, given.state_dict())
 
 
+def check_weights(recipe: Recipe, weights: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError, naming the tensor, where a recipe's network cannot start from these.
+
+    As in `check_both` the last layers are no hindrance, and neither is another image size.
+    """
+    fitting(check(replace(recipe, head="linear")), weights)
+
+
 # ----------------------------------------------------------------- images that are not alone
 
 
@@ -277,7 +285,9 @@ def fitting(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor
     own = {name: value for name, value in model.state_dict().items() if not name.startswith(heads)}
     given = {name: value for name, value in weights.items() if not name.startswith(heads)}
     if set(own) != set(given):
-        raise CheckpointError(f"another network: {sorted(set(own) ^ set(given))[0]} in one only")
+        name = sorted(set(own) ^ set(given))[0]
+        whose = "the network" if name in own else "the weights"
+        raise CheckpointError(f"another network: {name} in one only, {whose}")
     if "pos_embed" in given and moves(given["pos_embed"], own["pos_embed"], model):
         given["pos_embed"] = resampled(given["pos_embed"], model)
     if any(value.shape != own[name].shape for name, value in given.items()):
