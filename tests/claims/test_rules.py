@@ -56,7 +56,8 @@ def test_rules_are_as_strict_as_the_protocol():
             assert rule.interval == 0.95
             assert rule.refuted_by
             if rule.kind not in ("bound",):
-                assert rule.smallest_effect == (0.025 if rule.relative_to else 0.010)
+                wanted = 0.025 if rule.relative_to else 0.020 if rule.kind == "located" else 0.010
+                assert rule.smallest_effect == wanted
                 gates = [g for g in rule.gate if g.metric == "training_error"]
                 assert gates and gates[0].at_most == 0.05
     assert BOOK.claims["C3"].rules[-1].seeds == BOOK.claims["C4"].rules[-1].seeds == 10
@@ -362,7 +363,7 @@ def test_the_rules_of_the_judged_cell_read_runs_that_the_size_file_makes():
     judged = [
         rule for rule in rules if rule.version in (3, 5) and rule.records == "inaturalist.transfer"
     ]
-    assert [rule.version for rule in judged] == [3, 5, 3, 5, 3, 3, 3, 5]  # C5 to C8, C10
+    assert [rule.version for rule in judged] == [3, 5, 3, 5, 3, 3, 5, 3, 5]  # C5 to C10
     for rule in judged:
         for one in rule.parts.values() or [rule]:
             seeds = list(range(20, 30) if one.seeds == 10 else range(10, 18))

@@ -206,7 +206,7 @@ def test_published_runs_that_were_made_here_too_are_judged_once(tmp_path, monkey
     clean(monkeypatch)
     here, published = tmp_path / "runs" / "tiny", tmp_path / "results"
     rng, keys = np.random.default_rng(0), []
-    arm = BOOK.claims["C9"].rule("tiny").parts["ImageNet arm"].arms["effect"]
+    arm = BOOK.claims["C9"].version(3).parts["ImageNet arm"].arms["effect"]
     place = {k: arm[k] for k in ("overlap", "target_images", "held_out")} | {"source_images": 0}
     for labels, seed in itertools.product(("target", "level", "random"), range(4)):
         keys.append(f"{labels}-{seed}")

@@ -4,8 +4,7 @@ Claim C9 says so of finer labels. Two arms are compared, `coarse` and `fine`; wh
 hard are further runs of exactly these two, as many of one as of the other. A gain in log-odds that
 is the same for every image changes most where right and wrong are evenly matched, and least where
 nearly all is right or wrong: it has a profile of its own, which is taken out of what was measured.
-All of this is ours: the paper states the claim and shows no such figure. It is for the next version
-of the claim's rule; none that has runs asks it yet.
+All of this is ours: the paper states the claim and shows no such figure.
 
 A run is a mapping of arrays: `loss` and `rank` (0: right), one number an evaluation image.
 """
