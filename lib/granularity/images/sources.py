@@ -12,6 +12,11 @@ SOURCES = {
     "imagenet1k": "ImageNet-1k: image-net.org (a free account; non-commercial research),"
     " ILSVRC2012_img_train.tar, 138 GB, and ILSVRC2012_img_val.tar, 6.3 GB",
     "tinyimagenet": "Tiny-ImageNet: cs231n.stanford.edu/tiny-imagenet-200.zip, 248 MB",
+    "miniimagenet": "mini-ImageNet's 75 classes that Tiny-ImageNet lacks: the few-shot benchmark's"
+    " images (for one github.com/Deo0330/split_minidataset), 500 and 100 of a class in train/ and"
+    " val/, shrunk to 64 pixels, 65 MB",
+    "plankton": "Plankton: the training images of the National Data Science Bowl of 2015 (for one"
+    " github.com/Jaime-Rangel/Alexnet_Matlab), as train/<class>/, 21 MB",
     "inat": "iNaturalist 2021: github.com/visipedia/inat_comp/tree/master/2021, train_mini.tar.gz,"
     " 42 GB, and val.tar.gz, 8.4 GB; also torchvision.datasets.INaturalist(…, download=True)",
 }
@@ -31,6 +36,8 @@ RELEASES = {
     # Winter 2021, and fall 2011.
     "imagenet21k": {"train": [(19_167, 13_153_500), (21_841, 14_197_122)]},
     "tiny-imagenet-200": {"train": [(200, 100_000)], "val": [(200, 10_000)]},
+    "mini-imagenet-75": {"train": [(75, 37_500)], "val": [(75, 7_500)]},
+    "plankton": {"train": [(121, 30_336)]},
     "inaturalist": {
         "2021_train_mini": [(10_000, 500_000)],
         "2021_train": [(10_000, 2_686_843)],
@@ -62,6 +69,8 @@ def short_of(images: int, classes: int, part: str, *names: str) -> str:
 TITLES = {
     "toy": "Toy images",
     "tiny-imagenet-200": "Tiny-ImageNet",
+    "mini-imagenet-75": "Tiny-ImageNet → mini-ImageNet",
+    "plankton": "Plankton",
     "imagenet": "ImageNet-21k → 1k",
     "inaturalist": "iNaturalist 2021",
 }

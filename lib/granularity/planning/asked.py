@@ -21,6 +21,7 @@ TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed")
 # Parameters that name where sets lie, and what the sets are called.
 ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
 ROOTS |= {"imagenet1k": "imagenet1k", "inaturalist_root": "inaturalist"}
+ROOTS |= {"mini_imagenet": "mini-imagenet-75", "plankton_root": "plankton"}
 
 
 def runs_of(run: str, values: Mapping[str, Any]) -> tuple[Callable, list[dict]]:

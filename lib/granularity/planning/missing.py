@@ -15,6 +15,7 @@ from granularity.planning.plan import Job
 
 PARAMETERS = {root: parameter for parameter, root in asked.ROOTS.items()}
 SOURCE_OF = {"tiny-imagenet-200": "tinyimagenet", "inaturalist": "inat"}  # keys of `SOURCES`
+SOURCE_OF |= {"mini-imagenet-75": "miniimagenet"}
 
 
 def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
