@@ -3,13 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_up_rules import COMMON
 from scipy.special import expit
 
-from granularity.analysis.located import located, uniform_gain
+from granularity.analysis.located import gains_by, located, uniform_gain
 from granularity.analysis.statistics import Unfit, interval
 from granularity.claims import judging, rules
 from granularity.claims.outcome import NOT_RUN, REPRODUCED, UNDECIDED
+from granularity.theory import network as networks
+from granularity.theory import samples
+from granularity.theory.measures import wrong
+from granularity.theory.setting import Setting, stream
+from granularity.theory.training import stacked, train
 
 IMAGES, SEEDS = 3000, 8
 PLACES = {  # by how much the fine arm's log-odds rise, by an image's true difficulty
@@ -111,6 +117,43 @@ def test_numbers_by_hand():
     assert (found["extra_gain_on_hard"] - found["uniform"]).tolist() == pytest.approx(
         found["beyond_uniform"].tolist()
     )
+
+
+# ----------------------------------------------------------------------------- the theory's world
+
+HARD, EASY = 400, 600
+# Noise that leaves some easy samples wrong: where none is, there is nothing that they could gain,
+# and a gain on the hard ones alone is what any better network would show.
+WORLD = {"k": 4, "d": 64, "width": 16, "batch_size": 64, "steps": 120, "logged": 2}
+WORLD |= {"noise": 0.4, "strong_noise": 0.6}
+
+
+@torch.no_grad()
+def learnt(labels, seeds=2, **more):
+    """Which samples networks get wrong, all of one world: the first are hard by construction."""
+    setting = Setting(labels=labels, **WORLD, **more)
+    features = samples.dictionary(setting, stream(99, "dictionary"))
+    test = samples.draw(setting, features, HARD + EASY, stream(99, "test"), hard=HARD)
+    runs = []
+    for seed in range(seeds):
+        start = stacked([networks.initial(setting, stream(seed, "weights"))])
+        batches = samples.batches(setting, features, stream(seed, "training"))
+        moments = train(setting, start, map(stacked, zip(batches, strict=True)))
+        missed = wrong(setting, moments[0][-1].network, test)
+        runs.append({"rank": missed.numpy().astype(int)})
+    return runs
+
+
+def test_samples_that_are_hard_by_construction_say_yes_and_random_ids_no():
+    """By the hardness that they were drawn with: fine labels gain on them, random ids nowhere."""
+    hard = np.arange(HARD + EASY) < HARD
+    coarse = learnt("coarse")
+    fine, ids = (
+        pd.DataFrame([gains_by(hard * 1.0, *pair) for pair in zip(coarse, runs, strict=True)])
+        for runs in (learnt("fine"), learnt("random", classes=8))
+    )
+    assert fine["gain"].min() > 0.05 and fine["beyond_uniform"].min() > 0.03
+    assert ids["gain"].max() < 0.02, "no gain to locate"
 
 
 # ------------------------------------------------------------------------------------ the rule

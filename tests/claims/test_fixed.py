@@ -234,7 +234,7 @@ def tiny() -> pd.DataFrame:
 )
 @pytest.mark.parametrize("name", ["C1", "C2", "C8", "C9"])
 def test_a_toy_is_no_run_of_the_small_scale(tiny, name, change):
-    rule = BOOK.claims[name].rule("tiny")
+    rule, _ = judging.in_force(BOOK.claims[name], tiny, "tiny")
     assert words(judging.verdict(rule, tiny, "tiny")) & {outcome.REPRODUCED, "not reproduced"}
     column, value = next(iter(change.items()))
     found = judging.verdict(rule, tiny.assign(**{column: [value] * len(tiny)}), "tiny")

@@ -87,6 +87,32 @@ def test_parts_that_differ(words, whole):
     assert judging.combine(parts).word == whole
 
 
+@pytest.mark.parametrize(
+    ("gains", "word"),
+    [
+        ((0.020, 0.020), "reproduced"),
+        ((0.020, 0.000), "partly"),
+        ((0.020, 0.006), "partly"),  # undecided on the second
+        ((0.000, 0.000), "not reproduced"),
+        ((0.020,), "not run"),
+    ],
+)
+def test_a_claim_on_two_sets_holds_on_both_or_in_part(gains, word):
+    """And waits for the runs of both, so that the version before goes on to speak."""
+    arms = CONTRAST["arms"]
+    parts = {
+        name: {"kind": "contrast", "arms": {a: w | {"images": n} for a, w in arms.items()}}
+        for name, n in (("one", 50), ("other", 400))
+    }
+    common = {name: value for name, value in CONTRAST.items() if name != "arms"}
+    made = rules.rule(common | {"kind": "sets", "parts": parts}, "a test")
+    table = pd.concat([runs(g, images=n) for g, n in zip(gains, (50, 400), strict=False)])
+    found = judging.verdict(made, table, "tiny")
+    assert found.word == word
+    judged = judging.among_all({"a": judging.Judged(made, found)})["a"]
+    assert judged.word == word
+
+
 def test_a_gate_without_an_arm_holds_for_each_arm():
     """Fine labels' mean training error of 8% is not made up for by the other arm's 1%."""
     table = runs(0.020)

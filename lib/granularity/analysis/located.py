@@ -4,8 +4,7 @@ Claim C9 says so of finer labels. Two arms are compared, `coarse` and `fine`; wh
 hard are further runs of exactly these two, as many of one as of the other. A gain in log-odds that
 is the same for every image changes most where right and wrong are evenly matched, and least where
 nearly all is right or wrong: it has a profile of its own, which is taken out of what was measured.
-All of this is ours: the paper states the claim and shows no such figure. It is for the next version
-of the claim's rule; none that has runs asks it yet.
+All of this is ours: the paper states the claim and shows no such figure.
 
 A run is a mapping of arrays: `loss` and `rank` (0: right), one number an evaluation image.
 """
@@ -104,17 +103,21 @@ def located(coarse: Seeds, fine: Seeds) -> pd.DataFrame:
 def of_seed(coarse: Seeds, fine: Seeds, seed: int) -> dict[str, float]:
     """One row of `located`."""
     judge = hardness([coarse, fine], {seed})
-    group, pair = fifths(judge), (coarse[seed], fine[seed])
-    right, better = (run["rank"] == 0 for run in pair)
+    pair = coarse[seed], fine[seed]
+    near, far = (np.corrcoef(judge, standing(run["loss"]))[0, 1] for run in pair)
+    return {"seed": seed, **gains_by(judge, *pair), "closeness": float(near - far)}
+
+
+def gains_by(hardness: np.ndarray, coarse: Run, fine: Run) -> dict[str, float]:
+    """Where one run gains over another, by a hardness (N,) whoever gave it; see `located`."""
+    group = fifths(hardness)
+    right, better = (run["rank"] == 0 for run in (coarse, fine))
     gain = better.astype(float) - right
     extra = hard_less_easy(gain, group)
-    uniform = hard_less_easy(uniform_gain(right, judge, better.mean()), group)
-    near, far = (np.corrcoef(judge, standing(run["loss"]))[0, 1] for run in pair)
+    uniform = hard_less_easy(uniform_gain(right, hardness, better.mean()), group)
     return {
-        "seed": seed,
         "gain": float(gain.mean()),
         "extra_gain_on_hard": extra,
         "uniform": uniform,
         "beyond_uniform": extra - uniform,
-        "closeness": float(near - far),
     }

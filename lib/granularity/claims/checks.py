@@ -68,7 +68,7 @@ def refuse_arms_of_bound(made: Any, place: str) -> None:
 
 def refuse_columns(made: Any, place: str) -> None:
     """Raises ClaimsError, with the nearest name, for what no record of the rule's kind says."""
-    if made.kind == "parts":
+    if made.parts:
         return  # each of them names its own
     known = columns_of(made.records, place)
     named = [(f"arms, {arm}", where) for arm, where in made.arms.items()]

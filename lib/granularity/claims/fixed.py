@@ -94,9 +94,15 @@ def difference(run: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
                 return f"{name}: {told}"
         elif not is_said(found):
             return f"the run does not say {name}, the rule wants {value!r}"
-        elif not same(found, value):
-            return f"{name} is {found!r}, the rule wants {value!r}"
+        elif not any(same(found, one) for one in listed(value)):
+            wanted = " or ".join(map(repr, listed(value)))
+            return f"{name} is {found!r}, the rule wants {wanted}"
     return ""
+
+
+def listed(value: Any) -> list:
+    """The values that a demand allows."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def is_said(value: Any) -> bool:

@@ -40,13 +40,13 @@ def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
     not what the rule is about, or any rule at this size, are left out, and the reason says why.
     """
     runs = runs[runs["kind"] == rule.records] if "kind" in runs else runs
-    if rule.kind == "parts":
+    if rule.parts:
         demands = {name: (*rule.fixed, *part.fixed) for name, part in rule.parts.items()}
         made = {
             name: verdict(replace(part, fixed=demands[name], scales=rule.scales), runs, size)
             for name, part in rule.parts.items()
         }
-        return combine(made)
+        return over_sets(made) if rule.kind == "sets" else combine(made)
     if rule.cells:
         made = {}
         for values in itertools.product(*rule.cells.values()):
@@ -94,7 +94,9 @@ def among_all(alone: Mapping[str, Judged], level: float = 0.05) -> dict[str, Ver
     for name, (rule, found) in alone.items():
         p_values |= primary(rule, found, name)
     adjusted = holm(p_values)
-    return {name: corrected(found, name, adjusted, level) for name, (_, found) in alone.items()}
+    return {
+        name: corrected(rule, found, name, adjusted, level) for name, (rule, found) in alone.items()
+    }
 
 
 def primary(rule: Rule, found: Verdict, name: str) -> dict[str, float]:
@@ -107,13 +109,18 @@ def primary(rule: Rule, found: Verdict, name: str) -> dict[str, float]:
     return {name: found.p} if rule.family == "primary" and rule.kind != "bound" else {}
 
 
-def corrected(found: Verdict, name: str, adjusted: Mapping[str, float], level: float) -> Verdict:
+def corrected(
+    rule: Rule, found: Verdict, name: str, adjusted: Mapping[str, float], level: float
+) -> Verdict:
     """A verdict after the correction, part by part."""
     if found.parts:
         made = {
-            part: corrected(v, f"{name}/{part}", adjusted, level) for part, v in found.parts.items()
+            part: corrected(rule.parts.get(part, rule), one, f"{name}/{part}", adjusted, level)
+            for part, one in found.parts.items()
         }
-        return found if found.word == MACHINERY else combine(made)
+        if found.word == MACHINERY:
+            return found
+        return over_sets(made) if rule.kind == "sets" else combine(made)
     if name in adjusted and found.word == REPRODUCED and adjusted[name] >= level:
         reason = f"alone it would hold, but not among {len(adjusted)} contrasts (Holm)"
         return replace(found, word=UNDECIDED, reason=reason)
@@ -139,6 +146,19 @@ def combine(parts: Mapping[str, Verdict]) -> Verdict:
         word = PARTLY if both else NOT_REPRODUCED if words == short else UNDECIDED
         reason = "; ".join(f"{name}: {found.word}" for name, found in parts.items())
     return Verdict(word, reason, seeds, parts=dict(parts))
+
+
+def over_sets(sets: Mapping[str, Verdict]) -> Verdict:
+    """One verdict from those on several sets of images: "partly" where a claim holds on one alone.
+
+    It is not run before each of them has runs.
+    """
+    if waiting := [name for name, found in sets.items() if found.word == NOT_RUN]:
+        return Verdict(NOT_RUN, f"no run yet on {waiting[0]}")
+    whole = combine(sets)
+    if whole.word == UNDECIDED and REPRODUCED in {found.word for found in sets.values()}:
+        return replace(whole, word=PARTLY)
+    return whole
 
 
 APPLY = {

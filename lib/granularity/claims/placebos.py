@@ -1,7 +1,4 @@
-"""Rules that ask on which images a gain sits, beside a placebo: claim C9.
-
-No rule asks `located` yet: it is for the next version.
-"""
+"""Rules that ask on which images a gain sits, beside a placebo: claim C9."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -94,6 +91,8 @@ def of_seeds(runs: pd.DataFrame, arm: Mapping, name: str) -> dict[int, Mapping[s
     Raises Unfit where a seed has two runs, or runs kept nothing, or other images.
     """
     chosen = once(select(runs, arm))
+    if chosen.empty:
+        return {}
     if chosen["seed"].duplicated().any():
         raise Unfit(f"arm '{name}': a seed has several runs that the rule does not tell apart")
     kept = dict(zip(chosen["seed"], chosen.get("evaluation", ()), strict=True))

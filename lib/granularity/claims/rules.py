@@ -38,6 +38,7 @@ SIZES = ("smoke", "tiny", "published", "paper")
 Mark = Literal["P", "P1", "L", "R", "O"]
 Scalar = str | bool | int | float
 Where = Mapping[str, Scalar | Mapping[str, Any]]  # columns and their values; a mapping is a recipe
+Values = Mapping[str, Scalar | Mapping[str, Any] | Sequence[Scalar]]  # a list: one of these
 Share = Annotated[float, Field(gt=0, lt=1)]
 AtLeastNone = Annotated[float, Field(ge=0)]
 
@@ -50,6 +51,7 @@ class Value:
     value: float | str
     mark: Mark
     unit: str = ""
+    part: str | None = None  # the part of the rules whose effect it is, "" where they have none
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Fixed:
     A recipe stands here with the fields that it must have; its run's own has its preset filled in.
     """
 
-    are: Where
+    are: Values
     of: Where = field(default_factory=dict)
 
 
@@ -214,7 +216,10 @@ KINDS = {
     "located": ({"arms", "smallest_effect", "even", "least_gain", "matched"}, set()),
     # several rules, which inherit every field that they do not state
     "parts": ({"parts"}, {f.name for f in fields(Rule)}),
+    # the same claim on several sets of images: one part for each, and not run before each has runs
+    "sets": ({"parts"}, {f.name for f in fields(Rule)}),
 }
+PARTED = ("parts", "sets")
 NAMED_ARMS = {
     "placebo": {"effect", "placebo", "null"},
     "located": {"coarse", "fine", "matched"},
@@ -325,7 +330,7 @@ def rule(given: Mapping[str, Any], place: str) -> Rule:
         choose(made.relative_to, made.arms, place, "relative_to", "arm")
     gates = tuple(build(Gate, entry, f"{place}, gate") for entry in made.gate)
     for gate in gates:
-        if gate.arm is not None and kind != "parts":
+        if gate.arm is not None and kind not in PARTED:
             choose(gate.arm, made.arms, f"{place}, gate", "arm")
     conditions = tuple(condition(entry, f"{place}, conditions") for entry in made.conditions)
     demands = fixed(made.fixed, f"{place}, fixed")

@@ -8,6 +8,7 @@ are the same images under other labels (`SameImages`).
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from granularity.experiments.sets import Sets, checked, hold_out, opened, root_of, same
-from granularity.hierarchies import taxonomy
-from granularity.images import image_set, splits
-from granularity.images.subset import Subset, of_classes, some, whole
+from granularity.hierarchies import plankton, taxonomy
+from granularity.images import copies, image_set, shares, splits
+from granularity.images.subset import Subset, at_most, of_classes, some, whole
 from granularity.inputs.nearest import nearest
 from granularity.labels.function import LabelFunction
-from granularity.labels.tree import Tree, tree_of_cuts, tree_of_taxonomy
+from granularity.labels.tree import Tree, tree_of_cuts, tree_of_plankton, tree_of_taxonomy
 
 Roots = Mapping[str, str]  # where sets lie on this machine, by their names
 Shape = TypeVar("Shape")
@@ -51,8 +52,9 @@ class LargerSource:
 class SameImages:
     """Which images a run reads where source and target are the same.
 
-    So many training `images` of each leaf (0: all that there are). `target` is "supercategory", or
-    a cut of WordNet for Tiny-ImageNet (see `tree_of_cuts`). `training` is the folder that
+    So many training `images` of each leaf (0: all that there are; of plankton at most so many).
+    `target` is "supercategory", "group" of plankton, or a cut of WordNet for Tiny-ImageNet (see
+    `tree_of_cuts`). `training` is the folder that
     iNaturalist's training images are in. With `held_out` a part of them is evaluated on, and not
     trained on. `skip` are kinds of what the sets are opened without (`sets.SKIP`).
     """
@@ -250,6 +252,60 @@ def tiny_leaves(choice: SameImages, roots: Roots) -> LabelledSets:
     return LabelledSets(Sets(part, part, evaluated, tree.leaves), tree)
 
 
+# ------------------------------------------------------------------------- mini-ImageNet-75
+
+MINI = "mini-imagenet-75"
+
+
+def mini_imagenet(choice: LargerSource, roots: Roots) -> Sets:
+    """A target of classes that its source never saw: mini-ImageNet's 75 that Tiny-ImageNet lacks.
+
+    All of Tiny-ImageNet's training images may be the source's. Images of it and of the target that
+    look like any other image of the two sets (`copies.known`) are trained on in no stage.
+    """
+    if choice.overlap != "disjoint":
+        raise ValueError(
+            f"overlap is {choice.overlap!r}; no class of {MINI} is among its source's, so it is"
+            " 'disjoint'"
+        )
+    source, _ = tiny_imagenet(roots, choice.skip)
+    root = str(root_of(roots, MINI))
+    target, evaluation = (opened(root, part, MINI, tuple(choice.skip)) for part in ("train", "val"))
+    rows = np.intersect1d(some(source.images, choice.source_images), source.rows)
+    parts = Subset(source.images, rows), Subset(target, some(target, choice.target_images))
+    alone = [copies.without(part, copies.known()) for part in parts]
+    return Sets(*alone, whole(evaluation), target.classes)
+
+
+# --------------------------------------------------------------------------------- plankton
+
+PLANKTON = "plankton"
+
+
+@cache
+def plankton_images(root: str, skip: Sequence[str]) -> image_set.ImageSet:
+    """Its images, each of them whole on a square, once in a process."""
+    return replace(opened(root, "train", PLANKTON, skip), pad=True)
+
+
+def plankton_leaves(choice: SameImages, roots: Roots) -> LabelledSets:
+    """Plankton of the 12 groups with a name, in one folder: a fifth of each class is evaluated.
+
+    Training images that look like another image (`copies.PLANKTON`) are left out.
+    """
+    if choice.target != "group":
+        raise ValueError(f"target is {choice.target!r}; of plankton it is 'group'")
+    images = plankton_images(str(root_of(roots, PLANKTON)), tuple(choice.skip))
+    tree = tree_of_plankton(plankton.shipped())
+    parts = shares.by_share(images.names.tolist())
+    training, evaluation = (
+        of_classes(Subset(images, parts[name]), tree.leaves) for name in ("train", "evaluation")
+    )
+    alone = copies.without(training, copies.known(copies.PLANKTON))
+    part = at_most(alone, choice.images)
+    return LabelledSets(Sets(part, part, evaluation, tree.leaves), tree)
+
+
 # ----------------------------------------------------------------------------- iNaturalist
 
 
@@ -286,6 +342,15 @@ def size_of_tiny_leaves(choice: SameImages) -> Size:
     return Size(500 * leaves, 500 * leaves, 50 * leaves, leaves, tree.target.num_classes)
 
 
+def size_of_plankton(choice: SameImages) -> Size:
+    """The named plankton by its published counts, a fifth of each class to evaluate on."""
+    counts = plankton.shipped().images
+    evaluated = [min(max(1, round(shares.EVALUATED * count)), count - 1) for count in counts]
+    left = [count - some for count, some in zip(counts, evaluated, strict=True)]
+    source = sum(min(count, choice.images or count) for count in left)
+    return Size(source, source, sum(evaluated), len(counts), 12)
+
+
 def size_of_inaturalist(choice: SameImages) -> Size:
     """iNaturalist 2021 by its folder of training images."""
     source = 500_000 if choice.training == "2021_train_mini" else 2_686_843
@@ -311,6 +376,16 @@ DATASETS = {
             SameImages: size_of_tiny_leaves,
         },
         doubles=lambda: splits.doubles(splits.DUPLICATES),
+    ),
+    MINI: Dataset(
+        roots={TINY: ("train", "val"), MINI: ("train", "val")},
+        larger_source=mini_imagenet,
+        sizes={LargerSource: lambda choice: Size(100_000, 37_500, 7_500, 200, 75)},
+    ),
+    PLANKTON: Dataset(
+        roots={PLANKTON: ("train",)},
+        same_images=plankton_leaves,
+        sizes={SameImages: size_of_plankton},
     ),
     "imagenet": Dataset(
         roots={"imagenet21k": ("train",), "imagenet1k": ("train", "val")},

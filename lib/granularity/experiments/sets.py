@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity.hierarchies import taxonomy, wordnet
+from granularity.hierarchies import plankton, taxonomy, wordnet
 from granularity.images import image_set, sources
 from granularity.images.layouts import DataError
 from granularity.images.subset import Subset, classes_in, of_classes, whole
@@ -32,10 +32,18 @@ def is_species(name: str) -> bool:
     return taxonomy.parse(name) is not None
 
 
+def is_plankton(name: str) -> bool:
+    """Whether a class is one of the plankton's 121."""
+    return name in plankton.shipped(unnamed=True).classes
+
+
 # What classes of a set are called, and whether a name is such a one.
 KNOWN = dict.fromkeys(
-    ("imagenet21k", "imagenet1k", "tiny-imagenet-200"), ("a noun of WordNet", is_synset)
-) | {"inaturalist": ("a species with its ranks", is_species)}
+    ("imagenet21k", "imagenet1k", "tiny-imagenet-200", "mini-imagenet-75"),
+    ("a noun of WordNet", is_synset),
+)
+KNOWN |= {"inaturalist": ("a species with its ranks", is_species)}
+KNOWN |= {"plankton": ("a class of plankton", is_plankton)}
 
 
 @dataclass(frozen=True)
@@ -80,14 +88,25 @@ def checked(sets: Sets, skip: Sequence[str] = ()) -> Sets:
                 else f"{lacking[0]} is not evaluated on"
             )
         )
-    for images in dict.fromkeys([training, sets.source.images]):
-        refuse_equal(images, evaluation)
+    for part in (sets.target, sets.source):
+        if part.images is evaluation:
+            refuse_shared(part, sets.evaluation)
+        else:
+            refuse_equal(part.images, evaluation)
     if len(evaluation) > SWAPPED * len(training):
         raise DataError(
             f"{evaluation.name} has {len(evaluation):,} images and {training.name}"
             f" {len(training):,}: are the two swapped?"
         )
     return sets
+
+
+def refuse_shared(training: Subset, evaluation: Subset) -> None:
+    """Raises DataError, naming it, for an image that two parts of one set both have."""
+    shared = np.intersect1d(training.rows, evaluation.rows)
+    if len(shared):
+        name = os.fsdecode(training.images.names[shared[0]])
+        raise DataError(f"{training.images.name}: {name} is trained on and evaluated on")
 
 
 @cache

@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -56,3 +56,18 @@ def square(image: Image.Image, size: int) -> Image.Image:
     left, top = (width - size) // 2, (height - size) // 2
     scaled = image.resize((width, height), Image.Resampling.BICUBIC)
     return scaled.crop((left, top, left + size, top + size))
+
+
+def padded(image: Image.Image) -> Image.Image:
+    """The whole image in the middle of a square as large as its longer side.
+
+    What is added has the colour that most of the image's edge has, by channel: silhouettes lie on
+    a ground of one brightness, and no line is to mark where they end.
+    """
+    if image.width == image.height:
+        return image
+    pixels = np.asarray(image)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    ground = tuple(int(level) for level in np.median(edge, axis=0))
+    side = max(image.size)
+    return ImageOps.pad(image, (side, side), color=ground)

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from granularity.images import huggingface, layouts, listing, sources
-from granularity.images.decoding import ImageError, rgb, square
+from granularity.images.decoding import ImageError, padded, rgb, square
 from granularity.images.layouts import DataError
 from granularity.images.listing import Listing
 from granularity.images.splits import drop_twins, split, twins
@@ -46,6 +46,7 @@ class ImageSet:
     files of the same images. `skipped` holds (name, reason) of classes and images left out, and
     `left_out` how many there are of each kind that was asked for. `content(i)` gives the encoded
     bytes of an image, `sizes` are their lengths: 0 where only `edition` tells sets apart (a hub's).
+    With `pad` an image is read on a square, whole; else what reads it cuts its middle square out.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ImageSet:
     left_out: Mapping[str, int] = field(default_factory=dict)
     edition: str = ""
     others: int = 0  # files beside the images that are not named as such
+    pad: bool = False
 
     def __len__(self) -> int:
         """The number of images."""
@@ -73,7 +75,8 @@ class ImageSet:
 
     def read(self, i: int) -> Image.Image:
         """Image `i` in RGB. Raises ImageError, naming it, where it cannot be decoded."""
-        return rgb(self.content(i), os.fsdecode(self.names[i]))
+        image = rgb(self.content(i), os.fsdecode(self.names[i]))
+        return padded(image) if self.pad else image
 
     @property
     def counts(self) -> np.ndarray:

@@ -20,33 +20,31 @@ import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 from tqdm import tqdm
 
+from granularity.images.copies import TABLE, Pair, known
 from granularity.images.image_set import ImageSet, in_threads
+
+__all__ = [
+    "TABLE",
+    "Pair",
+    "close",
+    "correlations",
+    "greys",
+    "hashes",
+    "known",
+    "near_copies",
+    "write",
+]
 
 SIDE = 32  # pixels of the grey image that is hashed, each way
 WITHIN = 4  # bits of 64 that may differ
 ALIKE = 0.9  # correlation of the grey pixels that is wanted
 BLOCK = 1 << 20  # pairs that are compared at once: 8 MB of differing bits
-TABLE = Path(__file__).parent / "tables" / "near-copies.csv"
-
-
-class Pair(NamedTuple):
-    """Two images that look the same, by names: `set/part/class/file`.
-
-    `distance` is the number of bits in which their hashes differ, `correlation` that of their grey
-    pixels.
-    """
-
-    first: str
-    second: str
-    distance: int
-    correlation: float
 
 
 def near_copies(sets: Sequence[ImageSet], within: int = WITHIN, alike: float = ALIKE) -> list[Pair]:
@@ -143,19 +141,6 @@ def _correlation(left: np.ndarray, right: np.ndarray) -> float:
     left, right = left - left.mean(), right - right.mean()
     scale = np.sqrt((left**2).sum() * (right**2).sum())
     return (left * right).sum() / scale if scale else 0.0
-
-
-def known() -> list[Pair]:
-    """The near copies of Tiny-ImageNet-200 and mini-ImageNet's other 75 synsets, sorted by name.
-
-    From the table inside this package, made with `WITHIN` and `ALIKE`.
-    """
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        Pair(row["first"], row["second"], int(row["distance"]), float(row["correlation"]))
-        for row in rows
-    ]
 
 
 def write(pairs: Sequence[Pair], path: Path) -> None:

@@ -59,6 +59,18 @@ SOURCES = {
         {"train_mini.tar.gz": 42 * GB, "val.tar.gz": 8_400 * MB},
         "; also torchvision.datasets.INaturalist(…, download=True)",
     ),
+    "miniimagenet": Source(
+        "mini-ImageNet's 75 classes that Tiny-ImageNet lacks",
+        "the few-shot benchmark's images (for one github.com/Deo0330/split_minidataset), 500 and 100"
+        " of a class, shrunk to 64 pixels, ",
+        {"train/ and val/": 65 * MB},
+    ),
+    "plankton": Source(
+        "Plankton",
+        "the training images of the National Data Science Bowl of 2015 (for one"
+        " github.com/Jaime-Rangel/Alexnet_Matlab), ",
+        {"train/<class>/": 21 * MB},
+    ),
 }
 
 
@@ -76,6 +88,8 @@ RELEASES = {
     # Winter 2021, and fall 2011.
     "imagenet21k": {"train": [(19_167, 13_153_500), (21_841, 14_197_122)]},
     "tiny-imagenet-200": {"train": [(200, 100_000)], "val": [(200, 10_000)]},
+    "mini-imagenet-75": {"train": [(75, 37_500)], "val": [(75, 7_500)]},
+    "plankton": {"train": [(121, 30_336)]},
     "inaturalist": {
         "2021_train_mini": [(10_000, 500_000)],
         "2021_train": [(10_000, 2_686_843)],
@@ -107,6 +121,8 @@ def short_of(images: int, classes: int, part: str, *names: str) -> str:
 TITLES = {
     "toy": "Toy images",
     "tiny-imagenet-200": "Tiny-ImageNet",
+    "mini-imagenet-75": "Tiny-ImageNet → mini-ImageNet",
+    "plankton": "Plankton",
     "imagenet": "ImageNet-21k → 1k",
     "inaturalist": "iNaturalist 2021",
 }

@@ -37,15 +37,22 @@ def split(images: Named, per_class: Mapping[str, int]) -> dict[str, np.ndarray]:
         raise DataError(
             f"{images.name}: class {label} has {counts.min():,} images, {wanted:,} wanted"
         )
-    digests = np.array([hashlib.sha256(name).digest() for name in images.names], "S32")
-    order = np.lexsort((digests, images.leaf))
-    rank = np.empty(len(images.leaf), np.int64)
-    rank[order] = np.arange(len(images.leaf)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rank = ranks(images.names, images.leaf)
     parts, first = {}, 0
     for part, size in per_class.items():
         parts[part] = np.flatnonzero((rank >= first) & (rank < first + size))
         first += size
     return parts
+
+
+def ranks(names: np.ndarray, leaf: np.ndarray) -> np.ndarray:
+    """Each image's place in its class, from 0, in the order of the SHA-256 of the names."""
+    counts = np.bincount(leaf)
+    digests = np.array([hashlib.sha256(name).digest() for name in names], "S32")
+    order = np.lexsort((digests, leaf))
+    rank = np.empty(len(leaf), np.int64)
+    rank[order] = np.arange(len(leaf)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank
 
 
 def twins(table: str | Path) -> list[tuple[str, str]]:

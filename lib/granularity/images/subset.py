@@ -69,6 +69,13 @@ def some(images: image_set.ImageSet, per_class: int) -> np.ndarray:
     return splits.split(images, {"taken": per_class})["taken"]
 
 
+def at_most(part: Subset, per_class: int) -> Subset:
+    """At most so many of a part's images of each class, chosen by name; all where 0."""
+    if not per_class:
+        return part
+    return Subset(part.images, part.rows[splits.ranks(part.names, part.leaf) < per_class])
+
+
 def classes_in(part: Subset) -> list[str]:
     """The leaves that images of a part have, by name."""
     return [part.images.classes[leaf] for leaf in np.unique(part.leaf)]

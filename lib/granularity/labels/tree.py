@@ -8,6 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from granularity.hierarchies import wordnet_cuts
+from granularity.hierarchies.plankton import RANKS as DEPTHS
+from granularity.hierarchies.plankton import TARGET as GROUP
+from granularity.hierarchies.plankton import Plankton
 from granularity.hierarchies.taxonomy import RANKS, Taxonomy
 from granularity.inputs.nearest import nearest
 from granularity.labels.function import LabelFunction, from_sets
@@ -125,6 +128,15 @@ def tree_of_cuts(synsets: Sequence[str], target: str = "depth5") -> Tree:
             classes = len(set(names))
     ranks[LEAF] = _single(f"rank:{LEAF}", leaves, leaves)
     return Tree(leaves, aim, ranks)
+
+
+def tree_of_plankton(plankton: Plankton) -> Tree:
+    """The tree of plankton classes: the target is the group, the ranks are `depth2` to `leaf`."""
+    leaves = plankton.classes
+    nodes_at = {rank: plankton.nodes(rank) for rank in DEPTHS[1:-1]} | {LEAF: leaves}
+    target = _single("target", leaves, plankton.nodes(GROUP))
+    ranks = {rank: _single(f"rank:{rank}", leaves, nodes) for rank, nodes in nodes_at.items()}
+    return Tree(leaves, target, ranks)
 
 
 def _nodes(synsets: Sequence[str], target: str) -> list[tuple[str, Sequence[str]]]:

@@ -43,7 +43,7 @@ def cards(found: Sequence[Entry]) -> str:
 
 
 def card(entry: Entry) -> str:
-    """One claim, with its rule folded away and what older versions would say below it."""
+    """One claim, with its rule folded away, and below it all other versions and what they say."""
     claim, size = entry.claim, entry.size
     rule = entry.rules.get(size) or claim.rule(size)
     return render(
@@ -56,10 +56,20 @@ def card(entry: Entry) -> str:
         demands=demands(rule),
         seeds=entry.seeds.get(size, ""),
         refuted_by=decapitalised(rule.refuted_by),
-        replaced=[(claim.version(v), old) for (at, v), old in entry.earlier.items() if at == size],
-        newest=claim.rule(size),
+        others=[(one, said_by(one, entry)) for one in claim.rules if one != rule],
         signs=SIGNS,
     )
+
+
+def said_by(version: Rule, entry: Entry) -> Verdict | None:
+    """What another version says of the runs that it may judge; None where none of them is made."""
+    for size in (entry.size, *entry.verdicts):
+        found = entry.earlier.get((size, version.version))
+        if entry.rules.get(size) == version and size in version.sizes:
+            found = entry.verdicts[size]
+        if found and found.word != outcome.NOT_RUN:
+            return found
+    return None
 
 
 def rows(entry: Entry) -> Iterator[tuple[str, list[Said]]]:

@@ -13,6 +13,7 @@ from granularity.planning import asked
 from granularity.planning.plan import Job
 
 SOURCE_OF = {"tiny-imagenet-200": "tinyimagenet", "inaturalist": "inat"}  # keys of `SOURCES`
+SOURCE_OF |= {"mini-imagenet-75": "miniimagenet"}
 
 
 def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from granularity.experiments.datasets import TINY, TINY_SYNSETS
+from granularity.experiments.datasets import MINI, PLANKTON, TINY, TINY_SYNSETS
+from granularity.hierarchies import plankton
 from granularity.images import splits
 from granularity.images.toy import drawing
 from granularity.inputs import renamed
@@ -76,12 +77,25 @@ def draw(folder: Path) -> dict[str, str]:
             for name in names:
                 grey = rng.integers(0, 90, (64, 64, 3)) + number * 160 // len(synsets)
                 Image.fromarray(grey.astype(np.uint8)).save(place / name, quality=90)
+    draw_others(folder, rng)
     lay_out(folder / "layouts")
     torch.manual_seed(0)
     model = timm.create_model(EMBEDDING)
     save_file(model.state_dict(), folder / "weights.safetensors")
-    places = {name: str(folder / name) for name in ("toy", TINY, "layouts")}
+    places = {name: str(folder / name) for name in ("toy", TINY, MINI, PLANKTON, "layouts")}
     return places | {"weights": str(folder / "weights.safetensors")}
+
+
+def draw_others(folder: Path, rng: np.random.Generator) -> None:
+    """Two classes that Tiny-ImageNet lacks, and all of the plankton's, a few images of each."""
+    for part, count in zip(("train", "val"), PER_CLASS, strict=True):
+        names = [f"{synset}/{n}.jpg" for synset in ("n01532829", "n02089867") for n in range(count)]
+        images = {name: encoded(rng.integers(0, 255, (32, 32, 3))) for name in names}
+        write(folder / MINI / part, images)
+    names = [f"{name}/{n}.jpg" for name in plankton.shipped(True).classes for n in range(3)]
+    shapes = [(12, 9, 3), (9, 9, 3)]
+    images = {name: encoded(rng.integers(0, 255, shapes[len(name) % 2])) for name in names}
+    write(folder / PLANKTON / "train", images)
 
 
 def lay_out(folder: Path) -> None:
@@ -214,6 +228,12 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         ):
             arguments = {"seed": 3, **chosen, **given}
             found.append(Canary(f"{name}, {words}", kind, arguments, places, new=True))
+    for kind, given in (
+        ("imagenet.finetune", {"dataset": MINI, "labels": "level", "overlap": "disjoint"}),
+        ("inaturalist.transfer", {"dataset": PLANKTON, "target": "group", **LEAVES_OF_FOUR}),
+    ):
+        arguments = {"seed": 3, **recipes, **given}
+        found.append(Canary(f"{kind}, {json.dumps(given)}", kind, arguments, places, new=True))
     foreign = datasets[5][1] | {"embedding": EMBEDDING}
     arguments = {"seed": 3, **recipes, **foreign}
     weights = places | {"weights": drawn["weights"]}
