@@ -44,7 +44,7 @@ def test_an_answer_has_an_end():
     assert summary.in_short(short) == f"**In short.** {short}"
     with pytest.raises(ValueError, match="61 words, at most 60 wanted"):
         summary.in_short("word " * 61)
-    with pytest.raises(ValueError, match="5 numbers, at most 4 wanted: 1, 2.5, 3, 4, −5"):
+    with pytest.raises(ValueError, match=r"5 numbers, at most 4 wanted: 1, 2\.5, 3, 4, −5"):
         summary.in_short("1 and 2.5% and 3 and 4 and −5")
 
 

@@ -41,6 +41,11 @@ def per_cent(values: Iterable[float]) -> str:
     return f"{mean:.1f}%{ends}"
 
 
+def of_metric(metric: str, values: Iterable[float]) -> str:
+    """Values of a metric by its name: errors in per cent, anything else as a mean ± half."""
+    return per_cent(values) if "error" in metric else with_half(values)
+
+
 def points(values: Iterable[float]) -> str:
     """The mean of differences of shares in points, with its interval: `+6.0 (+1.0 to +11.0)`."""
     return between([100 * value for value in known(values)], "+.1f")
