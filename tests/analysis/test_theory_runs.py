@@ -87,15 +87,6 @@ def test_runs_are_read_once_and_lacking_parameters_have_their_defaults(tmp_path)
         view.read(tmp_path, "runs/missing")
 
 
-def test_means_and_spans():
-    table = runs(seed=[0, 1, 2])
-    assert view.mean(table, "hard_error", labels="coarse") == pytest.approx(0.1)
-    assert math.isnan(view.mean(table, "hard_error", labels="fine"))
-    assert view.span([0.0, 0.0]) == "0"
-    assert view.span([]) == "–"
-    assert view.span([0.25], 2) == "0.25"
-    assert view.span([0.1, 0.2, 0.3], 2) == "0.20 ±\N{NO-BREAK SPACE}0.25"
-
 
 def test_a_panel_shows_every_seed_and_marks_the_base():
     axis = mpl.figure.Figure().subplots()

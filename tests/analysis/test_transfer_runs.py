@@ -276,14 +276,6 @@ def test_arms_are_sorted_by_what_the_interval_says():
     }
 
 
-def test_numbers_as_text():
-    assert transfer_runs.deviating([0.2, 0.3, 0.4]) == "0.300 ±\N{NO-BREAK SPACE}0.100"
-    assert transfer_runs.deviating([0.25], 2) == "0.25"
-    # mean 2, and 4.30265 / √3 each way
-    assert transfer_runs.between([1, 2, 3], "+.2f") == "+2.00 (-0.48 to +4.48)"
-    assert transfer_runs.between([1], ".0f") == "1"
-
-
 def test_errors_by_class():
     runs = pd.DataFrame(
         [

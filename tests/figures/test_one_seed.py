@@ -59,7 +59,7 @@ def accuracy_of_levels(axis, _):
     )
     shown = level_runs.Study("Toy images", True, one, {}, pd.DataFrame(), [0, 4, 9])
     levels.draw_accuracy(axis, shown)
-    assert shown.said("leaf") == "90.0"
+    assert shown.said("leaf") == "90.0%"
 
 
 def gains_by_fifth(axis, _):
@@ -123,6 +123,6 @@ def test_one_seed_is_drawn_without_intervals(draw, study):
 def test_one_seed_is_said_without_an_interval():
     (row,) = mechanism.effects(pd.DataFrame(fifths.rows("leaf", "both", 0.1)))
     assert (row["95% interval"], row["seeds"]) == ("none: one seed", 1)
-    assert transfer_runs.between([0.06]) == "+0.060"
-    assert transfer_runs.deviating([0.06]) == "0.060"
-    assert theory.span([0.06]) == "0.060"
+    assert spoken.points([0.06]) == "+6.0"
+    assert spoken.per_cent([0.06]) == "6.0%"
+    assert spoken.with_half([0.06]) == "0.06"
