@@ -11,8 +11,7 @@ import test_mechanism as fifths
 import test_transfer as arms_of_species
 from faults_seen import saw
 
-from granularity.analysis import level_runs, transfer_runs
-from granularity.analysis import theory_runs as theory
+from granularity.analysis import level_runs, spoken
 from granularity.figures import (
     house_style,
     levels,
@@ -39,11 +38,11 @@ def simulated():
 
 
 def errors_of_arms(axis, study):
-    transfer.draw_errors(axis, study)
+    transfer.draw_gains(axis, study, transfer.rows_of(study))
 
 
 def stages_of_arms(axis, study):
-    transfer.draw_stages(axis, study, "error")
+    transfer.draw_stages(axis, study)
 
 
 def classes_of_arms(axis, study):

@@ -160,7 +160,7 @@ def kinds() -> list[str]:
 
 
 def name_of(arm: str) -> str:
-    """An arm as a reader is told it: `family`, `random inside, 34`, `family, 50% moved`."""
+    """An arm as a reader is told it: `family`, `random inside, 34`, `family, 50% reassigned`."""
     kind, values = kind_of(arm), arm.split(":")[1:]
     if kind == "misaligned":
         values[1] = f"{float(values[1]):.0%}"
@@ -170,6 +170,8 @@ def name_of(arm: str) -> str:
         values[0] = " and ".join("leaves" if rank == "leaf" else rank for rank in ranks)
     if arm == "rank:leaf":
         return "leaf labels"
+    if kind == "misaligned":
+        return f"{values[0]}, {values[1]} reassigned"
     if kind in FIELD:
         return FIELD[kind][0]
     words = OF_TARGET[kind] if kind in OF_TARGET else KINDS[kind].name
