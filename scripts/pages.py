@@ -141,8 +141,8 @@ def below(app: Sphinx, document: str, figure: nodes.figure) -> list[nodes.Node]:
     for kind, text in (("csv", "Data (CSV)"), ("svg", "SVG")):
         for name in figure["ids"]:
             if executed.with_name(f"{name}.{kind}").exists():
-                line = nodes.paragraph("", "", classes=["figure-data"])
-                found.append(line + download(document, f"{name}.{kind}", text))
+                link = download(document, f"{name}.{kind}", text)
+                found.append(nodes.paragraph("", "", link, classes=["figure-data"]))
     took = seconds(executed)
     command = (
         f".venv/bin/papermill --cwd . notebooks/{document.removeprefix(CHAPTERS)}.ipynb out.ipynb"
