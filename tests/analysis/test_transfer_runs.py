@@ -200,9 +200,9 @@ def test_studies_are_told_apart_by_what_differs():
     assert transfer_runs.told_apart([]) == []
     assert transfer_runs.told_apart([table()]) == [[]]
     found = transfer_runs.told_apart([table(), table(images=0), table(target="depth5")])
-    assert found[0] == ["target balanced", "50 images of a class"]
-    assert found[1] == ["target balanced", "all images of a class"]
-    assert found[2] == ["target depth5", "50 images of a class"]
+    assert found[0] == ["target balanced", "50 images per class"]
+    assert found[1] == ["target balanced", "all images per class"]
+    assert found[2] == ["target depth5", "50 images per class"]
     longer = transfer_runs.told_apart([table(), table(epochs=60)])
     assert longer == [["20 epochs"], ["60 epochs"]]
 

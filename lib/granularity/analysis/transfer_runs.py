@@ -127,7 +127,7 @@ def told_apart(tables: Sequence[pd.DataFrame]) -> list[list[str]]:
     of = [
         {
             "target": f"target {runs['target'].iloc[0]}",
-            "images": f"{runs['images'].iloc[0] or 'all'} images of a class",
+            "images": f"{runs['images'].iloc[0] or 'all'} images per class",
             "network": network.get("model", network.get("preset")),
             "length": f"{network.get('epochs')} epochs",
         }
