@@ -1,6 +1,7 @@
 """What the pages of the book have beside Sphinx's own: a Sphinx extension, named in `_config.yml`.
 
-- Under a figure whose notebook output carries its numbers as CSV stands a link to them.
+- Under a figure of a notebook stands one line: its code, its numbers as CSV where its output
+  carries them, its picture as SVG, and the command that makes it again with the time that it took.
 - At the end of a chapter stand the notebook behind it, for download and, where the repository's
   address is known, for Colab with the lines that install the book there.
 - Each page leads to how to cite the book and, where the address is known, to a form for problems,
@@ -81,24 +82,35 @@ def install_lines(repository: str) -> str:
 # ------------------------------------------------------------------------------------- pages
 
 
-def figure_tables(notebook: Path) -> dict[str, str]:
-    """The CSV of a notebook's figures by their names, as far as their outputs carry it."""
+# What a figure's output carries beside what the page shows, by the ending of the file it goes to.
+KEPT = {"csv": "text/csv", "svg": "image/svg+xml"}
+
+
+def figure_tables(notebook: Path, kind: str = "csv") -> dict[str, str]:
+    """The CSV, or the SVG, of a notebook's figures by name, as far as their outputs have it."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     found = {}
     for cell in cells:
         name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
         for output in cell.get("outputs", ()):
-            text = output.get("data", {}).get("text/csv")
+            text = output.get("data", {}).get(KEPT[kind])
             if name and text:
                 found[name] = "".join(text)
     return found
 
 
+def seconds(notebook: Path) -> float | None:
+    """How long an executed notebook took, as papermill noted it."""
+    noted = json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
+    return noted.get("duration")
+
+
 def write_tables(app: Sphinx) -> None:
-    """Writes each figure's CSV beside its executed notebook, where Sphinx can take it from."""
+    """Writes what figures carry beside their executed notebook, where Sphinx can take it from."""
     for notebook in (Path(app.srcdir) / CHAPTERS).rglob("*.ipynb"):
-        for name, text in figure_tables(notebook).items():
-            (notebook.parent / f"{name}.csv").write_text(text, encoding="utf-8")
+        for kind in KEPT:
+            for name, text in figure_tables(notebook, kind).items():
+                (notebook.parent / f"{name}.{kind}").write_text(text, encoding="utf-8")
 
 
 def download(document: str, target: str, text: str) -> addnodes.download_reference:
@@ -112,15 +124,51 @@ def download(document: str, target: str, text: str) -> addnodes.download_referen
 def add_links(app: Sphinx, doctree: nodes.document) -> None:
     """Puts the links of a page into it, before Sphinx collects what it has to copy."""
     document = app.env.docname
-    for figure in doctree.findall(nodes.figure):
-        for name in figure["ids"]:
-            if (Path(app.srcdir) / document).with_name(f"{name}.csv").exists():
-                line = nodes.paragraph("", "Its numbers: ", classes=["figure-data"])
-                line += download(document, f"{name}.csv", f"{name}.csv")
-                figure += nodes.legend("", line)
+    for figure in [*doctree.findall(nodes.figure)]:
+        if line := below(app, document, figure):
+            figure += nodes.legend("", nodes.container("", *line, classes=["figure-links"]))
     if ending := closing(app, document):
         last = doctree[-1] if len(doctree) and isinstance(doctree[-1], nodes.section) else doctree
         last += nodes.container("", *ending, classes=["page-end"])
+
+
+def below(app: Sphinx, document: str, figure: nodes.figure) -> list[nodes.Node]:
+    """The line under a figure of a chapter: Code · Data (CSV) · SVG · Reproduce."""
+    executed = Path(app.srcdir) / f"{document}.ipynb"
+    if not document.startswith(CHAPTERS) or not executed.exists():
+        return []
+    found = folded("Code", code_of(figure))
+    for kind, text in (("csv", "Data (CSV)"), ("svg", "SVG")):
+        for name in figure["ids"]:
+            if executed.with_name(f"{name}.{kind}").exists():
+                link = download(document, f"{name}.{kind}", text)
+                found.append(nodes.paragraph("", "", link, classes=["figure-data"]))
+    took = seconds(executed)
+    command = (
+        f".venv/bin/papermill --cwd . notebooks/{document.removeprefix(CHAPTERS)}.ipynb out.ipynb"
+    )
+    command += f"  # took {took:.0f} s here" if took else ""
+    return found + folded("Reproduce", [nodes.literal_block(command, command, language="bash")])
+
+
+def code_of(figure: nodes.figure) -> list[nodes.Node]:
+    """Takes the code out of the cell that a figure stands in; nothing where none is shown."""
+    cell = figure.parent
+    while cell is not None and "cell" not in cell.get("classes", ()):
+        cell = cell.parent
+    for part in [] if cell is None else [*cell.children]:
+        if "cell_input" in part.get("classes", ()):
+            cell.remove(part)
+            cell["classes"] = [name for name in cell["classes"] if "hide-input" not in name]
+            return part.children
+    return []
+
+
+def folded(text: str, inner: list[nodes.Node]) -> list[nodes.Node]:
+    """Nodes below a word that opens them; none without any."""
+    start = f'<details class="figure-fold"><summary>{text}</summary>'
+    wrap = [nodes.raw("", start, format="html"), *inner, nodes.raw("", "</details>", format="html")]
+    return wrap if inner else []
 
 
 def closing(app: Sphinx, document: str) -> list[nodes.Node]:
@@ -130,7 +178,7 @@ def closing(app: Sphinx, document: str) -> list[nodes.Node]:
     behind = document.startswith(CHAPTERS) and (Path(app.srcdir) / notebook).exists()
     found: list[nodes.Node] = []
     if behind:
-        line = nodes.paragraph("", "This page as a notebook: ")
+        line = nodes.paragraph("", "Notebook: ")
         line += download(document, f"/{notebook}", Path(notebook).name)
         found.append(line)
         if repository and (opened := colab(repository, notebook)):

@@ -1,7 +1,6 @@
 """What the theory's chapters choose from their runs, and say of them."""
 
 import json
-import math
 from pathlib import Path
 
 import matplotlib as mpl
@@ -87,16 +86,6 @@ def test_runs_are_read_once_and_lacking_parameters_have_their_defaults(tmp_path)
         view.read(tmp_path, "runs/missing")
 
 
-def test_means_and_spans():
-    table = runs(seed=[0, 1, 2])
-    assert view.mean(table, "hard_error", labels="coarse") == pytest.approx(0.1)
-    assert math.isnan(view.mean(table, "hard_error", labels="fine"))
-    assert view.span([0.0, 0.0]) == "0"
-    assert view.span([]) == "–"
-    assert view.span([0.25], 2) == "0.25"
-    assert view.span([0.1, 0.2, 0.3], 2) == "0.20 ±\N{NO-BREAK SPACE}0.25"
-
-
 def test_a_panel_shows_every_seed_and_marks_the_base():
     axis = mpl.figure.Figure().subplots()
     table = runs(labels=["coarse", "fine"], noise=[0.1, 0.05], seed=[0, 1, 2])
@@ -128,10 +117,10 @@ def test_a_map_can_be_kept_to_cells_that_were_all_run():
 def test_it_is_said_whose_runs_they_are():
     table = pd.concat([runs(seed=[0, 1, 2]), runs(seed=7, place="runs/smoke")])
     text = view.made_of(table, "runs/smoke")
-    assert text.startswith("4 runs, 2 minutes of computing in all, 4 seeds of each setting")
-    assert text.endswith("3 of them published, 1 made by this build.")
+    assert text.startswith("4 runs, 2 core-minutes in total, 4 seeds per setting")
+    assert text.endswith("3 of them archived, 1 made by this build.")
     uneven = pd.concat([runs(seed=[0, 1, 2]), runs(k=4, seed=[0, 1])])
-    assert "all, 2 to 3 seeds of each setting" in view.made_of(uneven, "runs/smoke")
+    assert "total, 2 to 3 seeds per setting" in view.made_of(uneven, "runs/smoke")
 
 
 def test_what_the_explorer_shows_are_the_means_of_the_runs():

@@ -278,8 +278,8 @@ def test_a_part_in_several_cells_shows_the_number_of_each():
 
 
 def test_numbers_are_printed_with_interval_and_seeds():
-    assert cards.number(0.41234, 0.4, 0.42, 10) == "0.412 [0.400, 0.420], 10 seeds"
+    assert cards.number(0.41234, 0.4, 0.42, 10) == "41.2% (40.0–42.0), 10 seeds"
     nan = float("nan")
-    assert cards.number(0.4, 0.3, 0.5, None) == "0.400 [0.300, 0.500]"
-    assert cards.number(0.4, nan, nan, 1) == "0.400, 1 seed"
+    assert cards.number(0.4, 0.3, 0.5, None) == "40.0% (30.0–50.0)"
+    assert cards.number(0.4, nan, nan, 1) == "40.0%, 1 seed"
     assert cards.number(nan, nan, nan, 3) == "3 seeds"

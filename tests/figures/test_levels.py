@@ -48,7 +48,7 @@ def test_a_study_is_the_largest_choice_of_sets(published):
     assert found.coarsest == "level 9"
     mean, low, high = found.of("leaf")  # accuracies of 90 and 88: half is 12.706 · 1.414 / √2
     assert (mean, low, high) == pytest.approx((89, 76.294, 101.706), abs=1e-3)
-    assert found.said("leaf") == "89.0 ±\N{NO-BREAK SPACE}12.7"
+    assert found.said("leaf") == "89.0% (76.3–100.0)"
     assert found.of("level 1")[0] != found.of("level 1")[0]  # no such run
 
 

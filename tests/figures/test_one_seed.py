@@ -11,8 +11,7 @@ import test_mechanism as fifths
 import test_transfer as arms_of_species
 from faults_seen import saw
 
-from granularity.analysis import level_runs, transfer_runs
-from granularity.analysis import theory_runs as theory
+from granularity.analysis import level_runs, spoken
 from granularity.figures import (
     house_style,
     levels,
@@ -39,11 +38,11 @@ def simulated():
 
 
 def errors_of_arms(axis, study):
-    transfer.draw_errors(axis, study)
+    transfer.draw_gains(axis, study, transfer.rows_of(study))
 
 
 def stages_of_arms(axis, study):
-    transfer.draw_stages(axis, study, "error")
+    transfer.draw_stages(axis, study)
 
 
 def classes_of_arms(axis, study):
@@ -59,7 +58,7 @@ def accuracy_of_levels(axis, _):
     )
     shown = level_runs.Study("Toy images", True, one, {}, pd.DataFrame(), [0, 4, 9])
     levels.draw_accuracy(axis, shown)
-    assert shown.said("leaf") == "90.0"
+    assert shown.said("leaf") == "90.0%"
 
 
 def gains_by_fifth(axis, _):
@@ -122,7 +121,7 @@ def test_one_seed_is_drawn_without_intervals(draw, study):
 
 def test_one_seed_is_said_without_an_interval():
     (row,) = mechanism.effects(pd.DataFrame(fifths.rows("leaf", "both", 0.1)))
-    assert (row["95% interval"], row["seeds"]) == ("none: one seed", 1)
-    assert transfer_runs.between([0.06]) == "+0.060"
-    assert transfer_runs.deviating([0.06]) == "0.060"
-    assert theory.span([0.06]) == "0.060"
+    assert "(" not in row["effect, points"] and row["seeds"] == 1
+    assert spoken.points([0.06]) == "+6.0"
+    assert spoken.per_cent([0.06]) == "6.0%"
+    assert spoken.with_half([0.06]) == "0.06"

@@ -58,39 +58,48 @@ def texts(axis):
     return [text.get_text() for text in axis.texts if text.get_text()]
 
 
-def test_a_line_joins_the_arms_of_a_kind_at_their_numbers_of_classes(axis, study):
-    transfer.draw_errors(axis, study)
-    joined = [line for line in axis.lines if line.get_linewidth() == 1.3]
-    ranks, random, instance = (line.get_xydata().tolist() for line in joined)
-    assert ranks == [pytest.approx((4, 0.30)), pytest.approx((16, 0.20))]
-    assert random == [pytest.approx((4 * transfer.ASIDE, 0.60))]  # beside the rank
-    assert instance == [pytest.approx((64, 0.80))]
-    names = {"order", "species (manual ranks)", "random inside", "one label an image"}
-    assert names | {"baseline: two stages on the target", "the same, one pass"} == set(texts(axis))
-    ticks = [label.get_text() for label in axis.get_xticklabels()]
-    assert ticks == ["4\n16", "16\n4", "64\n1"]
-
-
-def test_the_baseline_is_a_level_with_one_deviation(axis, study):
-    transfer.draw_errors(axis, study)
-    level = {line.get_linestyle(): line.get_ydata()[0] for line in axis.lines}
-    assert (level["--"], level[":"]) == pytest.approx((0.40, 0.50))
+def test_every_arm_stands_with_its_gain_in_points(axis, study):
+    rows = transfer.rows_of(study)
+    assert "baseline" not in rows and len(rows) == len(ARMS) - 1
+    transfer.draw_gains(axis, study, rows)
+    means = [box.lines[0].get_xdata()[0] for box in axis.containers]
+    assert means == [pytest.approx(100 * (0.40 - ARMS[arm][1])) for arm in rows]
+    assert texts(axis) == [f"{ARMS[arm][0]}" for arm in rows] + ["classes"]
     band = axis.patches[0]
-    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx(
-        (0.40 - 0.01 * 2**0.5, 0.40 + 0.01 * 2**0.5)
-    )
+    assert (band.get_x(), band.get_x() + band.get_width()) == (-1, 1)
+    axis.clear()
+    transfer.draw_gains(axis, study, rows[:1], {"H, bits": ["0.50"]})
+    assert texts(axis) == ["0.50", "H, bits"]
 
 
 def test_every_arm_stands_before_and_after_finetuning(axis, study):
-    transfer.draw_stages(axis, study, "error")
+    transfer.draw_stages(axis, study)
     names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names[0] == "one label an image" and names[-1] == "species"
+    assert names[0] == "species" and names[-1] == "instance labels"
     changes = [line.get_xdata() for line in axis.lines if line.get_alpha() == 0.6]
     assert [sorted(map(float, change)) for change in changes] == [
-        pytest.approx(sorted((before, error)))
-        for arm, (_, error, before) in sorted(ARMS.items(), key=lambda one: -one[1][1])
+        pytest.approx(sorted((100 * before, 100 * error)))
+        for arm, (_, error, before) in sorted(ARMS.items(), key=lambda one: one[1][1])
         if arm != "one pass"  # it has no second stage
     ]
+
+
+def test_a_measure_names_each_kind_of_labels_once(axis, study):
+    study.runs["bits"] = study.runs["classes"] / 64
+    transfer.draw_measure(axis, study, "bits", "a measure")
+    assert sorted(map(str.strip, texts(axis))) == [
+        "instance labels",
+        "manual ranks",
+        "random inside",
+    ]
+    assert axis.get_xlabel() == "a measure"
+
+
+def test_a_map_has_a_number_in_each_cell_and_hatches_those_of_few_seeds(axis):
+    gains = {(25, 15): [0.01, 0.01], (50, 15): [-0.02], (50, 40): [0.03] * 8}
+    transfer.draw_map(axis, gains, 8)
+    assert [text.split("\n")[0] for text in texts(axis)] == ["+1.0", "−2.0", "+3.0"]
+    assert len(axis.patches) == 2
 
 
 def test_classes_are_sorted_by_the_baseline(axis, study):

@@ -8,8 +8,6 @@ from granularity.analysis.questions import ClassSizes, Lengths
 from granularity.analysis.transfer_runs import Study
 from granularity.pages import answers
 
-NBSP = "\N{NO-BREAK SPACE}"
-
 
 def rows_of(table: pd.DataFrame) -> list[list]:
     return table.reset_index().to_numpy().tolist()
@@ -23,11 +21,11 @@ def test_a_row_for_each_length():
         for ((arm, steps), error), seed in itertools.product(errors.items(), range(2))
     ]
     table = answers.of_lengths(Lengths(pd.DataFrame(runs), ["leaf", "level 9"], [10, 1000]))
-    fit, same = f"0.000 ±{NBSP}0.000", "(+30.0 to +30.0)"  # both seeds lead by as much
-    assert list(table.columns)[2:] == ["level 9 minus leaf, points", "leaf, in training"]
+    fit, same = "0%", "(+30.0 to +30.0)"  # both seeds lead by as much
+    assert list(table.columns)[2:] == ["level 9 minus leaf, points", "training error, leaf"]
     assert rows_of(table) == [
-        ["10", f"0.110 ±{NBSP}0.014", f"0.410 ±{NBSP}0.014", f"+30.0 {same}", fit],
-        ["1,000", f"0.210 ±{NBSP}0.014", f"0.310 ±{NBSP}0.014", "+10.0 (+10.0 to +10.0)", fit],
+        ["10", "11.0% (0.0–23.7)", "41.0% (28.3–53.7)", f"+30.0 {same}", fit],
+        ["1,000", "21.0% (8.3–33.7)", "31.0% (18.3–43.7)", "+10.0 (+10.0 to +10.0)", fit],
     ]
 
 
@@ -43,17 +41,17 @@ def of_sizes() -> ClassSizes:
 
 def test_a_row_for_each_size_of_class():
     assert rows_of(answers.of_class_sizes(of_sizes())) == [
-        ["leaf labels", 10, 20, "10", "0.500", 1],
-        ["leaf labels", 50, 20, "50", "0.200", 1],
-        ["level 9", 10, 4, "50", "0.600", 1],
-        ["level 9", 50, 4, "250", "0.300", 1],
+        ["leaf labels", 10, 20, "10", "50.0%", 1],
+        ["leaf labels", 50, 20, "50", "20.0%", 1],
+        ["level 9", 10, 4, "50", "60.0%", 1],
+        ["level 9", 50, 4, "250", "30.0%", 1],
     ]
 
 
 def test_leads_at_equal_total_at_equal_class_size_and_on_equally_many_images():
     assert answers.leads_at_equal_size(of_sizes()) == (
         "- *leaf labels against level 9*: +10.0 points better at equal total; +40.0 at equal class "
-        "size; +10.0 where both have 10 photographs of a synset."
+        "size; +10.0 where both have 10 images per synset."
     )
 
 
@@ -70,8 +68,8 @@ def study(errors, seeds) -> Study:
 def test_gains_stand_by_rising_number_of_classes():
     found = study({"baseline": 0.5, "rank:leaf": 0.2, "rank:depth8": 0.4}, [0])
     assert rows_of(answers.of_gains(found, ["rank"])) == [
-        ["cut at depth 8", "30", "0.400", "+10.0", 1],
-        ["leaves", "90", "0.200", "+30.0", 1],
+        ["cut at depth 8", "30", "40.0%", "+10.0", 1],
+        ["leaf labels", "90", "20.0%", "+30.0", 1],
     ]
 
 
@@ -79,8 +77,8 @@ def test_networks_are_compared_on_the_seeds_and_arms_of_the_last():
     first = study({"baseline": 0.5, "rank:leaf": 0.2, "rank:depth8": 0.4}, [0, 1])
     last = study({"baseline": 0.7, "rank:leaf": 0.6}, [1])
     assert rows_of(answers.of_networks({"ResNet": first, "ViT": last}, last)) == [
-        ["ResNet", "target, the baseline", "0.600", "0.250", "", 1],
-        ["ResNet", "leaves", "0.300", "0.250", "+30.0", 1],
-        ["ViT", "target, the baseline", "0.800", "0.250", "", 1],
-        ["ViT", "leaves", "0.700", "0.250", "+10.0", 1],
+        ["ResNet", "target, the baseline", "60.0%", "25.0%", "", 1],
+        ["ResNet", "leaf labels", "30.0%", "25.0%", "+30.0", 1],
+        ["ViT", "target, the baseline", "80.0%", "25.0%", "", 1],
+        ["ViT", "leaf labels", "70.0%", "25.0%", "+10.0", 1],
     ]

@@ -23,25 +23,25 @@ def line(what, seeds=8, older=False):
 def test_shown_quantities_say_their_seeds_once_where_they_agree():
     judged = Verdict("reproduced", "…", 8, 0.1, 0.05, 0.15)
     assert [*cards.ours(judged, [line("a"), line("b", older=True)])] == [
-        Said("a: 0.400 [0.300, 0.500]"),
-        Said("b: 0.400 [0.300, 0.500]", older=True),
+        Said("a: 40.0% (30.0–50.0)"),
+        Said("b: 40.0% (30.0–50.0)", older=True),
         Said("8 seeds each"),
     ]
     assert [*cards.ours(judged, [line("a"), line("b", seeds=1)])] == [
-        Said("a: 0.400 [0.300, 0.500], 8 seeds"),
-        Said("b: 0.400 [0.300, 0.500], 1 seed"),
+        Said("a: 40.0% (30.0–50.0), 8 seeds"),
+        Said("b: 40.0% (30.0–50.0), 1 seed"),
     ]
 
 
 def test_without_shown_quantities_the_effect_stands_there_or_why_there_is_none():
     judged = Verdict("undecided", "too wide", 8, 0.1, 0.05, 0.15)
-    assert [*cards.ours(judged, [])] == [Said("effect: 0.100 [0.050, 0.150], 8 seeds")]
+    assert [*cards.ours(judged, [])] == [Said("effect: +10.0 points (+5.0 to +15.0), 8 seeds")]
     assert [*cards.ours(Verdict("undecided", "why"), [])] == [Said("undecided: why", muted=True)]
     toy = dataclasses.replace(judged, word=outcome.MACHINERY, reason="toys")
     assert [*cards.ours(toy, [])][1:] == [Said("machinery only: toys", muted=True)]
     whole = Verdict("partly", "…", 8, parts={"one": judged})
     assert [*cards.ours(whole, [])] == [
-        Said("one: ", "undecided", ", 0.100 [0.050, 0.150], 8 seeds")
+        Said("one: ", "undecided", ", +10.0 points (+5.0 to +15.0), 8 seeds (too wide)")
     ]
 
 

@@ -11,6 +11,7 @@ import tomllib
 import pytest
 import yaml
 from conftest import ROOT
+from docutils import nodes
 
 from granularity import labels, theory
 from granularity.hierarchies import taxonomy
@@ -76,6 +77,48 @@ def test_a_figure_s_numbers_are_found_by_its_name(tmp_path):
     ]
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}))
     assert pages.figure_tables(tmp_path / "a.ipynb") == {"fig-a": "x,y\n1,2\n"}
+    assert pages.figure_tables(tmp_path / "a.ipynb", "svg") == {
+        "fig-a": "<svg/>",
+        "fig-b": "<svg/>",
+    }
+
+
+def shown(tags):
+    """A document with a cell of one code block and one figure, and that figure."""
+    figure = nodes.figure("", ids=["fig-a"])
+    code = nodes.container("", nodes.literal_block("draw()", "draw()"), classes=["cell_input"])
+    output = nodes.container("", figure, classes=["cell_output"])
+    cell = nodes.container("", code, output, classes=["cell", *tags])
+    return cell, figure
+
+
+@pytest.mark.parametrize("tags", [["tag_hide-input"], []])
+def test_a_figure_s_code_goes_below_it(tags):
+    cell, figure = shown(tags)
+    (code,) = pages.code_of(figure)
+    assert code.astext() == "draw()"
+    assert not [name for part in cell.children for name in part["classes"] if name == "cell_input"]
+    assert not [name for name in cell["classes"] if "hide-input" in name]
+    assert pages.code_of(figure) == []  # taken once
+    assert pages.code_of(nodes.figure()) == []  # a figure of a page without cells
+
+
+def test_the_line_below_a_figure_has_what_there_is(tmp_path):
+    class App:
+        srcdir = tmp_path
+
+    notebook = tmp_path / "book/chapters/x.ipynb"
+    notebook.parent.mkdir(parents=True)
+    notebook.write_text(json.dumps({"metadata": {"papermill": {"duration": 12.4}}, "cells": []}))
+    notebook.with_name("fig-a.csv").touch()
+    _, figure = shown([])
+    line = pages.below(App, "book/chapters/x", figure)
+    text = " ".join(node.astext() for node in line)
+    assert [word in text for word in ("Code", "Data (CSV)", "SVG", "Reproduce")] == [
+        *(True, True, False, True)
+    ]
+    assert "notebooks/x.ipynb out.ipynb  # took 12 s here" in text
+    assert pages.below(App, "book/paper", figure) == []
 
 
 @pytest.mark.parametrize(

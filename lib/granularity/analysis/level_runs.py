@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from granularity.analysis import hardness, selection, statistics
+from granularity.analysis import hardness, selection, spoken, statistics
 from granularity.images import sources
 from granularity.records import tables
 
@@ -46,11 +46,10 @@ class Study:
         """Mean over an arm's runs and its 95% interval; nan where there is no such run."""
         return statistics.interval(self.runs[column][self.runs["arm"] == arm])
 
-    def said(self, arm: str, column: str = "accuracy", digits: int = 1) -> str:
-        """The same as text: mean ± half the interval."""
-        mean, low, _ = self.of(arm, column)
-        half = f" ±\N{NO-BREAK SPACE}{mean - low:.{digits}f}" if low == low else ""
-        return f"{mean:.{digits}f}{half}"
+    def said(self, arm: str, column: str = "accuracy") -> str:
+        """The same as text, in per cent: `57.9% (57.4–58.4)`."""
+        values = self.runs[column][self.runs["arm"] == arm]
+        return spoken.per_cent(values / 100 if column == "accuracy" else values)
 
 
 def study(path: Path | str, whose: str) -> Study:

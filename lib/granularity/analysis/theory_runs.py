@@ -1,6 +1,6 @@
 """What several of the theory's chapters do with their runs: choose them, and say them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,19 +126,6 @@ def expected_growth(labels: str, k: int) -> float:
     return {"coarse": k, "fine": 0.5 / (1 - 1 / (2 * k))}[labels]
 
 
-def span(values: Iterable[float], digits: int = 3) -> str:
-    """Mean over seeds and half the width of its 95% interval, as text; a plain 0 where all are."""
-    values = list(values)
-    if not values:
-        return "–"
-    middle, low, _ = statistics.interval(values)
-    if not any(values):
-        return "0"
-    if np.isnan(low):
-        return f"{middle:.{digits}f}"
-    return f"{middle:.{digits}f} ±\N{NO-BREAK SPACE}{middle - low:.{digits}f}"
-
-
 def met(table: pd.DataFrame, limit: float = 0.01) -> int | None:
     """The first logged step by which the training loss of every run is `limit` or less, or None."""
     steps = [selection.first_below(curves, "training_loss", limit) for curves in table["curves"]]
@@ -171,8 +158,8 @@ def made_of(table: pd.DataFrame, here: str) -> str:
     seeds = table.groupby(varied or (lambda row: 0))["seed"].nunique()
     counts = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
     text = (
-        f"{len(table)} runs, {table['seconds'].sum() / 60:.0f} minutes of computing in all, "
-        f"{counts} seeds of each setting; {len(table) - own} of them published"
+        f"{len(table)} runs, {table['seconds'].sum() / 60:.0f} core-minutes in total, "
+        f"{counts} seeds per setting; {len(table) - own} of them archived"
     )
     return f"{text}, {own} made by this build." if own else f"{text}."
 

@@ -27,6 +27,8 @@ SHARED = ("dataset", "target", "training", "images", "held_out", "pretraining")
 
 # Arms of the label function `target`, and what tables call them; the others are of its kinds.
 OF_TARGET = {BASELINE: "target, the baseline", ONE_PASS: "target, one pass"}
+# Label functions that a reader knows by the field's name, one and several of them.
+FIELD = {"instance": ("instance labels", "instance labels")}
 
 PUBLISHED = "inaturalist.jsonl"  # the file of published runs, in the folder of a size
 
@@ -103,7 +105,7 @@ def studies(runs: Path | str, published: Path | str) -> list[Study]:
     """
     found, file = [], Path(published) / PUBLISHED
     if file.exists():
-        found += _studies(file, "published")
+        found += _studies(file, "our runs")
     found += _studies(Path(runs), "this build")
     if not found:
         raise statistics.Unfit(f"{runs} holds no finetuned run of {KIND}")
@@ -125,7 +127,7 @@ def told_apart(tables: Sequence[pd.DataFrame]) -> list[list[str]]:
     of = [
         {
             "target": f"target {runs['target'].iloc[0]}",
-            "images": f"{runs['images'].iloc[0] or 'all'} images of a class",
+            "images": f"{runs['images'].iloc[0] or 'all'} images per class",
             "network": network.get("model", network.get("preset")),
             "length": f"{network.get('epochs')} epochs",
         }
@@ -135,27 +137,6 @@ def told_apart(tables: Sequence[pd.DataFrame]) -> list[list[str]]:
     names = of[0] if of else ()
     differing = [name for name in names if len({one[name] for one in of}) > 1]
     return [[one[name] for name in differing] for one in of]
-
-
-def deviating(values: Collection[float], digits: int = 3) -> str:
-    """Mean ± one standard deviation, as text; the mean alone of one value."""
-    mean, deviation = statistics.spread(values)
-    more = f" ±\N{NO-BREAK SPACE}{deviation:.{digits}f}" if deviation == deviation else ""
-    return f"{mean:.{digits}f}{more}"
-
-
-def between(values: Collection[float], form: str = "+.3f") -> str:
-    """Mean and 95% interval, as text: `+0.060 (+0.010 to +0.110)`."""
-    mean, low, high = statistics.interval(values)
-    return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
-
-
-def points(values: pd.Series) -> str:
-    """Mean and 95% interval of shares as text, in points: `+6.0 (+1.0 to +11.0)`.
-
-    A nan, as of a seed without a partner, is left out.
-    """
-    return between(100 * values.dropna(), "+.1f")
 
 
 def arm_of(labels: str, stages: int) -> str:
@@ -179,7 +160,7 @@ def kinds() -> list[str]:
 
 
 def name_of(arm: str) -> str:
-    """An arm as a reader is told it: `family`, `random inside, 34`, `family, 50% moved`."""
+    """An arm as a reader is told it: `family`, `random inside, 34`, `family, 50% reassigned`."""
     kind, values = kind_of(arm), arm.split(":")[1:]
     if kind == "misaligned":
         values[1] = f"{float(values[1]):.0%}"
@@ -187,8 +168,19 @@ def name_of(arm: str) -> str:
         cut = "cut at depth" if kind == "rank" else "depth"
         ranks = [re.sub(r"^depth(\d+)$", rf"{cut} \1", rank) for rank in values[0].split(",")]
         values[0] = " and ".join("leaves" if rank == "leaf" else rank for rank in ranks)
+    if arm == "rank:leaf":
+        return "leaf labels"
+    if kind == "misaligned":
+        return f"{values[0]}, {values[1]} reassigned"
+    if kind in FIELD:
+        return FIELD[kind][0]
     words = OF_TARGET[kind] if kind in OF_TARGET else KINDS[kind].name
     return words.format(*values)
+
+
+def names_of(kind: str) -> str:
+    """Several arms of a kind as a reader is told them: `manual ranks`, `instance labels`."""
+    return FIELD[kind][1] if kind in FIELD else KINDS[kind].names
 
 
 def read(path: Path | str) -> list[pd.DataFrame]:

@@ -1,35 +1,26 @@
-"""What rules say of the runs that a chapter shows, in rows."""
+"""What the scoreboard says of the claims that a chapter is about, in rows."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 import pandas as pd
 
-from granularity.analysis.transfer_runs import Study
 from granularity.claims import bounds, judging, outcome
-from granularity.claims.rules import Claim, Rule
+from granularity.claims.rules import Rule
+from granularity.claims.scoreboard import Entry
 
 
-def judged(claims: Iterable[Claim], over: Iterable[Study]) -> list[dict[str, str]]:
-    """One row for each claim and study: what the claim's rule says of these runs, and why.
-
-    Runs of another kind than the rule names are "not judged". Without the correction for many
-    claims, which the scoreboard makes.
-    """
-    rows = []
-    for claim in claims:
-        for study in over:
-            _, found = judging.in_force(claim, study.runs, study.size)
-            none = found.word == outcome.NOT_RUN
-            rows.append(
-                {
-                    "claim": f"{claim.id}: {claim.title}",
-                    "runs": study.title,
-                    "verdict": "not judged" if none else found.word,
-                    "because": "no runs of the kind that the rule names" if none else found.reason,
-                }
-            )
-    return rows
+def judged(found: Iterable[Entry], names: Iterable[str]) -> list[dict[str, str]]:
+    """One row for each claim of these names: its verdict and reason, as the scoreboard has them."""
+    by_name = {entry.claim.id: entry for entry in found}
+    return [
+        {
+            "claim": f"{name}: {by_name[name].claim.title}",
+            "verdict": by_name[name].verdict.word,
+            "because": by_name[name].verdict.reason,
+        }
+        for name in names
+    ]
 
 
 def by_condition(rule: Rule, runs: pd.DataFrame, size: str) -> list[tuple[str, outcome.Verdict]]:

@@ -5,6 +5,8 @@ import pandas as pd
 from granularity.analysis.selection import once, select
 from granularity.claims.rules import Gate, Rule
 
+OF_KIND = {"foreign_embedding": "the embeddings are not CLIP's"}  # gates on what runs are
+
 
 def gate_failure(rule: Rule, runs: pd.DataFrame) -> str:
     """Why the runs are not in the regime that the claim is about, or nothing.
@@ -27,5 +29,7 @@ def out_of_regime(gate: Gate, runs: pd.DataFrame) -> str:
         return f"{len(said)} of {len(runs)} runs say '{gate.metric}'"
     mean = float(said.mean())
     if not mean <= gate.at_most:
-        return f"{gate.metric} is {mean:.3g}, not {gate.at_most:g} or less"
+        if gate.metric in OF_KIND:
+            return OF_KIND[gate.metric]
+        return f"{gate.metric.replace('_', ' ')} is {mean:.3g}, not {gate.at_most:g} or less"
     return ""

@@ -19,8 +19,8 @@ from granularity.records import tables
 
 NAMES = {
     "smoke": "Smoke, toy size",
-    "tiny": "Tiny, real images",
-    "published": "Published runs",
+    "tiny": "Tiny-ImageNet, our runs",
+    "published": "Our simulations",
     "paper": "The paper's scale",
 }
 
@@ -124,7 +124,7 @@ def read(paths: Sequence[Path], own: pd.DataFrame | None = None) -> pd.DataFrame
 
 
 def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
-    """All claims, judged at each size that has runs."""
+    """All claims in the order of their names, judged at each size that has runs."""
     alone = {
         size: {name: judging.in_force(c, table, size) for name, c in book.claims.items()}
         for size, table in tables.items()
@@ -137,8 +137,14 @@ def entries(book: Book, tables: Mapping[str, pd.DataFrame]) -> list[Entry]:
             {size: alone[size][name].rule for size in tables},
             {size: judged[size][name] for size in tables},
         )
-        for name, claim in book.claims.items()
+        for name, claim in sorted(book.claims.items(), key=lambda item: in_order(item[0]))
     ]
+
+
+def in_order(name: str) -> tuple[int, str]:
+    """Where a claim stands among the others: C2 before C2a, and that before C10."""
+    number = name.strip("Cabcdefgh")
+    return int(number), name.partition(number)[2]
 
 
 def entry(

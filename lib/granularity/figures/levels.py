@@ -97,7 +97,7 @@ def draw_target_sizes(axis: Axes, sizes: Mapping[str, Mapping[int, pd.Series]], 
     axis.set_xlim(ticks[0] / 1.2, ticks[-1] * 1.9)
     axis.set_xticks(ticks, [f"{images:,}" for images in ticks])
     axis.minorticks_off()
-    axis.set(xlabel="target images of a class", ylabel="error after finetuning, %")
+    axis.set(xlabel="target images per class", ylabel="error after finetuning, %")
 
 
 def draw_losses(axis: Axes, runs: pd.DataFrame, of: Study, title: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from granularity.analysis import selection, statistics
+from granularity.analysis import selection, spoken, statistics, transfer_runs
 from granularity.analysis.hardness import FIFTHS, JUDGES, REFERENCE
 from granularity.figures import house_style
 
@@ -40,19 +40,17 @@ def profile(axis: Axes, gains: pd.DataFrame, judge: str) -> None:
 
 
 def effects(gains: pd.DataFrame) -> list[dict]:
-    """One row for each comparison and judge: the effect in points, its interval, the seeds."""
+    """One row for each comparison and judge: the effect in points with its interval, the seeds."""
     rows = []
     for (judge, compared, reference), group in gains.groupby(
         ["judge", "compared", "reference"], sort=False
     ):
-        mean, low, high = statistics.interval(100 * group["extra_gain_on_hard"])
         rows.append(
             {
                 "compared": COMPARED[compared][0],
                 "with": reference,
-                "judged by": judge,
-                "effect, points": f"{mean:+.1f}",
-                "95% interval": f"{low:+.1f} to {high:+.1f}" if low == low else "none: one seed",
+                "judged by": transfer_runs.name_of(judge) if judge.startswith("rank:") else judge,
+                "effect, points": spoken.points(group["extra_gain_on_hard"]),
                 "seeds": len(group),
             }
         )

@@ -1,7 +1,7 @@
-"""The one figure that tells the whole story: what coarse and fine labels teach, and what it costs.
+"""What coarse and fine labels teach in the theory's model, and what it costs, in one figure.
 
-It stands on the book's first page and, as a file that `scripts/make_story.py` draws from the
-published runs, in the README.
+It opens the page on coarse and fine labels and, as a file that `scripts/make_story.py` draws from
+the published runs, stands in the README.
 """
 
 import matplotlib.pyplot as plt

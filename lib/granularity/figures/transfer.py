@@ -1,119 +1,129 @@
-"""Figures of Experiment B: its label functions against the number of their classes, before
-and after finetuning, and class by class."""
+"""Figures of Experiment B, the same images: gains of label functions over the baseline, before and
+after finetuning, class by class, and over images and lengths."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
-from granularity.analysis import statistics, transfer_runs
+from granularity.analysis import spoken, statistics, transfer_runs
 from granularity.analysis.transfer_runs import BASELINE, ONE_PASS, Study
 from granularity.figures import house_style
-from granularity.labels.specification import KINDS, ordered
 
-ASIDE = 1.045  # a factor: kinds that may have equally many classes are drawn side by side
+EFFECT = 1  # point: the smallest effect of the claims' rules
 
 
-def draw_errors(axis: Axes, study: Study) -> None:
-    """Error against the number of classes: seeds, means with one deviation, a line for each kind.
+def rows_of(study: Study) -> list[str]:
+    """The arms in the order of rows, kind by kind, without the baseline that they stand beside."""
+    return [arm for arm in transfer_runs.ordered(study.runs) if arm != BASELINE]
 
-    With the baseline and the single pass as levels, and the name of each kind at its finest end.
+
+def draw_gains(
+    axis: Axes, study: Study, rows: Sequence[str], beside: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Gain over the baseline in points, a row for each arm: seeds, mean, 95% interval.
+
+    At the right of a row stands the number of its classes, or what `beside` has under one heading;
+    the band is the smallest effect.
     """
-    there = set(study.runs["kind_of_arm"]) & set(KINDS)
-    kinds = [kind for kind in ordered(KINDS) if kind in there and KINDS[kind].by_classes]
-    beside = [kind for kind in kinds if kind not in ("rank", "instance")]
-    shift = {kind: ASIDE ** (1 + beside.index(kind)) for kind in beside}
-    ends = []
-    for kind in kinds:
-        line = _line(axis, study, kind, shift.get(kind, 1))
-        x, y = line[-1]
-        ends.append((x / shift[kind] * ASIDE ** (len(beside) + 1) if kind in beside else x, y))
-    _references(axis, study)
-    ticks = _ticks(study, kinds)
-    axis.set_xscale("log", base=2)
-    axis.set_xlim(min(ticks) / 2.6, max(ticks) * 2.2)
-    heights = house_style.apart([y for _, y in ends], 0.055 * np.diff(axis.get_ylim())[0])
-    for kind, (x, _), height in zip(kinds, ends, heights, strict=True):
-        side = {"ha": "left", "x": x * 1.15}
-        if x == max(ticks):  # no room to the right
-            side = {"ha": "right", "x": x / 1.15}
-        clear = {"facecolor": house_style.GROUND[study.toy], "alpha": 0.8, "lw": 0, "pad": 1}
-        shade = house_style.look(kind)["color"]
-        axis.text(y=height, s=_group(study, kind), color=shade, va="center", bbox=clear, **side)
-    axis.set_xticks(list(ticks), list(ticks.values()), fontsize=10.5)
-    axis.minorticks_off()
-    axis.set(ylabel="error after finetuning", title=study.title)
-    more = " (below: images for each class)" if study.runs["per_class"].notna().all() else ""
-    axis.set_xlabel(f"classes in pretraining{more}", fontsize=11)
-    house_style.ground(axis, study.toy)
-
-
-def _line(axis: Axes, study: Study, kind: str, shift: float) -> list[tuple[float, float]]:
-    """The arms of one kind, joined; manual ranks but the finest have their names beside them."""
-    line, shade = [], house_style.look(kind)["color"]
-    for arm in transfer_runs.ordered(study.runs, [kind]):
-        x = study.mean(arm, "classes") * shift
-        line.append((x, house_style.with_deviation(axis, x, study.of(arm), kind)))
-        if kind == "rank" and arm != transfer_runs.ladder(study.runs)[-1]:
-            where = {"xytext": (-7, -7), "textcoords": "offset points", "ha": "right", "va": "top"}
-            axis.annotate(transfer_runs.name_of(arm), line[-1], **where, color=shade)
-    axis.plot(*zip(*line, strict=True), color=shade, lw=1.3, zorder=1)
-    return line
-
-
-def _group(study: Study, kind: str) -> str:
-    text = KINDS[kind].names
-    if kind != "rank":
-        return text
-    ranks = transfer_runs.ladder(study.runs)
-    return transfer_runs.name_of(ranks[-1]) + (f" ({text})" if len(ranks) > 1 else "")
-
-
-def _references(axis: Axes, study: Study) -> None:
-    """The baseline and the single pass: their means as lines, one deviation as a band."""
-    upper = max(BASELINE, ONE_PASS, key=study.mean)  # its name goes above it
+    classes = [f"{study.mean(arm, 'classes'):,.0f}" for arm in rows]
+    ((heading, column),) = (beside or {"classes": classes}).items()
     end = axis.get_yaxis_transform()
-    for arm, style, name in (
-        (BASELINE, "--", "baseline: two stages on the target"),
-        (ONE_PASS, ":", "the same, one pass"),
-    ):
-        values = study.of(arm)
-        if not values.size:
-            continue
-        mean, deviation = statistics.spread(values)
-        axis.axhline(mean, color=house_style.COLOURS["baseline"], ls=style, lw=1.4, zorder=0)
-        band = {"color": house_style.COLOURS["baseline"], "alpha": 0.13, "lw": 0}
-        if deviation == deviation:  # one seed has none
-            axis.axhspan(mean - deviation, mean + deviation, **band)
-        side = {"va": "bottom" if arm == upper else "top", "ha": "right", "fontsize": 11}
-        axis.text(0.99, mean, name, transform=end, color="#444444", **side)
-
-
-def _ticks(study: Study, kinds: Sequence[str]) -> dict[float, str]:
-    """At each number of classes that number, and below it how many images each has."""
-    ticks = {}
-    for arm in transfer_runs.ordered(study.runs, kinds):
-        classes, size = study.mean(arm, "classes"), study.mean(arm, "per_class")
-        ticks[classes] = f"{classes:,.0f}" + (f"\n{size:,.0f}" if size == size else "")
-    return ticks
-
-
-def draw_stages(axis: Axes, study: Study, metric: str) -> None:
-    """Every arm before finetuning (bar) and after it, the highest error at the bottom."""
-    arms = sorted(transfer_runs.ordered(study.runs), key=lambda arm: -study.mean(arm))
-    for row, arm in enumerate(arms):
-        kind = transfer_runs.kind_of(arm)
-        before = study.mean(arm, f"{metric}_before")
-        after = house_style.with_deviation(axis, row, study.of(arm, metric), kind, across=True)
-        shade = house_style.look(kind)["color"]
-        if arm != ONE_PASS:
-            axis.plot([before, after], [row, row], color=shade, lw=1, alpha=0.6, zorder=1)
-            axis.plot(before, row, "|", color=shade, ms=11, mew=2)
-    axis.axvline(study.mean(BASELINE, metric), color="#666666", ls="--", lw=1, zorder=0)
-    axis.set(xlabel=metric.replace("_", " "), ylim=(-0.6, len(arms) - 0.4))
-    axis.set_yticks(range(len(arms)), [transfer_runs.name_of(arm) for arm in arms])
+    axis.axvspan(-EFFECT, EFFECT, color=house_style.COLOURS["baseline"], alpha=0.13, lw=0)
+    axis.axvline(0, color=house_style.COLOURS["baseline"], lw=1.2, ls="--")
+    for row, arm in enumerate(rows):
+        look = house_style.look(transfer_runs.kind_of(arm))
+        gains = 100 * study.against(BASELINE, arm).dropna()
+        mean, low, high = statistics.interval(gains)
+        axis.plot(gains, [row] * len(gains), ".", color=look["color"], alpha=0.4, ms=5)
+        bars = [[mean - low], [high - mean]] if low == low else None
+        axis.errorbar(mean, row, xerr=bars, ls="", ms=7, capsize=3, **look)
+        axis.text(1.03, row, column[row], transform=end, va="center", fontsize=11, color="#444444")
+    axis.text(1.03, -0.9, heading, transform=end, va="center", fontsize=11, color="#444444")
+    axis.set_yticks(range(len(rows)), [transfer_runs.name_of(arm) for arm in rows])
+    axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="gain over the baseline, points")
+    axis.grid(visible=False, axis="y")
     axis.grid(axis="x")
     house_style.ground(axis, study.toy)
+
+
+def draw_stages(axis: Axes, study: Study) -> None:
+    """Error in per cent before finetuning (ring) and after it (dot), the lowest at the top."""
+    arms = [arm for arm in transfer_runs.ordered(study.runs) if arm != ONE_PASS]
+    arms.sort(key=study.mean)
+    for row, arm in enumerate(arms):
+        shade = house_style.look(transfer_runs.kind_of(arm))["color"]
+        before, after = (100 * study.mean(arm, name) for name in ("error_before", "error"))
+        axis.plot([before, after], [row, row], color=shade, lw=1.6, alpha=0.6, zorder=1)
+        axis.plot(before, row, "o", color=shade, mfc="white", ms=7)
+        axis.plot(after, row, "o", color=shade, ms=7)
+    axis.axvline(100 * study.mean(BASELINE), color="#666666", ls="--", lw=1, zorder=0)
+    axis.set_yticks(range(len(arms)), [transfer_runs.name_of(arm) for arm in arms])
+    axis.set(ylim=(len(arms) - 0.4, -0.6), xlabel="error, % (○ before, ● after finetuning)")
+    axis.grid(visible=False, axis="y")
+    axis.grid(axis="x")
+    house_style.ground(axis, study.toy)
+
+
+def draw_measure(axis: Axes, study: Study, measure: str, text: str) -> None:
+    """Gain over the baseline in points against a measure of the labels, a mean for each arm.
+
+    Each kind of labels is named at its last arm.
+    """
+    points = {}
+    for arm in rows_of(study):
+        kind = transfer_runs.kind_of(arm)
+        if kind == ONE_PASS:
+            continue
+        gain = 100 * study.against(BASELINE, arm).mean()
+        look = house_style.look(kind)
+        axis.plot(study.mean(arm, measure), gain, ls="", ms=8, **look)
+        points.setdefault(kind, (study.mean(arm, measure), gain, look["color"]))
+    axis.axhline(0, color=house_style.COLOURS["baseline"], lw=1.2, ls="--")
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high + 0.75 * (high - low))
+    heights = house_style.apart(
+        [gain for _, gain, _ in points.values()], 0.075 * np.diff(axis.get_ylim())[0]
+    )
+    edge = high + 0.06 * (high - low)
+    for (kind, (x, gain, shade)), height in zip(points.items(), heights, strict=True):
+        axis.plot([x, edge], [gain, height], color=shade, lw=0.7, alpha=0.5, zorder=0)
+        axis.text(
+            edge, height, f" {transfer_runs.names_of(kind)}", color=shade, va="center", fontsize=11
+        )
+    axis.set(xlabel=text, ylabel="gain over the baseline, points")
+    house_style.ground(axis, study.toy)
+
+
+def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds: int) -> None:
+    """Gain of leaf labels by images per class and epochs: a cell's colour, mean and interval.
+
+    `gains` are differences of errors by (images, epochs). Cells with fewer seeds are hatched.
+    """
+    images, epochs = (sorted({cell[part] for cell in gains}) for part in (0, 1))
+    grid = np.full((len(images), len(epochs)), np.nan)
+    for (n, length), values in gains.items():
+        grid[images.index(n), epochs.index(length)] = 100 * np.nanmean(values)
+    top = np.nanmax(np.abs(grid))
+    axis.imshow(grid, cmap="RdBu", vmin=-top, vmax=top, origin="lower", aspect="auto")
+    for (n, length), values in gains.items():
+        row, column = images.index(n), epochs.index(length)
+        mean, low, high = (100 * end for end in statistics.interval(values))
+        text = spoken.number(mean, "+.1f")
+        if low == low:
+            text += f"\n{spoken.number(low, '+.1f')} to\n{spoken.number(high, '+.1f')}"
+        ink = "white" if abs(mean) > 0.7 * top else "black"
+        axis.text(column, row, text, ha="center", va="center", fontsize=10, color=ink)
+        if len(values) < seeds:
+            place = (column - 0.5, row - 0.5)
+            hatch = {"fill": False, "hatch": "..", "lw": 0, "edgecolor": "#00000030"}
+            axis.add_patch(Rectangle(place, 1, 1, **hatch))
+    axis.set_xticks(range(len(epochs)), [str(length) for length in epochs])
+    axis.set_yticks(range(len(images)), [str(n) for n in images])
+    axis.set(xlabel="epochs of pretraining", ylabel="images per class")
+    axis.grid(False)
+    axis.tick_params(length=0)
 
 
 def draw_by_class(axis: Axes, study: Study, readable: Callable[[str], str]) -> None:

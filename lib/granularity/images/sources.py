@@ -61,8 +61,8 @@ SOURCES = {
     ),
     "miniimagenet": Source(
         "mini-ImageNet's 75 classes that Tiny-ImageNet lacks",
-        "the few-shot benchmark's images (for one github.com/Deo0330/split_minidataset), 500 and 100"
-        " of a class, shrunk to 64 pixels, ",
+        "the few-shot benchmark's images (for one github.com/Deo0330/split_minidataset), 500 and"
+        " 100 of a class, shrunk to 64 pixels, ",
         {"train/ and val/": 65 * MB},
     ),
     "plankton": Source(

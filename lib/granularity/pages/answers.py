@@ -1,22 +1,19 @@
 """Tables of what was asked of photographs, in words and rounded numbers.
 
-Errors are shares, mean ± one standard deviation over seeds; gains and leads are mean and 95%
-interval, in points.
+Errors are in per cent, gains and leads in points, with 95% intervals over seeds.
 """
 
 from collections.abc import Collection, Mapping
 
 import pandas as pd
 
-from granularity.analysis import questions
+from granularity.analysis import questions, spoken
 from granularity.analysis.questions import COARSE, LEAF, ClassSizes, Lengths
 from granularity.analysis.transfer_runs import (
     BASELINE,
     Study,
-    deviating,
     name_of,
     ordered,
-    points,
 )
 from granularity.pages.markup import headed
 
@@ -26,9 +23,9 @@ def of_lengths(shown: Lengths) -> pd.DataFrame:
     rows = [
         {
             "steps": f"{steps:,}",
-            **{arm: deviating(shown.of(arm, steps)) for arm in shown.arms},
-            f"{COARSE} minus leaf, points": points(shown.lead(steps)),
-            "leaf, in training": deviating(shown.of(LEAF, steps, "training_error")),
+            **{arm: spoken.per_cent(shown.of(arm, steps)) for arm in shown.arms},
+            f"{COARSE} minus leaf, points": spoken.points(shown.lead(steps)),
+            "training error, leaf": spoken.per_cent(shown.of(LEAF, steps, "training_error")),
         }
         for steps in shown.steps
     ]
@@ -40,10 +37,10 @@ def of_class_sizes(shown: ClassSizes) -> pd.DataFrame:
     rows = [
         {
             "pretrained on": {LEAF: "leaf labels"}.get(arm, arm),
-            "images of a synset": images,
+            "images per synset": images,
             "classes": shown.classes(arm, images),
-            "images of a class, about": f"{shown.images_of_a_class(arm, images):,.0f}",
-            "error": deviating(shown.of(arm, images)),
+            "images per class, about": f"{shown.images_of_a_class(arm, images):,.0f}",
+            "error": spoken.per_cent(shown.of(arm, images)),
             "seeds": shown.of(arm, images).size,
         }
         for arm, images in shown.cells()
@@ -55,10 +52,11 @@ def leads_at_equal_size(shown: ClassSizes) -> str:
     """A Markdown list of how much better leaf labels are than arms whose images were cut down."""
     cut = [(arm, n) for arm, n in shown.cells() if arm != LEAF and n != shown.full]
     return "\n".join(
-        f"- *leaf labels against {arm}*: {points(shown.better(arm, shown.full, shown.full))} "
-        f"points better at equal total; {points(shown.better(arm, images, shown.full))} at "
-        f"equal class size; {points(shown.better(arm, images, images))} where both have {images} "
-        "photographs of a synset."
+        f"- *leaf labels against {arm}*: "
+        f"{spoken.points(shown.better(arm, shown.full, shown.full))} points better at equal total; "
+        f"{spoken.points(shown.better(arm, images, shown.full))} at equal class size; "
+        f"{spoken.points(shown.better(arm, images, images))} where both have {images} images per "
+        "synset."
         for arm, images in cut
     )
 
@@ -70,8 +68,8 @@ def of_gains(study: Study, kinds: Collection[str]) -> pd.DataFrame:
         {
             "pretrained on": name_of(arm),
             "classes": f"{study.mean(arm, 'classes'):,.0f}",
-            "error": deviating(study.of(arm)),
-            "gain, points": points(study.against(BASELINE, arm)),
+            "error": spoken.per_cent(study.of(arm)),
+            "gain, points": spoken.points(study.against(BASELINE, arm)),
             "seeds": study.of(arm).size,
         }
         for arm in arms
@@ -85,13 +83,13 @@ def of_networks(studies: Mapping[str, Study], last: Study) -> pd.DataFrame:
     for network, whole in studies.items():
         study = questions.of_seeds(whole, last)
         for arm in ordered(last.runs):
-            gain = "" if arm == BASELINE else points(study.against(BASELINE, arm))
+            gain = "" if arm == BASELINE else spoken.points(study.against(BASELINE, arm))
             rows.append(
                 {
                     "network": network,
                     "pretrained on": name_of(arm),
-                    "error": deviating(study.of(arm)),
-                    "in training": deviating(study.of(arm, "training_error")),
+                    "error": spoken.per_cent(study.of(arm)),
+                    "training error": spoken.per_cent(study.of(arm, "training_error")),
                     "gain, points": gain,
                     "seeds": study.of(arm).size,
                 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from granularity.analysis import spoken
 from granularity.claims import judging, outcome
 from granularity.claims.outcome import Verdict
 from granularity.claims.rules import MARKS, Claim, Rule
@@ -56,6 +57,7 @@ def card(entry: Entry) -> str:
         demands=demands(rule),
         seeds=entry.seeds.get(size, ""),
         refuted_by=decapitalised(rule.refuted_by),
+        size=size,
         others=[(one, said_by(one, entry)) for one in claim.rules if one != rule],
         signs=SIGNS,
     )
@@ -97,33 +99,49 @@ def ours(found: Verdict, shown: Sequence[Line]) -> Iterator[Said]:
         yield Said(f"{line.what}: {told}", older=line.older)
     if len(seeds) == 1:
         yield Said(f"{counted(seeds.pop())} each")
-    effect = bool(found.seeds and not found.parts and not shown)
-    if effect:
-        yield Said(f"effect: {number(found.mean, found.low, found.high, found.seeds)}")
+    alone = bool(found.seeds and not found.parts and not shown)
+    if alone:
+        yield Said(f"effect: {effect(found.mean, found.low, found.high, found.seeds)}")
     for name, part in found.parts.items():
         yield of_part(name, part)
-    nothing = not (shown or effect or found.parts)
+    nothing = not (shown or alone or found.parts)
     if found.word in (outcome.MACHINERY, outcome.NOT_RUN) or nothing:
         yield Said(f"{found.word}: {found.reason}", muted=True)
 
 
 def of_part(name: str, part: Verdict) -> Said:
     """The verdict on a part of a claim, with its numbers or those of its cells."""
-    told = [number(part.mean, part.low, part.high, part.seeds)] if part.seeds else []
+    told = [effect(part.mean, part.low, part.high, part.seeds) + why(part)] if part.seeds else []
     told += [
-        f"{cell}: {number(one.mean, one.low, one.high, None)}"
+        f"{cell}: {effect(one.mean, one.low, one.high, None)}{why(one)}"
         for cell, one in part.parts.items()
         if one.seeds
     ]
     return Said(f"{name}: ", part.word, "".join(f", {text}" for text in told))
 
 
+def why(part: Verdict) -> str:
+    """The reason of a part that numbers alone would not leave undecided, in brackets."""
+    clear = part.low == part.low and not part.low <= 0 <= part.high
+    return f" ({part.reason})" if clear and part.word == outcome.UNDECIDED else ""
+
+
 def number(mean: float, low: float, high: float, seeds: int | None) -> str:
-    """Mean, interval and, where given, number of seeds, to three decimals."""
+    """An error's mean, interval and, where given, its seeds: `41.2% (40.0–42.0), 10 seeds`."""
     if mean != mean:
         return counted(seeds or 0)
-    between = "" if low != low else f" [{low:.3f}, {high:.3f}]"
-    return f"{mean:.3f}{between}" + (f", {counted(seeds)}" if seeds else "")
+    between = "" if low != low else f" ({100 * max(low, 0):.1f}–{100 * high:.1f})"
+    said = f"{100 * mean:.1f}%" if mean == 0 or mean >= 0.0005 else "< 0.1%"
+    return said + between + (f", {counted(seeds)}" if seeds else "")
+
+
+def effect(mean: float, low: float, high: float, seeds: int | None) -> str:
+    """The same of a difference of errors: `+1.2 points (+0.4 to +2.0), 8 seeds`."""
+    if mean != mean:
+        return counted(seeds or 0)
+    mean, low, high = (spoken.number(100 * end, "+.1f") for end in (mean, low, high))
+    between = "" if low == "nan" else f" ({low} to {high})"
+    return f"{mean} points{between}" + (f", {counted(seeds)}" if seeds else "")
 
 
 def counted(seeds: int) -> str:
