@@ -20,6 +20,7 @@ from granularity.inputs.nearest import nearest
 COMMANDS = {
     "levels": ("granularity.commands.levels", "classes at each label level of a list of synsets"),
     "check": ("granularity.commands.check", "what a set of images holds, before it is trained on"),
+    "pack": ("granularity.commands.pack", "write a set as tar files of smaller images, once"),
     "toy": ("granularity.commands.toy", "draw the two toy image datasets, in seconds"),
     "train": ("granularity.commands.train", "make the runs of a job file"),
     "publish": ("granularity.commands.records", "add runs to a published file of records"),
