@@ -1,18 +1,26 @@
-"""A look at a set of images before a week of training: `granularity check ROOT`."""
+"""A look at a set of images before a week of training: `granularity check ROOT`.
+
+The set is opened by the very function that opens it for a run.
+"""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from granularity.experiments import sets
 from granularity.hierarchies import synset_lists
-from granularity.images import sources
+from granularity.images import known_layouts, sources
 from granularity.images.check import look
-from granularity.images.image_set import open_set
 
 
 def main(words: Sequence[str]) -> None:
     """`check ROOT`; the status says whether the set is sound."""
-    check = argparse.ArgumentParser(prog="granularity check", description=look.__doc__)
+    check = argparse.ArgumentParser(
+        prog="granularity check",
+        description=look.__doc__,
+        epilog=f"what can be read, below ROOT:\n\n{known_layouts.told()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     check.add_argument("root", help="a folder, tar files (in quotes: 'DIR/*.tar'), or hfds/NAME")
     check.add_argument("--part", help="as train or val: the folder, tar files or split inside")
     check.add_argument("--classes", help=f"{', '.join(synset_lists.NAMES)}, or a file of synsets")
@@ -22,16 +30,16 @@ def main(words: Sequence[str]) -> None:
         check.add_argument(f"--skip-{kind}", action="store_true", help=f"leave the {kind} out")
     given = check.parse_args(words[1:])
     try:
-        images = open_set(
+        part = given.part or Path(given.root).name
+        names = ("".join(Path(given.root).parts[-2:]), given.classes or "")
+        images = sets.opened(
             given.root,
             given.part,
-            classes=synset_lists.read(given.classes) if given.classes else None,
-            cache=given.cache,
-            skip_broken=given.skip_broken,
-            skip_extra=given.skip_extra,
-            skip_missing=given.skip_missing,
+            sources.known_as(*names),
+            tuple(kind for kind in sets.SKIP if getattr(given, f"skip_{kind}")),
+            tuple(synset_lists.read(given.classes)) if given.classes else None,
+            given.cache,
         )
-        part, names = given.part or Path(given.root).name, (given.root, given.classes or "")
         differs = sources.short_of(len(images), len(images.classes), part, *names)
         for line in look(images, given.sample, differs=differs):
             print(line)

@@ -21,6 +21,7 @@ from granularity.inputs.nearest import nearest
 COMMANDS = {
     "levels": ("granularity.commands.levels", "classes at each label level of a list of synsets"),
     "check": ("granularity.commands.check", "what a set of images holds, before it is trained on"),
+    "pack": ("granularity.commands.pack", "write a set as tar files of smaller images, once"),
     "plan": ("granularity.commands.plan", "what a size would take, before anything starts"),
     "toy": ("granularity.commands.toy", "draw the two toy image datasets, in seconds"),
     "train": ("granularity.commands.train", "make the runs of a job file"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from granularity.hierarchies import plankton, taxonomy, wordnet
+from granularity.hierarchies import plankton, synset_lists, taxonomy, wordnet
 from granularity.images import image_set, sources
 from granularity.images.layouts import DataError
 from granularity.images.subset import Subset, classes_in, of_classes, whole
@@ -44,6 +44,8 @@ KNOWN = dict.fromkeys(
 )
 KNOWN |= {"inaturalist": ("a species with its ranks", is_species)}
 KNOWN |= {"plankton": ("a class of plankton", is_plankton)}
+# Sets in whose shards class number i is line i of the list of that name.
+NUMBERED = ("imagenet1k",)
 
 
 @dataclass(frozen=True)
@@ -175,17 +177,33 @@ def root_of(roots: Mapping[str, str], name: str) -> Path:
 
 
 @cache
-def opened(root: str, part: str, called: str = "", skip: Sequence[str] = ()) -> image_set.ImageSet:
-    """A set, opened once in a process.
+def opened(
+    root: str,
+    part: str | None,
+    called: str = "",
+    skip: Sequence[str] = (),
+    classes: Sequence[str] | None = None,
+    cache: str | None = None,
+) -> image_set.ImageSet:
+    """A set, opened once in a process: for every run, and for a look at it before.
 
     `called` is what it is called everywhere, `imagenet21k`, whatever its folder is called here; of
-    such a set it is known what a class looks like. `skip` are kinds of what is left out, of `SKIP`.
+    such a set it is known what a class looks like, and of some what class numbers mean. `skip` are
+    kinds of what is left out, of `SKIP`; `classes` and `cache` are those of `image_set.open_set`.
     Raises ValueError, with the nearest kind, for another.
     """
     for kind in skip:
         if kind not in SKIP:
             near = nearest(kind, SKIP, cutoff=0)
             raise ValueError(f"skip has {kind!r}; of {', '.join(SKIP)} {near!r} is nearest")
-    what = KNOWN.get(called.rpartition("/")[2])
-    images = image_set.open_set(root, part, called=what, **{f"skip_{kind}": True for kind in skip})
-    return replace(images, name=f"{called}/{part}") if called else images
+    own = called.rpartition("/")[2]
+    images = image_set.open_set(
+        root,
+        part,
+        classes=classes,
+        called=KNOWN.get(own),
+        numbered=tuple(synset_lists.read(own)) if own in NUMBERED else None,
+        cache=cache,
+        **{f"skip_{kind}": True for kind in skip},
+    )
+    return replace(images, name=f"{called}/{part}") if called and part else images

@@ -17,6 +17,8 @@ def look(images: ImageSet, sample: int, seed: int = 0, differs: str = "") -> Ite
     counts = images.counts
     yield f"set          {images.name}"
     yield f"fingerprint  {images.fingerprint}"
+    if images.edition:
+        yield f"edition      {images.edition}"
     yield f"images       {len(images):,} of {len(images.classes):,} classes"
     yield f"in a class   {counts.min():,} to {counts.max():,}, median {np.median(counts):,.0f}"
     yield f"other files  {images.others:,}"

@@ -1,9 +1,13 @@
-"""Image sets of the Hugging Face hub, through timm's reader; the package `datasets` is needed."""
+"""Image sets of the Hugging Face hub, and exports of such, through timm's reader.
+
+The package `datasets` is needed. What it finds it keeps in a cache of its own.
+"""
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,33 +15,85 @@ import numpy as np
 from granularity.images.layouts import DataError
 
 PREFIX = "hfds/"  # timm's name for this reader
+SPLITS = {"val": "validation"}  # what a part is called there, where not by its own name
+COLUMNS = (("image", "label"), ("jpg", "cls"))  # of ordinary sets, and of WebDataset's on the hub
+
+
+def source_of(root: str | Path, part: str | None) -> str | None:
+    """What timm's reader opens for a root: a name on the hub, or a folder of parquet files.
+
+    None where the root is neither.
+    """
+    if str(root).startswith(PREFIX):
+        return str(root).removeprefix(PREFIX)
+    folder = Path(root).expanduser()
+    inside = [folder, folder / "data", *([folder / part] if part else [])]
+    exported = any(any(place.glob("*.parquet")) for place in inside)
+    return str(folder.resolve()) if exported else None
+
+
+def place_of(folder: Path, root: str) -> str:
+    """Where a set lies whose root is told from `folder`; a name on the hub lies nowhere here."""
+    return root if root.startswith(PREFIX) else str(folder / root)
 
 
 @cache
-def _reader(name: str, part: str) -> Any:
+def hub_reader(source: str, part: str) -> Any:
+    """timm's reader of one split. Raises DataError for what is lacking: package, split, columns."""
     try:
         from timm.data.readers.reader_hfds import ReaderHfds
     except ImportError as error:
-        raise DataError(f"{name} needs the package datasets: pip install datasets") from error
-    return ReaderHfds(name.removeprefix(PREFIX), split=part)
+        raise DataError(f"{source} needs the package datasets: pip install datasets") from error
+    problems = []
+    for split in (part, *([SPLITS[part]] if part in SPLITS else [])):
+        for image, label in COLUMNS:
+            try:
+                reader = ReaderHfds(source, split=split, input_key=image, target_key=label)
+            except ValueError as error:  # no such split, or no such column
+                problems.append(str(error))
+                continue
+            if {image, label} <= {*reader.dataset.column_names}:
+                return reader
+            problems.append(f"its columns are {', '.join(reader.dataset.column_names)}")
+    raise DataError(f"{source}: no {part} of images with labels ({problems[0]})")
 
 
-def _content(name: str, part: str, row: np.ndarray, i: int) -> bytes:
-    with _reader(name, part)[int(row[i])][0] as file:
+def hub_content(source: str, part: str, row: np.ndarray, i: int) -> bytes:
+    """The encoded bytes of image `i` of a set that is sorted by class: its `row[i]`."""
+    with hub_reader(source, part)[int(row[i])][0] as file:
         return file.read()
 
 
-def columns(name: str, part: str, classes: Sequence[str] | None) -> dict[str, Any]:
-    """What an ImageSet needs of the hub's `hfds/<owner>/<name>`, sorted by class.
+def hub_columns(
+    root: str | Path,
+    part: str | None,
+    classes: Sequence[str] | None,
+    numbered: Sequence[str] | None = None,
+    called: tuple[str, Callable[[str], bool]] | None = None,
+) -> dict[str, Any]:
+    """What an ImageSet needs of a set on the hub or an export; nothing where it is neither."""
+    source = source_of(root, part)
+    return labelled_rows(source, part or "train", classes, numbered, called) if source else {}
 
-    An image's name is its class and its row there. Class number i is `classes[i]`, or the hub's
-    own name for it. Sizes of images are not known without a download of each, so the fingerprint
-    is of the version, the total size and the names. Raises DataError for class numbers that do not
-    fit the classes, and for a class without images.
+
+def labelled_rows(
+    source: str,
+    part: str,
+    classes: Sequence[str] | None,
+    numbered: Sequence[str] | None,
+    called: tuple[str, Callable[[str], bool]] | None,
+) -> dict[str, Any]:
+    """What an ImageSet needs of `source` (see `source_of`), sorted by class.
+
+    An image's name is its class and its row there. Class number i is `classes[i]`, or the source's
+    own name for it, or `numbered[i]` where that name is none that classes are `called` by. Sizes of
+    images are not known without a download of each, so the fingerprint is of the version, the
+    total size and the names. Raises DataError for class numbers that do not fit the classes, for
+    names that are none, and for a class without images.
     """
-    reader = _reader(name, part)
+    reader, name = hub_reader(source, part), hub_name(source)
     numbers = np.asarray(reader.dataset[reader.label_key][:])
-    known = list(classes or reader.class_to_idx)
+    known = list(classes or hub_classes(name, [*reader.class_to_idx], numbered, called))
     if len(numbers) and numbers.min() < 0:
         raise DataError(
             f"{name}: its split {part!r} is not labelled: {np.count_nonzero(numbers < 0):,} of"
@@ -65,5 +121,27 @@ def columns(name: str, part: str, classes: Sequence[str] | None) -> dict[str, An
         "sizes": np.zeros(len(names), "<i8"),
         "edition": edition,
         "fingerprint": digest.hexdigest(),
-        "content": partial(_content, name, part, row),
+        "content": partial(hub_content, source, part, row),
     }
+
+
+def hub_name(source: str) -> str:
+    """What a set is called in records: no folder of this machine."""
+    return Path(source).name if Path(source).is_absolute() else f"{PREFIX}{source}"
+
+
+def hub_classes(
+    name: str,
+    own: Sequence[str],
+    numbered: Sequence[str] | None,
+    called: tuple[str, Callable[[str], bool]] | None,
+) -> Sequence[str]:
+    """The source's own names for its classes where they are such; else those that numbers mean."""
+    what, fits = called or ("", lambda label: True)
+    strange = next((label for label in own if not fits(label)), None)
+    if own and strange is None:
+        return own
+    if numbered is None:
+        told = f"a class is called {strange!r}, not {what}" if own else "its classes have no names"
+        raise DataError(f"{name}: {told}, and no list says what their numbers mean")
+    return numbered

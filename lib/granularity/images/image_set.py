@@ -18,10 +18,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from granularity.images import huggingface, layouts, listing, sources
+from granularity.images import huggingface, known_layouts, layouts, listing, sources
 from granularity.images.decoding import ImageError, padded, rgb, square
 from granularity.images.layouts import DataError
 from granularity.images.listing import Listing
+from granularity.images.packing import index as index_of_packed
 from granularity.images.splits import drop_twins, split, twins
 from granularity.inputs.nearest import nearest
 
@@ -45,8 +46,9 @@ class ImageSet:
     `fingerprint` is of all names and sizes: the same on every machine and for folders and tar
     files of the same images. `skipped` holds (name, reason) of classes and images left out, and
     `left_out` how many there are of each kind that was asked for. `content(i)` gives the encoded
-    bytes of an image, `sizes` are their lengths: 0 where only `edition` tells sets apart (a hub's).
-    With `pad` an image is read on a square, whole; else what reads it cuts its middle square out.
+    bytes of an image, `sizes` are their lengths: 0 where only `edition` tells sets apart (a hub's;
+    of packed images it says at which size). With `pad` an image is read on a square, whole; else
+    what reads it cuts its middle square out.
     """
 
     name: str
@@ -93,6 +95,7 @@ def open_set(
     *,
     classes: Sequence[str] | None = None,
     called: tuple[str, Callable[[str], bool]] | None = None,
+    numbered: Sequence[str] | None = None,
     cache: str | Path | None = None,
     skip_broken: bool = False,
     skip_extra: bool = False,
@@ -100,16 +103,15 @@ def open_set(
 ) -> ImageSet:
     """The images of a folder of class folders, of tar files, or of a dataset on a hub.
 
-    `root` is a folder with a folder for each class (images in it or in its `images/`), or with
-    Tiny-ImageNet's `images/` and annotations, or with tar files; or it is a tar file or a pattern
+    `root` is a folder in one of the layouts of `known_layouts.LAYOUTS`; or a tar file or a pattern
     of such (`…/train-*.tar`); or `hfds/<owner>/<name>` on the Hugging Face hub. `part` (`"train"`)
-    names the folder, the tar files or the hub's split inside.
+    names the folder, the tar files or the hub's split inside, or what the layout calls them.
 
     `classes` are the classes that there should be. Where a source has numbers instead of names
-    (WebDataset, hub), number i is `classes[i]`. A class beyond the list, one without images, and
-    an image that cannot be decoded are errors that name them, or are left out and noted in
-    `skipped` where asked. To find such images `skip_broken` decodes them all, once; otherwise they
-    raise ImageError when they are met.
+    (WebDataset, hub), number i is `classes[i]`, or without that `numbered[i]`. A class beyond the
+    list, one without images, and an image that cannot be decoded are errors that name them, or are
+    left out and noted in `skipped` where asked. To find such images `skip_broken` decodes them all,
+    once; otherwise they raise ImageError when they are met.
 
     `called` says what a class is called: in words, and whether a name is such a one. Any other is
     an error or left out, as one beyond the list is.
@@ -120,15 +122,37 @@ def open_set(
     Raises FileNotFoundError, with the place to download from, where there is no such root, and
     DataError for what is wrong with it.
     """
-    if str(root).startswith(huggingface.PREFIX):
-        return ImageSet(**huggingface.columns(str(root), part or "train", classes))
-    folder, shards, name = _located(root, part)
-    found, index = listing.kept(folder, shards, classes, Path(cache) if cache else _cache())
-    if skip_broken and found.broken is None:
+    allowed = {"broken": skip_broken, "extra": skip_extra, "missing": skip_missing}
+    hub = huggingface.hub_columns(root, part, classes, numbered, called)
+    words = (classes, called, numbered, Path(cache) if cache else None, allowed)
+    return ImageSet(**hub) if hub else _of_files(*_located(root, part), *words)
+
+
+def _of_files(
+    folder: Path,
+    shards: Sequence[str],
+    name: str,
+    classes: Sequence[str] | None,
+    called: tuple[str, Callable[[str], bool]] | None,
+    numbered: Sequence[str] | None,
+    cache: Path | None,
+    allowed: Mapping[str, bool],
+) -> ImageSet:
+    """The set of `open_set` in folders or tar files, less the kinds that are `allowed` to go."""
+    packed = index_of_packed.ended(folder)
+    found, index = listing.kept(folder, shards, classes or numbered, cache or _cache())
+    if not len(found.names) and not found.classes:
+        raise DataError(
+            f"{name}: no image in {', '.join(shards[:3])}; `granularity check --help` shows what"
+            f" can be read"
+        )
+    if packed:  # all were looked at then
+        packed.check(len(found.names))
+        found = replace(found, broken=packed.broken)
+    if allowed["broken"] and found.broken is None:
         found = replace(found, broken=tuple(_broken(found)))
         listing.write(index, found)
     problems, sound = _looked_over(found, classes, called)
-    allowed = {"broken": skip_broken, "extra": skip_extra, "missing": skip_missing}
     refused = {kind: names for kind, names in problems.items() if names and not allowed[kind]}
     if refused:
         near = {"extra": classes or (), "missing": found.classes, "broken": ()}
@@ -149,6 +173,7 @@ def open_set(
         found.content,
         skipped,
         {kind: len(names) for kind, names in problems.items() if names},
+        edition=packed.edition if packed else "",
         others=found.others,
     )
 
@@ -170,21 +195,24 @@ def _located(root: str | Path, part: str | None) -> tuple[Path, list[str], str]:
         raise FileNotFoundError(sources.missing(folder))
     name = folder.name if pattern is None else f"{folder.name}/{pattern}"
     if part:
-        name = f"{name}/{part}"
-        if (folder / part).is_dir():
-            folder = folder / part
-        else:
-            pattern = f"{part}*.tar*"
-    elif pattern is None and not any(entry.is_dir() for entry in folder.iterdir()):
+        name, place = f"{name}/{part}", known_layouts.part_of(folder, part)
+        folder, pattern = place or (folder, f"{part}*.tar*")
+    if pattern is None and not _has_classes(folder):
         pattern = "*.tar*"
     shards = sorted(file.name for file in folder.glob(pattern)) if pattern else []
     if pattern and not shards:
         there = ", ".join(sorted(entry.name for entry in islice(folder.iterdir(), 6)))
         raise FileNotFoundError(
             f"{folder} holds no {part or 'class folders'} and no {pattern};"
-            f" it holds {there or 'nothing'}"
+            f" it holds {there or 'nothing'}; `granularity check --help` shows what can be read"
         )
     return folder, shards, name
+
+
+def _has_classes(folder: Path) -> bool:
+    """Whether a folder is read as it lies, and not by the tar files in it."""
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() or known_layouts.synset_of(entry.name) for entry in entries)
 
 
 def _looked_over(
@@ -199,7 +227,7 @@ def _looked_over(
     known = (there if wanted is None else set(wanted)) - strange
     broken = {found.name(i): "an empty file" for i in np.flatnonzero(found.sizes == 0)}
     broken |= dict(found.broken or ())
-    names = np.array([os.fsencode(name) for name in broken], found.names.dtype)
+    names = np.array([os.fsencode(name) for name in broken], "S")
     sound = np.array([label in known for label in found.classes])[found.leaf]
     sound &= ~np.isin(found.names, names)
     filled = {found.classes[i] for i in np.unique(found.leaf[sound])}

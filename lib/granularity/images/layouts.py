@@ -1,4 +1,4 @@
-"""How image sets lie on a disk: a folder for each class, one flat folder, or tar files.
+"""How image sets are read from a disk: a folder for each class, one flat folder, or tar files.
 
 A sample's name is `class/file` in every layout.
 """
@@ -7,15 +7,17 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
+from granularity.images import known_layouts, webdataset
 from granularity.images.decoding import EXTENSIONS
 
 ANNOTATIONS = "val_annotations.txt"  # of Tiny-ImageNet's validation folder, with images/ beside it
@@ -202,6 +204,8 @@ def class_folders(root: Path) -> list[Place]:
     """
     here = _scan(root)
     classes = here.folders
+    if not classes and any(known_layouts.synset_of(file) for file, _ in here.images):
+        return [validation_folder(root, here)]
     if here.images or not classes:
         what = f"images ({min(here.images)[0]}, …)" if here.images else "no folders"
         raise DataError(f"{root}: wanted a folder for each class, found {what}")
@@ -209,6 +213,20 @@ def class_folders(root: Path) -> list[Place]:
         found = pool.map(_class_folder, [root] * len(classes), classes)
         bar = tqdm(found, "listing", len(classes), unit=" folders", leave=False, delay=2)
         return [replace(here.place("."), others=0), *(place for folder in bar for place in folder)]
+
+
+def validation_folder(root: Path, here: Scan) -> Place:
+    """ILSVRC2012's validation images in one folder, by the synsets that are known of their names.
+
+    Raises DataError, naming it, for an image that is none of them.
+    """
+    labelled = [(known_layouts.synset_of(file), file, size, WHOLE) for file, size in here.images]
+    for label, file, *_ in labelled:
+        if label is None:
+            raise DataError(
+                f"{root}: {file} lies among ILSVRC2012's validation images and is none of them"
+            )
+    return _place(".", here.stamp, labelled, here.others, entries=here.entries, extra=here.extra)
 
 
 def flat_folder(root: Path) -> list[Place]:
@@ -252,50 +270,82 @@ def decompressed(path: Path) -> bytes:
 def tar_files(root: Path, shards: Sequence[str], numbered: Sequence[str] | None) -> list[Place]:
     """Tar files below `root`: members in class folders, one class a file, or WebDataset.
 
-    The class of a member is its folder (over `images/`), or the tar file's name where it lies in
-    none. In WebDataset's form it is the number in `<key>.cls`, an index into `numbered`. Raises
-    DataError for a member that is a link or leads out of the archive.
+    The class of a member is its folder (over `images/`), or the name of the tar file that it lies
+    in; a tar file may hold one for each class. In WebDataset's form it stands in files beside it
+    (see `webdataset.told`), a number being a line of `classes.txt` or an index into `numbered`.
+    Raises DataError for a member that is a link or leads out of the archive.
     """
-    packed = sum((root / shard).stat().st_size for shard in shards if compressed(root / shard))
-    if packed > IN_MEMORY:
-        raise DataError(f"{root}: {packed / 1e9:.1f} GB of compressed tar files; decompress them")
+    packed = [shard for shard in shards if compressed(root / shard)]
+    size = sum((root / shard).stat().st_size for shard in packed)
+    if size > IN_MEMORY:
+        raise DataError(
+            f"{root}: {size / 1e9:.1f} GB of compressed tar files, which can only be read from"
+            f" their beginning; unpack them: tar -xf {packed[0]}"
+        )
+    beside = []
+    if (root / webdataset.CLASSES).is_file():
+        place = root / webdataset.CLASSES
+        numbered = place.read_text("utf-8").split()
+        stamp = place.stat().st_mtime_ns
+        beside = [_place(webdataset.CLASSES, stamp, [], 0, entries=entries(place))]
     bar = tqdm(shards, "listing", unit=" tar files", leave=False, delay=2)
-    return [_shard(root, shard, numbered) for shard in bar]
+    return [*beside, *(_shard(root, shard, numbered) for shard in bar)]
 
 
 def _shard(root: Path, shard: str, numbered: Sequence[str] | None) -> Place:
     path = root / shard
-    stamp = path.stat().st_mtime_ns
-    images, numbers, others, extra = [], {}, 0, []
+    size, stamp = path.stat().st_size, path.stat().st_mtime_ns
+    images, beside, others, extra = [], {}, 0, []
     try:
         source = io.BytesIO(decompressed(path)) if compressed(path) else path.open("rb")
-        with source, tarfile.open(fileobj=source, mode="r:") as archive:
-            for member in archive:
-                inside = _confined(member, path)
+        with source:
+            for archive, member, inside in _members(source, path):
                 if LITTER & set(inside.parts):
                     extra.append((str(inside), "in a folder of the system's, no class"))
-                elif inside.suffix == ".cls":
-                    numbers[str(inside.with_suffix(""))] = int(archive.extractfile(member).read())
+                elif inside.suffix in (".cls", ".json"):
+                    said = beside.setdefault(str(inside.with_suffix("")), {})
+                    said[inside.suffix] = archive.extractfile(member).read()
+                    others += inside.suffix == ".json"
                 elif member.isfile() and inside.name.lower().endswith(EXTENSIONS):
                     images.append((inside, member.size, member.offset_data))
                 elif member.isfile():
                     others += 1
-            source.seek(archive.offset)
-            end = source.read(AFTER)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{path}: no whole tar file ({error})") from error
+    numbers = any(".cls" in said for said in beside.values())
+    labelled = [
+        (*_class_of(inside, beside, numbers, numbered, path), size, start)
+        for inside, size, start in images
+        if not any(part.startswith(".") for part in inside.parts)
+    ]
+    return _place(shard, stamp, labelled, others, entries=size, extra=extra)
+
+
+def _members(
+    source: BinaryIO, path: Path, start: int = 0, size: int = 0, folder: str = ""
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, PurePosixPath]]:
+    """All members of an archive with their places in it; an archive in it is a folder.
+
+    Such a one begins at `start` and has `size` bytes. Raises DataError for one that is not whole.
+    """
+    source.seek(start)
+    with tarfile.open(fileobj=source, mode="r:") as archive:
+        for member in archive:
+            inside = PurePosixPath(folder, _confined(member, path))
+            if member.isfile() and inside.suffix == ".tar":
+                own = str(inside.with_suffix(""))
+                yield from _members(source, path, member.offset_data, member.size, own)
+            else:
+                yield archive, member, inside
+    length = archive.offset - start
+    source.seek(archive.offset)
+    end = source.read(min(AFTER, max(0, size - length)) if size else AFTER)
     if not end.startswith(END) or any(end):
         what = (
             "more after its end" if end.startswith(END) else "no end: it was cut, or broken there"
         )
-        raise DataError(f"{path}: no whole tar file (after {archive.offset:,} bytes it has {what})")
-    labelled = [
-        (_class_of(inside, numbers, numbered, path), inside.name, size, start)
-        for inside, size, start in images
-        if not any(part.startswith(".") for part in inside.parts)
-    ]
-    size = path.stat().st_size
-    return _place(shard, stamp, labelled, others, entries=size, extra=extra)
+        whole = f"{path}: {folder}.tar in it is" if folder else f"{path}:"
+        raise DataError(f"{whole} no whole tar file (after {length:,} bytes it has {what})")
 
 
 def _confined(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
@@ -309,13 +359,24 @@ def _confined(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
 
 
 def _class_of(
-    inside: PurePosixPath, numbers: dict[str, int], numbered: Sequence[str] | None, path: Path
-) -> str:
-    if not numbers:
-        folders = [part for part in inside.parts[:-1] if part not in (".", "images")]
-        return folders[-1] if folders else path.name.partition(".")[0]
-    number = numbers.get(str(inside.with_suffix("")))
-    if number is None or numbered is None or not 0 <= number < len(numbered):
-        known = "no list of classes" if numbered is None else f"a list of {len(numbered):,} classes"
-        raise DataError(f"{path}: {inside} has the class number {number}, given {known}")
-    return numbered[number]
+    inside: PurePosixPath,
+    beside: Mapping[str, Mapping[str, bytes]],
+    numbers: bool,
+    numbered: Sequence[str] | None,
+    path: Path,
+) -> tuple[str, str]:
+    """Class and file name of an image; in a set with class `numbers` every image has one."""
+    said = beside.get(str(inside.with_suffix("")), {})
+    try:
+        told = webdataset.told(said, inside.name, numbered)
+    except ValueError as error:
+        raise DataError(f"{path}: {inside} has {error}") from error
+    if told or numbers:
+        if told is None:
+            raise DataError(f"{path}: {inside} has no class number beside it")
+        return told
+    folders = [part for part in inside.parts[:-1] if part not in (".", "images")]
+    own = path.name.partition(".")[0]
+    if not folders and not known_layouts.SYNSET.fullmatch(own):
+        own = known_layouts.synset_of(inside.name) or own
+    return (folders[-1] if folders else own), inside.name

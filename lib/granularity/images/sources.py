@@ -96,7 +96,10 @@ RELEASES = {
         "2021_valid": [(10_000, 100_000)],
     },
 }
-NAMES = {name: (name,) for name in RELEASES} | {"imagenet21k": ("imagenet21k", "imagenet22k")}
+NAMES = {name: (name,) for name in RELEASES} | {
+    "imagenet21k": ("imagenet21k", "imagenet22k", "winter21_whole"),
+    "imagenet1k": ("imagenet1k", "ilsvrc2012"),
+}
 
 
 def plain(name: str) -> str:
@@ -109,12 +112,18 @@ def short_of(images: int, classes: int, part: str, *names: str) -> str:
 
     Empty where all is there, or where no set is known by any of the names.
     """
-    for known, parts in RELEASES.items():
-        called = any(plain(own) in plain(name) for own in NAMES[known] for name in names)
-        if called and part in parts and (classes, images) not in parts[part]:
-            there = " or ".join(f"{n:,} images of {k:,} classes" for k, n in parts[part])
-            return f"{images:,} images of {classes:,} classes; {known}/{part} has {there}"
+    known = known_as(*names)
+    parts = RELEASES.get(known, {})
+    if part in parts and (classes, images) not in parts[part]:
+        there = " or ".join(f"{n:,} images of {k:,} classes" for k, n in parts[part])
+        return f"{images:,} images of {classes:,} classes; {known}/{part} has {there}"
     return ""
+
+
+def known_as(*names: str) -> str:
+    """The published set that one of these names, as a root's, speaks of; empty where none does."""
+    own = [(set_, plain(name)) for set_, called in NAMES.items() for name in called]
+    return next((set_ for set_, name in own if any(name in plain(x) for x in names)), "")
 
 
 # Datasets that runs name, as a page calls them; another one goes by its own name.

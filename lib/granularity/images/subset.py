@@ -41,8 +41,12 @@ class Subset:
         return told.hexdigest()[:16]
 
     def stated(self) -> dict:
-        """JSON-plain: the set, and how many images of how many classes, by name and size."""
-        return {
+        """JSON-plain: the set, and how many images of how many classes, by name and size.
+
+        The edition too, of a set that has one: of packed images, at which size.
+        """
+        edition = {"edition": self.images.edition} if self.images.edition else {}
+        return edition | {
             "set": self.images.name,
             "fingerprint": self.fingerprint,
             "images": len(self),

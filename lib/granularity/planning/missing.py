@@ -8,7 +8,7 @@ import timm
 from granularity.experiments import inaturalist
 from granularity.experiments.datasets import named
 from granularity.experiments.two_stages import listed
-from granularity.images import sources
+from granularity.images import huggingface, known_layouts, sources
 from granularity.planning import asked
 from granularity.planning.plan import Job
 
@@ -45,7 +45,7 @@ def missing(jobs: Iterable[Job], root: Path, gpus: int) -> list[str]:
             if not place:
                 told[f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"] = None
                 continue
-            lacking = [part for part in parts if not there(root / place, part)]
+            lacking = [part for part in parts if not there(root, place, part)]
             if lacking:
                 told[f"{place}: no {' and no '.join(lacking)} there. {where}"] = None
         wanted = job.values.get("processes", 1)
@@ -55,9 +55,11 @@ def missing(jobs: Iterable[Job], root: Path, gpus: int) -> list[str]:
     return list(told)
 
 
-def there(folder: Path, part: str) -> bool:
-    """Whether a part of a set is there, as a folder or as tar files."""
-    return (folder / part).exists() or any(folder.glob(f"{part}*.tar*"))
+def there(root: Path, place: str, part: str) -> bool:
+    """Whether a part of a set is there, in any layout; of one on a hub it is not asked."""
+    where = huggingface.place_of(root, place)
+    found = Path(where).is_dir() and known_layouts.part_of(Path(where), part)
+    return bool(found) or huggingface.source_of(where, part) is not None
 
 
 def weights_missing(job: Job, root: Path) -> list[str]:

@@ -8,7 +8,7 @@ the published runs, and where the real images are at hand also a published run i
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 
 from granularity.experiments.datasets import MINI, PLANKTON, TINY, TINY_SYNSETS
 from granularity.hierarchies import plankton
-from granularity.images import splits
+from granularity.images import image_set, splits
+from granularity.images.packing import shrinking
 from granularity.images.toy import drawing
 from granularity.inputs import renamed
 from granularity.proofs.canary import OPENINGS
@@ -126,6 +127,32 @@ def lay_out(folder: Path) -> None:
     for label in "ab":
         some = {name.split("/")[1]: of for name, of in content.items() if name[0] == label}
         pack(folder / "tars" / f"{label}.tar", some)
+    lay_out_downloads(folder, [*content.values()])
+
+
+def lay_out_downloads(folder: Path, images: Sequence[bytes]) -> None:
+    """The same images as large sets come: archives in archives, without folders, in shards."""
+    for label, some in (("n00000000", images[:3]), ("n00000001", images[3:])):
+        named = {f"{label}_{n}.JPEG": of for n, of in enumerate(some)}
+        pack(folder / "class files" / f"{label}.tar", named)
+    whole = {file.name: file.read_bytes() for file in (folder / "class files").iterdir()}
+    pack(folder / "archives" / "ILSVRC2012_img_train.tar", whole)
+    flat = {f"ILSVRC2012_val_0000000{n}.JPEG": of for n, of in enumerate(images[:3], 1)}
+    write(folder / "without folders" / "ILSVRC2012_img_val", flat)
+    pack(folder / "without folders, packed" / "ILSVRC2012_img_val.tar", flat)
+    shard = {}
+    for n, of in enumerate(images):
+        told = {"label": "a"} if n < 3 else {"filename": f"b/{n}.JPEG"}
+        shard |= {f"{n}.jpg": of, f"{n}.json": json.dumps(told).encode()}
+    pack(folder / "told" / "train-0.tar", shard)
+    by_number = {f"{n}.jpg": of for n, of in enumerate(images)}
+    by_number |= {f"{n}.cls": str(n % 2).encode() for n in range(len(images))}
+    pack(folder / "listed" / "train-0.tar", by_number)
+    write(folder / "listed", {"classes.txt": b"b\na\n"})
+    faulty = dict(zip(("a/0.JPEG", "a/1.JPEG", "b/0.JPEG"), images[:3], strict=True))
+    write(folder / "faulty", faulty | {"a/2.JPEG": b"no image"})
+    found = image_set.open_set(folder / "faulty", cache=folder / "index")
+    shrinking.pack(found, folder / "shrunk", size=8)
 
 
 def encoded(pixels: np.ndarray) -> bytes:
@@ -267,7 +294,14 @@ def openings(drawn: Mapping[str, str]) -> list[Canary]:
         Canary(f"a set: {name}", OPENING, {"root": str(root / name), **left_out}, new=True)
         for name in ("litter", "litter packed")
     ]
-    return [*every, *odd]
+    parts = {"class files": "train", "archives": "train", "told": "train", "listed": "train"}
+    parts |= {"without folders": "val", "without folders, packed": "val"}
+    downloads = [
+        Canary(f"a set: {name}", OPENING, {"root": str(root / name), "part": part}, new=True)
+        for name, part in parts.items()
+    ]
+    shrunken = {"root": str(root / "shrunk"), "skip_broken": True}
+    return [*every, *odd, *downloads, Canary("a set: shrunk", OPENING, shrunken, new=True)]
 
 
 def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:

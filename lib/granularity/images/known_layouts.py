@@ -1,0 +1,147 @@
+"""The layouts that sets of images come in: one table, for the reader, the help and the book."""
+
+import gzip
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+TABLE = Path(__file__).parent / "tables" / "ilsvrc2012-val.txt.gz"
+VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+")  # what its images are called
+SYNSET = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What people have of a set: how it lies below its root, and what is to be done with it.
+
+    `parts` says which files or folders hold a part that has none of its own name; "." is the root.
+    """
+
+    what: str
+    lies: str
+    then: str = "works"
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # of the download, and of the folder in it
+LAYOUTS = (
+    Layout(
+        "ImageNet, a folder a class",
+        "train/n01440764/*.JPEG and val/n01440764/*.JPEG; a set that is all training images"
+        " may lie without train/",
+        parts={"train": (".",)},
+    ),
+    Layout(
+        "ImageNet-21k, a tar file a class",
+        "winter21_whole/n00004475.tar, train/n00004475.tar, or n00004475.tar",
+        parts={"train": ("winter21_whole", ".")},
+    ),
+    Layout(
+        "ImageNet-21k, the archive of winter 2021",
+        "winter21_whole.tar.gz",
+        then="tar -xzf winter21_whole.tar.gz",
+        parts={"train": ("winter21_whole.tar.gz",)},
+    ),
+    Layout(
+        "ImageNet-1k, a tar file of tar files",
+        "ILSVRC2012_img_train.tar, or the class' tar files in ILSVRC2012_img_train/",
+        parts={"train": ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_train")},
+    ),
+    Layout(
+        "ImageNet-1k, validation images without folders",
+        "ILSVRC2012_img_val.tar, ILSVRC2012_img_val/*.JPEG or val/*.JPEG",
+        then="works; the synsets of the 50,000 names are built in, no ground truth is read",
+        parts={"val": ("ILSVRC2012_img_val.tar", "ILSVRC2012_img_val")},
+    ),
+    Layout(
+        "ImageNet-1k, as Kaggle has it",
+        "ILSVRC/Data/CLS-LOC/train/n01440764/*.JPEG and ILSVRC/Data/CLS-LOC/val/*.JPEG",
+        parts={part: tuple(f"{root}/{part}" for root in KAGGLE) for part in ("train", "val")},
+    ),
+    Layout(
+        "Tiny-ImageNet",
+        "train/n01443537/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt",
+    ),
+    Layout(
+        "iNaturalist 2021, unpacked",
+        "train_mini/, train/ and val/, or with torchvision's 2021_ before their names"
+        " (and 2021_valid), each with a folder a species",
+        parts={
+            "2021_train_mini": ("train_mini", "train_mini.tar"),
+            "2021_train": ("train", "train.tar"),
+            "2021_valid": ("val", "val.tar"),
+        },
+    ),
+    Layout(
+        "iNaturalist 2021, the archives",
+        "train_mini.tar.gz and val.tar.gz",
+        then="tar -xzf train_mini.tar.gz",
+        parts={
+            "2021_train_mini": ("train_mini.tar.gz",),
+            "2021_train": ("train.tar.gz",),
+            "2021_valid": ("val.tar.gz",),
+        },
+    ),
+    Layout(
+        "WebDataset shards",
+        "train-0000.tar …, with a .cls (a number or a synset) or a .json beside each image",
+        then="works; numbers are lines of a classes.txt beside the shards, or ImageNet-1k's",
+    ),
+    Layout(
+        "Hugging Face hub",
+        "hfds/OWNER/NAME as the root",
+        then="pip install datasets",
+    ),
+    Layout(
+        "Parquet export",
+        "data/train-00000-of-00294.parquet …",
+        then="pip install datasets",
+    ),
+    Layout("Packed images", "what `granularity pack` wrote"),
+)
+
+
+def told() -> str:
+    """The table in lines, for a terminal."""
+    return "\n".join(f"{row.what}\n    {row.lies}\n    {row.then}" for row in LAYOUTS)
+
+
+def part_of(root: Path, part: str) -> tuple[Path, str | None] | None:
+    """The folder of a part and the pattern of its tar files there, None for folders; or None.
+
+    A part has a name of its own, or one that its layout gives it (see `LAYOUTS`).
+    """
+    if (root / part).is_dir():
+        return root / part, None
+    if any(root.glob(f"{part}*.tar*")):
+        return root, f"{part}*.tar*"
+    for place in (root / name for row in LAYOUTS for name in row.parts.get(part, ())):
+        if place.is_file():
+            return place.parent, place.name
+        if place.is_dir() and (place != root or holds_synsets(root)):
+            return place, None
+    return None
+
+
+def holds_synsets(root: Path) -> bool:
+    """Whether folders or tar files of a folder are called as synsets, and none as anything else."""
+    names = [
+        p.name.removesuffix(".tar") for p in root.iterdir() if p.suffix == ".tar" or p.is_dir()
+    ]
+    return bool(names) and all(SYNSET.fullmatch(name) for name in names)
+
+
+@cache
+def validation_synsets() -> tuple[str, ...]:
+    """The synset of each image of ILSVRC2012's validation set, by its number less one."""
+    return tuple(gzip.decompress(TABLE.read_bytes()).decode("ascii").split())
+
+
+def synset_of(file: str) -> str | None:
+    """The synset of `ILSVRC2012_val_00000001.JPEG`; None for a file that is not called so."""
+    found = VALIDATION.fullmatch(file)
+    known = validation_synsets() if found else ()
+    number = int(found[1]) if found else 0
+    return known[number - 1] if 1 <= number <= len(known) else None
