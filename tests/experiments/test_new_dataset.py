@@ -107,3 +107,10 @@ def test_tiny_imagenet_is_as_large_as_it_is():
     assert tiny.size(SameImages(target="balanced")) == Size(41_500, 41_500, 4_150, 83, 9)
     assert tiny.size(SameImages(target="depth5")) == Size(100_000, 100_000, 10_000, 200, 18)
     assert tiny.size(LargerSource()) == Size(80_000, 5_000, 2_500, 200, 50)
+
+
+def test_the_plan_takes_as_many_images_of_tiny_imagenet_as_are_asked_for():
+    asked = {"dataset": "tiny-imagenet-200", "source_images": 0, "target_images": 400}
+    assert plan.size_of(LargerSource, asked) == Size(80_000, 20_000, 2_500, 200, 50)
+    fewer = {**asked, "source_images": 142, "target_images": 0}
+    assert plan.size_of(LargerSource, fewer) == Size(28_400, 5_000, 2_500, 200, 50)

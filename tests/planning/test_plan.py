@@ -12,10 +12,11 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from granularity import notebook
+from granularity import notebook, theory
 from granularity.claims import rules
 from granularity.images import sources
 from granularity.planning import missing, outlook, plan, sizes, speeds
+from granularity.records import tables
 from granularity.training.presets import preset
 
 VIT = preset("vit_b16_i21k")
@@ -37,9 +38,9 @@ def pretraining(**given) -> plan.Job:
     return job("imagenet/pretrain", **asked | given)
 
 
-def only(jobs, rates=(RATE,)) -> pd.Series:
+def only(jobs, rates=(RATE,), **known) -> dict:
     """The plan's only row."""
-    (row,) = plan.plan(jobs, rates).to_dict("records")
+    (row,) = plan.plan(jobs, plan.Known(rates, **known)).to_dict("records")
     return row
 
 
@@ -68,10 +69,10 @@ def test_what_two_jobs_need_counts_once_and_what_is_done_not_at_all():
     finetuning = {"preset": "vit_b16_i1k_finetune"}
     given = {name: v for name, v in pretraining().values.items() if name in FINETUNED}
     alone = job("imagenet/finetune", **given, baseline=False, finetuning=finetuning)
-    both = plan.plan([pretraining(), alone], [RATE])
+    both = plan.plan([pretraining(), alone], plan.Known([RATE]))
     apart = [only([pretraining()])["hours"], only([alone])["hours"]]
     assert both["hours"].sum() == pytest.approx(apart[1])  # it would pretrain itself
-    done = plan.plan([replace(pretraining(), done=True), alone], [RATE])
+    done = plan.plan([replace(pretraining(), done=True), alone], plan.Known([RATE]))
     assert done["hours"].sum() == pytest.approx(apart[1] - apart[0])
     assert done["done"].sum() == 1
 
@@ -109,14 +110,58 @@ def test_stages_of_the_second_arm_share_embeddings_and_the_target():
 
 def test_hours_are_unknown_where_no_speed_of_the_machine_is():
     assert math.isnan(only([pretraining()], [])["hours"])
-    table = plan.plan([pretraining()], [RATE], name="H100")
+    table = plan.plan([pretraining()], plan.Known([RATE]), name="H100")
     assert math.isnan(table["hours"][0])
 
 
 def test_runs_of_the_theory_are_counted():
     grid = job("theory/simulate", labels=["coarse", "fine"], k=[2, 4], seed=[0, 1, 2])
-    table = plan.plan([grid], [], theory_seconds=60.0)
-    assert table["hours"][0] == pytest.approx(12 / 60)
+    runs = theory.grid(**{n: v for n, v in grid.values.items() if n != "folder"})
+    known = [(speeds.theory_operations(run), 60.0) for run in runs]
+    assert only([grid], theory=known)["hours"] == pytest.approx(12 / 60)
+    long = {"labels": "coarse", "k": 2, "steps": 1000 * grid.values["steps"], "seed": 0}
+    slow = [pair for pair in known if pair[0] == max(known)[0]]
+    (run,) = theory.grid(**long)
+    hours = speeds.theory_operations(run) / slow[0][0] / 60
+    assert only([job("theory/simulate", **long)], theory=slow)["hours"] == pytest.approx(hours)
+    assert math.isnan(only([grid])["hours"])
+
+
+def test_a_setting_of_the_theory_takes_what_published_runs_like_it_took():
+    """Each setting by the others; a factor of 24 was once between them."""
+    runs = tables.table(ROOT / "book/results/theory/dimension.jsonl")
+    runs = runs.assign(work=[speeds.theory_operations(run) for run in runs.to_dict("records")])
+    for cost, group in runs.groupby("work"):
+        others = runs[runs["work"] != cost]
+        known = list(zip(others["work"], others["seconds"], strict=True))
+        found = speeds.theory_seconds(group.to_dict("records")[0], known)
+        assert 1 / 6 < found / group["seconds"].median() < 6
+
+
+def test_decoding_is_of_all_images_that_are_read_by_the_job_s_workers():
+    row = only([pretraining(workers=5)], decoded=300.0)
+    images = 90 * (14_197_122 // 4096) * 4096
+    assert row["decoding"] == pytest.approx(images / 300 / (8 * 5) / 3600)
+    small = job("imagenet/pretrain", level=[0], placebo=[], seed=[0])
+    assert only([small], decoded=300.0)["decoding"] == 0, "images of 32 pixels are in memory"
+
+
+def test_sets_that_are_here_count_by_their_own_images():
+    told = {part: {"images": number} for part, number in COUNTED.items()}
+    asked = pretraining(pretraining={"preset": "vit_b16_i21k", "batch_size": 16})
+    (work,) = plan.works(asked.run, asked.values, [{"source": told["source"]}]).values()
+    assert work.images == 90 * 4800
+    given = {name: v for name, v in asked.values.items() if name in FINETUNED}
+    given |= {"baseline": False, "finetuning": {"preset": "vit_b16_i1k_finetune"}}
+    tuned = job("imagenet/finetune", **given)
+    found = plan.works(tuned.run, tuned.values, [told]).values()
+    assert [work.images for work in found][-1] == 20_000 * 512 + 600 + 20
+    short = {part: {"images": 30} for part in told}
+    with pytest.raises(ValueError, match="imagenet/finetune, only: a batch of 4096 is more than"):
+        plan.plan([replace(tuned, read=[short])], plan.Known([RATE]))
+
+
+COUNTED = {"source": 4800, "target": 600, "evaluation": 20}
 
 
 def test_an_unknown_run_notebook_is_an_error():
@@ -135,11 +180,23 @@ def test_every_run_notebook_of_the_sizes_is_known():
 
 # --------------------------------------------------------------------------------------- missing
 
+HERE = missing.Here(gpus=8, cores=200, free=500.0, gigabytes=400.0)
+
+
+def test_cores_and_disk_are_told_of_where_they_do_not_reach(tmp_path):
+    here = HERE._replace(cores=100, free=300.0)
+    told = missing.missing([pretraining(workers=14)], tmp_path, here)
+    assert (
+        "cores: 120 wanted by imagenet/pretrain (14 workers beside each of 8 processes), 100 here"
+        in told
+    )
+    assert "disk: the runs leave 400 GB, 300 GB are free" in told
+
 
 def test_missing_roots_name_the_place_to_get_them_from_and_tar_files_count(tmp_path):
     roots = {"imagenet21k": "data/imagenet21k", "imagenet1k": "data/imagenet1k"}
     asked = [pretraining(**roots)]
-    told = missing.missing(asked, tmp_path, gpus=8)
+    told = missing.missing(asked, tmp_path, HERE)
     assert told == [
         f"data/imagenet21k: no train there. {sources.SOURCES['imagenet21k']}",
         f"data/imagenet1k: no train and no val there. {sources.SOURCES['imagenet1k']}",
@@ -148,12 +205,14 @@ def test_missing_roots_name_the_place_to_get_them_from_and_tar_files_count(tmp_p
     (tmp_path / "data/imagenet21k/train-000.tar").touch()
     for part in ("train", "val"):
         (tmp_path / "data/imagenet1k" / part).mkdir(parents=True)
-    assert missing.missing(asked, tmp_path, gpus=8) == []
-    assert missing.missing([replace(asked[0], done=True)], tmp_path / "x", gpus=0) == []
+    assert missing.missing(asked, tmp_path, HERE) == []
+    assert missing.missing([replace(asked[0], done=True)], tmp_path / "x", HERE) == []
 
 
 def test_missing_gpus_and_unnamed_roots_are_told(tmp_path):
-    told = missing.missing([pretraining(imagenet21k="", imagenet1k="")], tmp_path, gpus=1)
+    told = missing.missing(
+        [pretraining(imagenet21k="", imagenet1k="")], tmp_path, HERE._replace(gpus=1)
+    )
     assert any("no root is named" in line for line in told)
     assert "GPUs: 8 wanted by imagenet/pretrain, 1 here" in told
 
@@ -164,12 +223,16 @@ def test_weights_of_the_embedding_are_told_of(tmp_path):
         "labels": ["cluster:34"],
         "embedding": "vit_base_patch16_224.augreg_in21k",
     }
-    (told,) = missing.missing([job("inaturalist/transfer", **asked)], tmp_path, 0)
+    (told,) = missing.missing([job("inaturalist/transfer", **asked)], tmp_path, HERE)
     assert "huggingface.co/timm/" in told
-    (told,) = missing.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
+    (told,) = missing.missing(
+        [job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, HERE
+    )
     assert told.startswith("w.st, the weights of")
     (tmp_path / "w.st").touch()
-    assert not missing.missing([job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, 0)
+    assert not missing.missing(
+        [job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, HERE
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,12 +245,54 @@ def test_sizes_to_download_are_those_that_the_sources_state(dataset, gigabytes):
 # ---------------------------------------------------------------------------------------- speeds
 
 
+BOOK = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
+NETWORKS = BOOK.tables["network_rates"]
+
+
 def test_published_speeds_are_the_claims_file_s_fastest_first():
-    book = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
-    found = speeds.published(book.tables["training_rates"])
-    assert [s.images_per_second for s in found] == sorted(s.images_per_second for s in found)[::-1]
+    found = speeds.published(BOOK.tables["training_rates"], NETWORKS)
+    of_vit = [s.images_per_second for s in found if s.model == VIT.model]
+    stated = sorted((row[2] for row in BOOK.tables["training_rates"].rows), reverse=True)
+    assert of_vit == pytest.approx(stated)
     assert speeds.speed_for("cuda", found, "v100").machine.startswith("V100")
     assert speeds.speed_for("cpu", found) is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "times"),
+    [
+        (preset("resnet34", model="resnet50"), 1218.01 / 392.99),
+        (preset("resnet34"), 2036.51 / 392.99),
+        (preset("vit_b16_i1k_finetune"), 97.1 / 392.99),
+    ],
+)
+def test_other_networks_train_as_fast_as_was_published_of_them(recipe, times):
+    """Beside a ViT-B/16 at 224 pixels: by operations a ResNet-50 would train 4.3 times as fast."""
+    rates = speeds.of_networks("a GPU", 1000.0, "for the test", NETWORKS)
+    near = speeds.nearest(rates[0], rates, recipe, 1000)
+    assert near.of(recipe, 1000) == pytest.approx(1000 * times, rel=0.02)
+
+
+def test_a_network_that_nobody_measured_is_like_one_of_its_kind():
+    rates = speeds.of_networks("a GPU", 1000.0, "for the test", NETWORKS)
+    tiny = preset("vit_b16_i21k", model="vit_tiny_patch16_224")
+    assert speeds.nearest(rates[0], rates, tiny, 1000).attends
+    wide = preset("resnet34", model="wide_resnet50_2")
+    assert not speeds.nearest(rates[0], rates, wide, 1000).attends
+
+
+@pytest.mark.fault("one's own figure of images a second is {figure}", "refused; never nan hours")
+@pytest.mark.parametrize("figure", [math.nan, -1.0, math.inf])
+def test_a_figure_that_is_no_speed_is_refused(monkeypatch, figure):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ValueError, match="images a second: a number above 0 wanted"):
+        outlook.known(BOOK, figure)
+
+
+def test_photographs_are_decoded_as_fast_as_their_pixels():
+    runs = pd.DataFrame({"ours_loader": [800.0, 900.0, 1000.0], "pixels": [250] * 3})
+    assert speeds.decoded(runs) == pytest.approx(900 * 250**2 / (500 * 375))
+    assert math.isnan(speeds.decoded(pd.DataFrame()))
 
 
 def test_a_measured_gpu_comes_before_published_ones():
@@ -246,6 +351,8 @@ def test_the_command_says_what_the_paper_s_runs_take_and_lack():
     assert "Reckoned for one V100" in said
     assert "At 2.00 for a GPU-hour" in said
     assert "imagenet21k 1,100.0 GB" in said
+    assert "C1 imagenet.finetune 8 1" in said, "seeds that the rule wants, and those planned"
+    assert "nan" not in said
 
 
 def test_the_command_s_numbers_are_to_be_had_as_json():
@@ -290,8 +397,12 @@ def test_each_job_has_its_setting_and_all_its_parameters(monkeypatch):
 
 @pytest.mark.fault("the plan is asked for a GPU that nobody knows", "refused, with the known ones")
 def test_an_unknown_gpu_is_said():
-    ended = called("paper", "--gpu", "A1000")
+    ended = called("paper", "--gpu", "H100")
     assert ended.returncode == 1
+    assert (
+        "state images a second of a ViT-B/16 at 224 pixels by --images-per-second" in ended.stderr
+    )
+    ended = called("paper", "--gpu", "A1000")
     assert "no speed of a GPU 'A1000' is known, but of " in ended.stderr
     assert "did you mean 'A100 SXM4 80 GB'?" in ended.stderr
     assert "nan" not in ended.stdout

@@ -8,10 +8,12 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from granularity import notebook
 from granularity.fingerprints import source
+from granularity.training.presets import recipe_of
 
 NOTEBOOKS = sorted(
     path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
@@ -85,6 +87,14 @@ def test_the_readme_s_call_of_one_notebook_writes_its_record(tmp_path):
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1
+
+
+def test_the_guide_s_recipe_by_hand_is_one():
+    text = (ROOT / "book/how.md").read_text(encoding="utf-8")
+    ((name, given),) = re.findall(r"papermill .*(notebooks/\S+) out\.ipynb -y '(.*)'", text)
+    values = yaml.safe_load(given)
+    notebook.check(values, notebook.declared(ROOT / name), "the guide")
+    assert recipe_of(values["pretraining"]).epochs == values["pretraining"]["epochs"]
 
 
 def uses(code: str) -> set[tuple[str, str]]:

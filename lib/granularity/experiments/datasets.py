@@ -335,6 +335,12 @@ def species(choice: SameImages, root: Path, called: str) -> LabelledSets:
 # ------------------------------------------------------------------------------------ all
 
 
+def size_of_tiny_source(choice: LargerSource) -> Size:
+    """As many images of a class as are chosen, 400 and 100 where none are, see `tiny_source`."""
+    source, target = choice.source_images or 400, choice.target_images or 100
+    return Size(200 * source, 50 * target, 2_500, 200, 50)
+
+
 def size_of_tiny_leaves(choice: SameImages) -> Size:
     """The leaves of Tiny-ImageNet below a target, 500 training images and 50 others of each."""
     tree = tree_of_cuts(TINY_SYNSETS.read_text(encoding="utf-8").split(), choice.target)
@@ -372,7 +378,7 @@ DATASETS = {
         larger_source=tiny_source,
         same_images=tiny_leaves,
         sizes={
-            LargerSource: lambda choice: Size(80_000, 5_000, 2_500, 200, 50),
+            LargerSource: size_of_tiny_source,
             SameImages: size_of_tiny_leaves,
         },
         doubles=lambda: splits.doubles(splits.DUPLICATES),

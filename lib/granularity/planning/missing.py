@@ -1,7 +1,8 @@
 """What a machine lacks for the runs of a plan: images, GPUs, weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import timm
 
@@ -31,28 +32,51 @@ def gigabytes_of(dataset: str) -> float:
     return sources.SOURCES[dataset].size / 1e9
 
 
-def missing(jobs: Iterable[Job], root: Path, gpus: int) -> list[str]:
+class Here(NamedTuple):
+    """What a machine has, and how much the runs of a plan leave on its disk."""
+
+    gpus: int
+    cores: int
+    free: float  # gigabytes
+    gigabytes: float  # that stay
+
+
+def missing(jobs: Iterable[Job], root: Path, here: Here) -> list[str]:
     """What this machine lacks for the jobs that are left, in sentences, each once.
 
     `root` is the folder that relative paths start from.
     """
     told: dict[str, None] = {}
     for job in jobs:
-        if job.done:
-            continue
-        for dataset, (place, parts) in roots_of(job).items():
-            where = sources.SOURCES.get(dataset, "")
-            if not place:
-                told[f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"] = None
-                continue
-            lacking = [part for part in parts if not there(root, place, part)]
-            if lacking:
-                told[f"{place}: no {' and no '.join(lacking)} there. {where}"] = None
-        wanted = job.values.get("processes", 1)
-        if job.values.get("device") == "cuda" and gpus < wanted:
-            told[f"GPUs: {wanted} wanted by {job.run}, {gpus} here"] = None
-        told |= dict.fromkeys(weights_missing(job, root))
+        if not job.done:
+            told |= dict.fromkeys([*sets_missing(job, root), *machine_missing(job, here)])
+            told |= dict.fromkeys(weights_missing(job, root))
+    if here.free < here.gigabytes:
+        told[f"disk: the runs leave {here.gigabytes:,.0f} GB, {here.free:,.0f} GB are free"] = None
     return list(told)
+
+
+def sets_missing(job: Job, root: Path) -> Iterator[str]:
+    """The sets that a job reads and that are not there, with the place to get them from."""
+    for dataset, (place, parts) in roots_of(job).items():
+        where = sources.SOURCES.get(dataset, "")
+        if not place:
+            yield f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"
+            continue
+        lacking = [part for part in parts if not there(root, place, part)]
+        if lacking:
+            yield f"{place}: no {' and no '.join(lacking)} there. {where}"
+
+
+def machine_missing(job: Job, here: Here) -> Iterator[str]:
+    """The GPUs and cores that a job wants and that are not here."""
+    processes, workers = job.values.get("processes", 1), job.values.get("workers", 0)
+    if job.values.get("device") == "cuda" and here.gpus < processes:
+        yield f"GPUs: {processes} wanted by {job.run}, {here.gpus} here"
+    cores = processes * (1 + workers)
+    if here.cores < cores:
+        each = f"{workers} workers beside each of {processes} processes" if workers else "processes"
+        yield f"cores: {cores} wanted by {job.run} ({each}), {here.cores} here"
 
 
 def there(root: Path, place: str, part: str) -> bool:
