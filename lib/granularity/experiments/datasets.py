@@ -14,7 +14,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from granularity.experiments.sets import Sets, checked, hold_out, opened, root_of, same
+from granularity.experiments.sets import (
+    Sets,
+    checked,
+    hold_out,
+    of_chosen,
+    opened,
+    root_of,
+    same,
+)
 from granularity.hierarchies import taxonomy
 from granularity.images import image_set, splits
 from granularity.images.subset import Subset, of_classes, some, whole
@@ -33,8 +41,9 @@ Shape = TypeVar("Shape")
 class LargerSource:
     """Which images a run reads where the source is larger than the target.
 
-    So many images of each class (0: all that there are). `overlap`: "contained" puts the target's
-    images among the source's, as ImageNet-1k's are in ImageNet-21k; "disjoint" keeps them apart.
+    So many images of each class (0: all that there are; of a class with fewer what it has), of some
+    `classes` alone where they are named. `overlap`: "contained" puts the target's images among the
+    source's, as ImageNet-1k's are in ImageNet-21k; "disjoint" keeps them apart.
     With `held_out` a part of the target's training images is evaluated on, and trained on in
     neither stage. `skip` are kinds of what the sets are opened without (`sets.SKIP`).
     """
@@ -45,6 +54,7 @@ class LargerSource:
     target_images: int = 0
     held_out: bool = False
     skip: Sequence[str] = ()
+    classes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,10 @@ class Dataset:
         if isinstance(choice, SameImages):
             source = target = choice.images * found.leaves or found.source
         else:
+            if choice.classes:  # the target keeps all of its own here: who knows them
+                leaves = min(found.leaves, len(choice.classes))
+                source = found.source * leaves // found.leaves
+                found = replace(found, source=source, leaves=leaves)
             source = choice.source_images * found.leaves or found.source
             target = choice.target_images * found.target_classes or found.target
         return replace(found, source=min(found.source, source), target=min(found.target, target))
@@ -153,7 +167,7 @@ def open_sets(choice: LargerSource, roots: Roots) -> Sets:
         raise ValueError(f"overlap is {choice.overlap!r}, 'contained' or 'disjoint' wanted")
     if found.larger_source is None:
         raise ValueError(f"{choice.dataset} has no target of its own beside a larger source")
-    sets = checked(found.larger_source(choice, roots), choice.skip)
+    sets = checked(of_chosen(found.larger_source(choice, roots), choice.classes), choice.skip)
     return hold_out(sets, found.doubles()) if choice.held_out else sets
 
 
@@ -193,8 +207,8 @@ def of_two_sets(choice: LargerSource, places: Mapping[str, Path]) -> Sets:
     skip = tuple(choice.skip)
     source = opened(str(of_source), "train", larger, skip)
     target, evaluation = (opened(str(of_target), part, smaller, skip) for part in ("train", "val"))
-    rows = some(target, choice.target_images)
-    taken = some(source, choice.source_images)
+    wanted, some_of = some(target, choice.target_images), some(source, choice.source_images)
+    rows, taken = wanted.rows, some_of.rows
     if choice.overlap == "disjoint":
         taken = np.setdiff1d(taken, same(source, target.names, target.classes))
     elif not len(same(source, target.names, target.classes)):
@@ -204,7 +218,7 @@ def of_two_sets(choice: LargerSource, places: Mapping[str, Path]) -> Sets:
         )
     else:  # the target's own images first, whatever part of the source is taken
         taken = np.union1d(taken, same(source, target.names[rows], target.classes))
-    return Sets(Subset(source, taken), Subset(target, rows), whole(evaluation), target.classes)
+    return Sets(replace(some_of, rows=taken), wanted, whole(evaluation), target.classes)
 
 
 # --------------------------------------------------------------------------- Tiny-ImageNet
@@ -244,8 +258,9 @@ def tiny_leaves(choice: SameImages, roots: Roots) -> LabelledSets:
     """Tiny-ImageNet, cuts of WordNet for ranks; a target may leave classes out."""
     found, evaluation = tiny_imagenet(roots, choice.skip)
     tree = tree_of_cuts(found.images.classes, choice.target)
-    rows = np.intersect1d(some(found.images, choice.images), found.rows)
-    part = of_classes(Subset(found.images, rows), tree.leaves)
+    wanted = some(found.images, choice.images)
+    rows = np.intersect1d(wanted.rows, found.rows)
+    part = of_classes(replace(wanted, rows=rows), tree.leaves)
     evaluated = of_classes(whole(evaluation), tree.leaves)
     return LabelledSets(Sets(part, part, evaluated, tree.leaves), tree)
 
@@ -271,7 +286,7 @@ def species(choice: SameImages, root: Path, called: str) -> LabelledSets:
         opened(str(root), part, called, tuple(choice.skip))
         for part in (choice.training, "2021_valid")
     )
-    part = Subset(source, some(source, choice.images))
+    part = some(source, choice.images)
     tree = tree_of_taxonomy(taxonomy.read(source.classes))
     return LabelledSets(Sets(part, part, whole(evaluation), source.classes), tree)
 

@@ -93,7 +93,7 @@ def of_imagenet(values: Mapping[str, Any], finetuned: bool) -> dict[str, Work]:
     """The stages of an ImageNet job; a finetuning job names its pretraining too."""
     common = ("dataset", "overlap", "source_images", "target_images", "pretraining", "seed")
     asked = {name: values[name] for name in (*common, "level", "placebo")}
-    asked |= {"held_out": values.get("held_out", False)}
+    asked |= {"held_out": values.get("held_out", False), "classes": values.get("classes", ())}
     if finetuned:
         also = ("baseline", "finetuning", "scratch")
         asked |= {name: values[name] for name in also}
@@ -102,6 +102,7 @@ def of_imagenet(values: Mapping[str, Any], finetuned: bool) -> dict[str, Work]:
         size = size_of(LargerSource, arm)
         source = {n: arm[n] for n in (*common, "labels", "level") if n != "target_images"}
         source |= {"held_out": bool(arm.get("held_out"))}  # such a source has images less
+        source |= {"classes": arm.get("classes", [])}
         key = key_of("pretrain", source)
         if arm["labels"] != "target":
             recipe = recipe_of(arm["pretraining"])

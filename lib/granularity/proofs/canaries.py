@@ -234,6 +234,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
             ("a convolution at the end", both),
             ("windows", shifted),
             ("skipping", recipes | {"skip": ["missing"]}),
+            *([("of some classes", recipes | SOME)] if kind == "imagenet.finetune" else []),
         ):
             arguments = {"seed": 3, **chosen, **given}
             found.append(Canary(f"{name}, {words}", kind, arguments, places, new=True))
@@ -282,6 +283,7 @@ def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
 
 
 HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one arm that no code let see them
+SOME = {"classes": [*drawing.SYNSETS[10:30]], "source_images": 50}  # no class has so many
 LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
 # Fields of a recipe that are numbers, and no way.
 LENGTHS = {"epochs", "steps", "learning_rate", "warmup", "batch_size", "weight_decay"}
