@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from granularity import notebook, theory
-from granularity.experiments import datasets, two_stages
+from granularity.experiments import choices, two_stages
 from granularity.inputs import renamed
 from granularity.records import runner
 from granularity.training.presets import recipe_of
@@ -38,7 +38,7 @@ def test_there_and_back_is_the_same(values):
 def test_all_names_of_today_are_names_and_none_of_the_first_is():
     known = {field.name for shape in (Recipe, theory.Setting) for field in fields(shape)}
     known |= {field.name for field in fields(two_stages.Machine)}
-    known |= {*datasets.names_of(datasets.LargerSource), *datasets.names_of(datasets.SameImages)}
+    known |= {*choices.names_of(choices.LargerSource), *choices.names_of(choices.SameImages)}
     assert set(renamed.FIRST) <= known
     assert not set(renamed.NOW) & known
 

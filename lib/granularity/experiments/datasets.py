@@ -7,15 +7,24 @@ are the same images under other labels (`SameImages`).
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from granularity.experiments.sets import Sets, checked, hold_out, opened, root_of, same
+from granularity.experiments.choices import LargerSource, SameImages
+from granularity.experiments.sets import (
+    Sets,
+    checked,
+    hold_out,
+    of_chosen,
+    opened,
+    root_of,
+    same,
+)
 from granularity.hierarchies import plankton, taxonomy
 from granularity.images import copies, image_set, shares, splits
 from granularity.images.subset import Subset, at_most, of_classes, some, whole
@@ -24,62 +33,6 @@ from granularity.labels.function import LabelFunction
 from granularity.labels.tree import Tree, tree_of_cuts, tree_of_plankton, tree_of_taxonomy
 
 Roots = Mapping[str, str]  # where sets lie on this machine, by their names
-Shape = TypeVar("Shape")
-
-
-# -------------------------------------------------------------------------- what a run chooses
-
-
-@dataclass(frozen=True)
-class LargerSource:
-    """Which images a run reads where the source is larger than the target.
-
-    So many images of each class (0: all that there are). `overlap`: "contained" puts the target's
-    images among the source's, as ImageNet-1k's are in ImageNet-21k; "disjoint" keeps them apart.
-    With `held_out` a part of the target's training images is evaluated on, and trained on in
-    neither stage. `skip` are kinds of what the sets are opened without (`sets.SKIP`).
-    """
-
-    dataset: str = "toy"
-    overlap: str = "contained"
-    source_images: int = 0
-    target_images: int = 0
-    held_out: bool = False
-    skip: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class SameImages:
-    """Which images a run reads where source and target are the same.
-
-    So many training `images` of each leaf (0: all that there are; of plankton at most so many).
-    `target` is "supercategory", "group" of plankton, or a cut of WordNet for Tiny-ImageNet (see
-    `tree_of_cuts`). `training` is the folder that
-    iNaturalist's training images are in. With `held_out` a part of them is evaluated on, and not
-    trained on. `skip` are kinds of what the sets are opened without (`sets.SKIP`).
-    """
-
-    dataset: str = "toy"
-    target: str = "supercategory"
-    training: str = "2021_train_mini"
-    images: int = 0
-    held_out: bool = False
-    skip: Sequence[str] = ()
-
-
-def names_of(shape: type) -> tuple[str, ...]:
-    """The arguments of a run that choose its images."""
-    return tuple(item.name for item in fields(shape))
-
-
-def chosen(shape: type[Shape], arguments: Mapping[str, Any]) -> tuple[Shape, dict[str, Any]]:
-    """What some arguments of a run choose, and the other arguments."""
-    names = names_of(shape)
-    rest = {name: value for name, value in arguments.items() if name not in names}
-    return shape(**{name: arguments[name] for name in names if name in arguments}), rest
-
-
-# ------------------------------------------------------------------------- what a dataset is
 
 
 @dataclass(frozen=True)
@@ -130,6 +83,10 @@ class Dataset:
         if isinstance(choice, SameImages):
             source = target = choice.images * found.leaves or found.source
         else:
+            if choice.classes:  # the target keeps all of its own here: who knows them
+                leaves = min(found.leaves, len(choice.classes))
+                source = found.source * leaves // found.leaves
+                found = replace(found, source=source, leaves=leaves)
             source = choice.source_images * found.leaves or found.source
             target = choice.target_images * found.target_classes or found.target
         return replace(found, source=min(found.source, source), target=min(found.target, target))
@@ -155,7 +112,7 @@ def open_sets(choice: LargerSource, roots: Roots) -> Sets:
         raise ValueError(f"overlap is {choice.overlap!r}, 'contained' or 'disjoint' wanted")
     if found.larger_source is None:
         raise ValueError(f"{choice.dataset} has no target of its own beside a larger source")
-    sets = checked(found.larger_source(choice, roots), choice.skip)
+    sets = checked(of_chosen(found.larger_source(choice, roots), choice.classes), choice.skip)
     return hold_out(sets, found.doubles()) if choice.held_out else sets
 
 
@@ -195,8 +152,8 @@ def of_two_sets(choice: LargerSource, places: Mapping[str, Path]) -> Sets:
     skip = tuple(choice.skip)
     source = opened(str(of_source), "train", larger, skip)
     target, evaluation = (opened(str(of_target), part, smaller, skip) for part in ("train", "val"))
-    rows = some(target, choice.target_images)
-    taken = some(source, choice.source_images)
+    wanted, some_of = some(target, choice.target_images), some(source, choice.source_images)
+    rows, taken = wanted.rows, some_of.rows
     if choice.overlap == "disjoint":
         taken = np.setdiff1d(taken, same(source, target.names, target.classes))
     elif not len(same(source, target.names, target.classes)):
@@ -206,7 +163,7 @@ def of_two_sets(choice: LargerSource, places: Mapping[str, Path]) -> Sets:
         )
     else:  # the target's own images first, whatever part of the source is taken
         taken = np.union1d(taken, same(source, target.names[rows], target.classes))
-    return Sets(Subset(source, taken), Subset(target, rows), whole(evaluation), target.classes)
+    return Sets(replace(some_of, rows=taken), wanted, whole(evaluation), target.classes)
 
 
 # --------------------------------------------------------------------------- Tiny-ImageNet
@@ -246,8 +203,9 @@ def tiny_leaves(choice: SameImages, roots: Roots) -> LabelledSets:
     """Tiny-ImageNet, cuts of WordNet for ranks; a target may leave classes out."""
     found, evaluation = tiny_imagenet(roots, choice.skip)
     tree = tree_of_cuts(found.images.classes, choice.target)
-    rows = np.intersect1d(some(found.images, choice.images), found.rows)
-    part = of_classes(Subset(found.images, rows), tree.leaves)
+    wanted = some(found.images, choice.images)
+    rows = np.intersect1d(wanted.rows, found.rows)
+    part = of_classes(replace(wanted, rows=rows), tree.leaves)
     evaluated = of_classes(whole(evaluation), tree.leaves)
     return LabelledSets(Sets(part, part, evaluated, tree.leaves), tree)
 
@@ -327,7 +285,7 @@ def species(choice: SameImages, root: Path, called: str) -> LabelledSets:
         opened(str(root), part, called, tuple(choice.skip))
         for part in (choice.training, "2021_valid")
     )
-    part = Subset(source, some(source, choice.images))
+    part = some(source, choice.images)
     tree = tree_of_taxonomy(taxonomy.read(source.classes))
     return LabelledSets(Sets(part, part, whole(evaluation), source.classes), tree)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from granularity.experiments import starts
-from granularity.experiments.datasets import LargerSource, chosen, names_of, open_sets
+from granularity.experiments.choices import LargerSource, chosen, names_of
+from granularity.experiments.datasets import open_sets
 from granularity.experiments.sets import Sets, same
 from granularity.experiments.two_stages import (
     Machine,
@@ -25,6 +26,7 @@ from granularity.experiments.two_stages import (
     once,
     train,
 )
+from granularity.hierarchies import synset_lists
 from granularity.images import image_set
 from granularity.images.subset import Subset, classes_in
 from granularity.labels.wordnet_levels import levels
@@ -94,13 +96,15 @@ def arms(
     scratch: Mapping | None = None,
     skip: Sequence[str] = (),
     start: str = "",
+    classes: str | Path | Sequence[str] = (),
     **common: object,
 ) -> list[dict]:
     """The arguments of `pretrain`, or with `finetuning` those of `finetune`, for whole arms.
 
     One arm for each level, one with random ids for each level whose class sizes they copy, and
     the baseline with its recipe `scratch`. Any of `common` may be a list: all combinations. A
-    recipe may be a list too, to choose from. All have the same `skip`, and the same `start`.
+    recipe may be a list too, to choose from. All have the same `skip`, the same `start`, and the
+    same `classes`: a list, the name of one (`synset_lists.NAMES`) or a file with a synset a line.
     """
     kinds = [("level", k) for k in listed(level)] + [("random", k) for k in listed(placebo)]
     found = [common | {"labels": labels, "level": k} for labels, k in kinds]
@@ -111,8 +115,9 @@ def arms(
     found = combinations(found)
     if finetuning is None:  # a record without this argument means the same as one with False
         found = [{n: v for n, v in arm.items() if n != "held_out" or v} for arm in found]
-    found = [arm | {"skip": list(skip)} for arm in found] if skip else found
-    return [arm | starts.arguments(start) for arm in found]
+    listed_classes = synset_lists.read(classes) if isinstance(classes, str | Path) else classes
+    same = {"skip": list(skip), "classes": sorted(set(listed_classes))} | starts.arguments(start)
+    return [arm | {name: value for name, value in same.items() if value} for arm in found]
 
 
 def sets_of(setting: Mapping, roots: Mapping[str, str]) -> Sets:
@@ -163,7 +168,8 @@ def counted(sets: Sets) -> dict:
     source, target = sets.source, sets.target
     classes = set(classes_in(source))
     joined = same(source.images, target.names, sets.classes)
-    return {
+    short = {"classes with fewer than asked for": source.short} if source.short else {}
+    return short | {
         "images of the source": len(source),
         "classes of the source": len(classes),
         "images of the target": len(target),

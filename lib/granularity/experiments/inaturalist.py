@@ -14,13 +14,8 @@ import numpy as np
 
 from granularity import files
 from granularity.experiments import starts
-from granularity.experiments.datasets import (
-    LabelledSets,
-    SameImages,
-    chosen,
-    names_of,
-    open_labelled,
-)
+from granularity.experiments.choices import SameImages, chosen, names_of
+from granularity.experiments.datasets import LabelledSets, open_labelled
 from granularity.experiments.two_stages import (
     Machine,
     check_recipes,

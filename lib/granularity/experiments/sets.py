@@ -14,8 +14,8 @@ import numpy as np
 from granularity.hierarchies import plankton, synset_lists, taxonomy, wordnet
 from granularity.images import image_set, sources
 from granularity.images.layouts import DataError
-from granularity.images.subset import Subset, classes_in, of_classes, whole
-from granularity.inputs.nearest import nearest
+from granularity.images.subset import Subset, classes_in, narrowed, of_classes, whole
+from granularity.inputs.nearest import hint, nearest
 
 SKIP = ("broken", "missing", "extra")  # what a set may be opened without, where asked
 SWAPPED = 3  # so many times the training images in an evaluation set are a mistake
@@ -128,6 +128,33 @@ def refuse_equal(training: image_set.ImageSet, evaluation: image_set.ImageSet) -
             )
 
 
+def of_chosen(sets: Sets, classes: Sequence[str]) -> Sets:
+    """The sets with the images of some classes alone; all where none is named.
+
+    Raises ValueError, with the nearest class, for one that neither source nor target has, and
+    where fewer than two are the target's.
+    """
+    if not classes:
+        return sets
+    known = dict.fromkeys([*sets.source.images.classes, *sets.classes])
+    for label in classes:
+        if label not in known:
+            raise ValueError(
+                f"classes has {label!r}, which is none of {sets.source.images.name}"
+                f"{hint(label, known)}"
+            )
+    own = tuple(label for label in sets.classes if label in set(classes))
+    if len(own) < 2:
+        raise ValueError(
+            f"classes has {len(own)} of the {len(sets.classes):,} classes of"
+            f" {sets.target.images.name}, two or more wanted; {sets.classes[0]} is one"
+        )
+    source, target, evaluation = (
+        narrowed(part, classes) for part in (sets.source, sets.target, sets.evaluation)
+    )
+    return Sets(source, target, evaluation, own)
+
+
 def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
     """The target's training images cut in two, class by class: to train on and to choose on.
 
@@ -153,7 +180,7 @@ def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
 
 def without(part: Subset, names: np.ndarray, classes: Sequence[str]) -> Subset:
     """A part less the images that bear one of `names`, `class/file`, of some `classes`."""
-    return Subset(part.images, np.setdiff1d(part.rows, same(part.images, names, classes)))
+    return replace(part, rows=np.setdiff1d(part.rows, same(part.images, names, classes)))
 
 
 def same(images: image_set.ImageSet, names: np.ndarray, classes: Sequence[str]) -> np.ndarray:

@@ -24,15 +24,17 @@ class Named(Protocol):
     names: np.ndarray
 
 
-def split(images: Named, per_class: Mapping[str, int]) -> dict[str, np.ndarray]:
+def split(
+    images: Named, per_class: Mapping[str, int], fewer: bool = False
+) -> dict[str, np.ndarray]:
     """Disjoint parts of a set, with `per_class[part]` images of every class: rising indices.
 
     In each class images are put in the order of the SHA-256 of their names, and the parts take
     theirs one after the other, so they are the same on every machine. The rest is in no part.
-    Raises DataError for a class that has too few images.
+    Raises DataError for a class that has too few images, unless `fewer` takes what there is.
     """
     wanted, counts = sum(per_class.values()), np.bincount(images.leaf)
-    if counts.min() < wanted:
+    if counts.min() < wanted and not fewer:
         label = images.classes[counts.argmin()]
         raise DataError(
             f"{images.name}: class {label} has {counts.min():,} images, {wanted:,} wanted"

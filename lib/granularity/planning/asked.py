@@ -13,7 +13,7 @@ from granularity.records import tables
 from granularity.records.entries import kind_of, kind_of_function
 from granularity.records.record import RecordError
 
-SETS = ("dataset", "overlap", "source_images", "target_images")
+SETS = ("dataset", "overlap", "source_images", "target_images", "classes")
 SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed", "start")
 TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
 TRANSFER = ("dataset", "target", "training", "images", "labels", "embedding", "pretraining")

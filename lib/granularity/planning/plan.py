@@ -16,7 +16,8 @@ import timm
 
 from granularity import theory
 from granularity.experiments import imagenet, inaturalist
-from granularity.experiments.datasets import LargerSource, SameImages, Size, chosen, named
+from granularity.experiments.choices import LargerSource, SameImages, chosen
+from granularity.experiments.datasets import Size, named
 from granularity.experiments.sets import HELD_OUT
 from granularity.hierarchies import taxonomy, wordnet
 from granularity.labels.specification import KINDS, needs_embeddings, parse
@@ -122,7 +123,7 @@ def of_imagenet(
     """The stages of an ImageNet job; a finetuning job names its pretraining too."""
     common = ("dataset", "overlap", "source_images", "target_images", "pretraining", "seed")
     asked = {name: values[name] for name in (*common, "level", "placebo")}
-    asked |= {"held_out": values.get("held_out", False)}
+    asked |= {"held_out": values.get("held_out", False), "classes": values.get("classes", ())}
     if finetuned:
         also = ("baseline", "finetuning", "scratch")
         asked |= {name: values[name] for name in also}
@@ -132,6 +133,7 @@ def of_imagenet(
         size = size_of(LargerSource, arm, told)
         source = {n: arm[n] for n in (*common, "labels", "level") if n != "target_images"}
         source |= {"held_out": bool(arm.get("held_out"))}  # such a source has images less
+        source |= {"classes": arm.get("classes", [])}
         key = key_of("pretrain", source)
         if arm["labels"] != "target":
             recipe = recipe_of(arm["pretraining"])

@@ -252,6 +252,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
             ("a convolution at the end", both),
             ("windows", shifted),
             ("skipping", recipes | {"skip": ["missing"]}),
+            *([("of some classes", recipes | SOME)] if kind == "imagenet.finetune" else []),
         ):
             arguments = {"seed": 3, **chosen, **given}
             found.append(Canary(f"{name}, {words}", kind, arguments, places, new=True))
@@ -320,6 +321,7 @@ HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one experiment that a
 OPTIONS = {"ema": 0.5, "layer_decay": 0.7, "optimiser": "lamb", "grad_checkpointing": True}
 OPTIONS |= {"early_stopping": 1, "evaluate_every": 2}
 KEPT = {"save_every": 1, "keep_every": 3}
+SOME = {"classes": [*drawing.SYNSETS[10:30]], "source_images": 50}  # no class has so many
 LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
 # Fields of a recipe that are numbers, and no way.
 LENGTHS = {"epochs", "steps", "learning_rate", "warmup", "batch_size", "weight_decay"}
