@@ -1,13 +1,14 @@
 """Makes the runs of a job file: `granularity train JOB.yaml`."""
 
 import argparse
+import inspect
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from granularity import surroundings
-from granularity.records import launch
+from granularity.records import entries, launch
 
 
 def main(words: Sequence[str]) -> None:
@@ -23,7 +24,9 @@ def main(words: Sequence[str]) -> None:
     asked = parser.parse_args(words[1:])
     job = launch.read(asked.job)
     if asked.tracker:
-        job["places"] = dict(job["places"]) | {"tracker": asked.tracker}
+        if "places" not in inspect.signature(entries.entry_of(job["entry"])).parameters:
+            parser.error(f"--tracker: {job['entry']} has no log of steps to be told")
+        job["places"] = job["places"] | {"tracker": asked.tracker}
     surroundings.forget()
     if os.environ.get(launch.LAUNCHED):
         threading.Thread(target=launch.end_with_launcher, daemon=True).start()
