@@ -35,6 +35,28 @@ def test_it_says_what_there_is():
         assert all(f"  {name} " in ended.stdout.decode() for name in COMMANDS)
 
 
+def job_of(entry, folder):
+    job = folder / "job.yaml"
+    job.write_text(f"entry: {entry}\nsettings: []\nplaces: {{stages: here}}\nfolder: there\n")
+    return str(job)
+
+
+def test_a_tracker_is_a_place_of_the_runs(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train.launch, "run_job", lambda job, writes: seen.append(job["places"]))
+    job = job_of("imagenet.finetune", tmp_path)
+    main(["train", "--tracker", "tensorboard", job])
+    main(["train", job])
+    assert seen == [{"stages": "here", "tracker": "tensorboard"}, {"stages": "here"}]
+
+
+@pytest.mark.fault("a tracker for runs that log no steps", "refused, naming the entry")
+def test_a_tracker_of_runs_without_a_log_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--tracker", "tensorboard", job_of("theory.simulate", tmp_path)])
+    assert "theory.simulate has no log of steps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_explains_itself(name):
     ended = called(name, "--help")

@@ -1,5 +1,6 @@
 """Experiment A: which images are where, which labels they get, how arms differ."""
 
+import json
 import os
 from pathlib import Path
 
@@ -197,6 +198,24 @@ def study(roots, tmp_path_factory):
     made = runner.complete(folder / "runs", imagenet.finetune, settings, places=places)
     patch.undo()
     return folder, settings, places, made, shown
+
+
+def test_kept_checkpoints_give_error_against_steps(study, roots, tmp_path):
+    """Those on the way are what a shorter run with the same rates ends with."""
+    settings = study[1]
+    recipe = TUNED | {"schedule": "constant"}
+    errors = {}
+    for steps in (2, 3):
+        setting = settings[-1] | {"finetuning": recipe | {"steps": steps}}
+        places = {"roots": roots, "stages": str(tmp_path / "stages"), "keep_every": 2}
+        (tmp_path / str(steps)).mkdir()
+        found = imagenet.finetune(**setting, **places, run_folder=tmp_path / str(steps))
+        told = (tmp_path / str(steps) / "errors_by_step.jsonl").read_text().splitlines()
+        errors[steps] = [json.loads(line) for line in told]
+        names = ("error", "balanced_error", "top5_error", "loss")
+        assert errors[steps][-1] == {"step": steps} | {n: found["metrics"][n] for n in names}
+    assert [line["step"] for line in errors[3]] == [2, 3]
+    assert errors[3][0] == errors[2][0]
 
 
 def test_arms_differ_in_the_label_function_alone(study):

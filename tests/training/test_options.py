@@ -1,15 +1,27 @@
 """Options of a recipe that the lineage has not: what they do, when they are refused, resumed."""
 
 import json
+import typing
+from pathlib import Path
 
+import accelerate
 import pytest
 import tiny_run as runs
 import torch
+from accelerate.tracking import GeneralTracker
 from faults_seen import saw
 from timm.loss import LabelSmoothingCrossEntropy
 from torch import nn
 
-from granularity.training import checkpoints, engine, evaluation, losses, networks, optimisation
+from granularity.training import (
+    checkpoints,
+    engine,
+    evaluation,
+    losses,
+    networks,
+    one_stage,
+    optimisation,
+)
 from granularity.training.recipe import LATER, Recipe
 
 
@@ -240,6 +252,71 @@ def test_a_run_that_stops_early_is_resumed_to_the_bit(tmp_path):
     assert held_out_errors(tmp_path) == errors
     assert all(torch.equal(value, wanted[n]) for n, value in resumed.bare.state_dict().items())
     saw(f"both stop after step {max(errors)}, and end with step {min(errors, key=errors.get)}")
+
+
+# ------------------------------------------------------------------------------------- trackers
+
+
+class Heard(GeneralTracker):
+    """A tracker that writes down what it is told."""
+
+    name = "heard"
+    requires_logging_directory = True
+    told: typing.ClassVar[list] = []
+
+    def __init__(self, run_name, logging_dir, **options):
+        super().__init__()
+        self.lines = []
+        self.told.append((run_name, Path(logging_dir).name, self.lines))
+
+    @property
+    def tracker(self):
+        return None
+
+    def store_init_configuration(self, values):
+        self.lines.append(values)
+
+    def log(self, values, step=None, **options):
+        self.lines.append({"step": step, **values})
+
+    def finish(self):
+        self.lines.append("end")
+
+
+def a_stage(folder, key, **options):
+    recipe = runs.recipe(steps=60)
+    given = (recipe, runs.memory(recipe), runs.LABELS, runs.CLASSES)
+    return one_stage.stage(*given, key=key, seed=0, folder=folder, **options)
+
+
+def test_a_tracker_is_told_what_the_log_is(tmp_path, monkeypatch):
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "heard", Heard)
+    monkeypatch.setattr(accelerate.tracking, "_available_trackers", ["heard"])
+    Heard.told.clear()
+    for key in ("one", "two"):  # two stages of a process are two runs
+        a_stage(tmp_path, key, tracker="heard")
+    assert [told[:2] for told in Heard.told] == [("granularity", "one"), ("granularity", "two")]
+    for key, (_, _, (config, *lines, end)) in zip(("one", "two"), Heard.told, strict=True):
+        written = (tmp_path / key / "metrics.jsonl").read_text().splitlines()
+        assert lines == [json.loads(line) for line in written]
+        assert [line["step"] for line in lines] == [50, 60] and end == "end"
+        assert (config["stage"], config["learning_rate"]) == (key, 0.05)
+        assert all(isinstance(value, (bool, int, float, str)) for value in config.values())
+
+
+def test_no_tracker_is_loaded_unless_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(accelerate.tracking, "LOGGER_TYPE_TO_CLASS", {})
+    assert a_stage(tmp_path, "one").accelerator.trackers == []
+
+
+@pytest.mark.fault("a tracker that accelerate lacks, or that is not installed", "refused by name")
+def test_a_tracker_that_is_not_here_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(accelerate.tracking, "_available_trackers", [])
+    with pytest.raises(ValueError, match="no tracker 'tensorbord'; the nearest one is 'tensorboa"):
+        a_stage(tmp_path, "one", tracker="tensorbord")
+    with pytest.raises(ValueError, match="'wandb' is not installed here: pip install wandb"):
+        a_stage(tmp_path, "one", tracker="wandb")
+    assert not list(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------------------------ kept checkpoints

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import inspect
 import os
 import threading
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from granularity import surroundings
-from granularity.records import launch
+from granularity.records import entries, launch
 
 
 def main(words: Sequence[str]) -> None:
@@ -26,7 +27,9 @@ def main(words: Sequence[str]) -> None:
     asked = parser.parse_args(words[1:])
     job = launch.read(asked.job)
     if asked.tracker:
-        job["places"] = dict(job["places"]) | {"tracker": asked.tracker}
+        if "places" not in inspect.signature(entries.entry_of(job["entry"])).parameters:
+            parser.error(f"--tracker: {job['entry']} has no log of steps to be told")
+        job["places"] = job["places"] | {"tracker": asked.tracker}
     processes = 1
     with contextlib.suppress(psutil.Error):  # another user's, or gone
         processes = launch.asked_for(psutil.Process(os.getppid()).cmdline())
