@@ -122,7 +122,7 @@ def reads(size: str, records: dict[str, list[str]]) -> Callable[..., list[str]]:
         published = [
             file.as_posix()
             for path in paths
-            if path.startswith(("book/", "notebooks/params/"))
+            if path.startswith(("book/", "notebooks/params/", "CHANGELOG"))
             for file in sorted([Path(path), *Path(path).rglob("*")])
             if file.is_file()
         ]

@@ -6,11 +6,16 @@
   address is known, for Colab with the lines that install the book there.
 - Each page leads to how to cite the book and, where the address is known, to a form for problems,
   and has room for a link to the book as a PDF, which `tests/browser/print.mjs` fills.
+- Each page says in its head what it is about, for searches and for cards where its address is
+  shared; its foot names the repository, the commit and the commit's date, as far as they are known.
+- The search knows what is written, and no code: neither cells nor a page with `no-search` at its
+  top, nor the names that such a page documents.
 - Icons come as a font alone, not as a large script too.
 - Docstrings, written as Markdown's plainest part, become what autodoc reads; signatures are short.
 
 The address is GRANULARITY_REPOSITORY, or git's remote where that is at a public forge; no page
-names it where there is none.
+names it where there is none. GRANULARITY_SITE is where the pages will lie on the web: a card shows
+a picture by its whole address alone, so without it there is none.
 """
 
 import json
@@ -18,12 +23,14 @@ import os
 import re
 import subprocess
 import typing
+from html import escape
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 NEEDLESS = re.compile(
     r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?'
@@ -38,6 +45,9 @@ FORGES = {
     "codeberg.org": "issues/new",
     "bitbucket.org": "issues/new",
 }
+COMMITS = {"gitlab.com": "-/commit", "bitbucket.org": "commits"}  # "commit" at the others
+CARD = "_static/card.png"  # what a card shows: scripts/make_story.py draws it
+LONGEST = 200  # letters of a description: searches and cards show no more
 
 
 # ------------------------------------------------------------------------------- the address
@@ -77,6 +87,98 @@ def colab(repository: str, notebook: str) -> str | None:
 def install_lines(repository: str) -> str:
     """What a fresh Colab runs before the notebook's first cell."""
     return f"!git clone -q --depth 1 {repository} book && pip install -q ./book\n%cd book"
+
+
+# ------------------------------------------------------------------------------ head and foot
+
+
+def described(doctree: nodes.document) -> str:
+    """The first paragraph of a page as plain text, cut at a word where it is long."""
+    first = next((p.astext() for p in doctree.findall(nodes.paragraph) if p.astext().strip()), "")
+    text = " ".join(first.split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST].rpartition(' ')[0]} …"
+
+
+def tags(title: str, text: str, project: str, site: str) -> str:
+    """What a page's head says of it, for searches and for cards; the card where `site` is known."""
+    said = {"description": text} if text else {}
+    shared = {"title": title, "type": "article", "site_name": project}
+    shared |= {"description": text} if text else {}
+    shared |= {"image": f"{site.rstrip('/')}/{CARD}"} if site else {}
+    lines = [f'<meta name="{name}" content="{escape(value)}" />' for name, value in said.items()]
+    lines += [
+        f'<meta property="og:{name}" content="{escape(value)}" />' for name, value in shared.items()
+    ]
+    return "".join(f"\n    {line}" for line in lines)
+
+
+def add_tags(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document) -> None:
+    """Puts a page's tags into its head."""
+    if doctree is not None:
+        title = re.sub("<[^>]*>", "", context["title"])
+        site = os.environ.get("GRANULARITY_SITE", "")
+        context["metatags"] += tags(title, described(doctree), app.config.html_title, site)
+
+
+def commit_of(folder: Path) -> tuple[str, str] | None:
+    """The commit that the repository is at, and its date; None where git does not say."""
+    command = ["git", "-C", str(folder), "show", "--no-patch", "--format=%H %cs", "HEAD"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return tuple(told.stdout.split()) if told.returncode == 0 else None
+
+
+def footer(repository: str | None, commit: tuple[str, str] | None) -> str:
+    """Where the book's source is, and which of it this is; "" where neither is known."""
+    said = f'<a href="{escape(repository)}">The repository</a>' if repository else ""
+    if commit:
+        name, date = commit
+        words = f"commit {name[:7]}"
+        if repository:
+            place = COMMITS.get(urlsplit(repository).hostname, "commit")
+            words = f'<a href="{escape(repository)}/{place}/{name}">{words}</a>'
+        words += f" of {date}"
+        said = f"{said}, {words}" if said else words.capitalize()
+    return f"<br/>{said}." if said else ""
+
+
+def add_footer(app: Sphinx, config: Config) -> None:
+    """Adds the repository, the commit and its date to what stands at the foot of every page."""
+    root = Path(app.srcdir)
+    config.html_theme_options["extra_footer"] = config.html_theme_options.get(
+        "extra_footer", ""
+    ) + footer(address(root), commit_of(root))
+
+
+# ------------------------------------------------------------------------------------- search
+
+
+def without_code(doctree: nodes.document) -> nodes.document:
+    """The same page without what its code cells hold; what they gave stays."""
+    found = doctree.deepcopy()
+    for cell in list(found.findall(nodes.container)):
+        if "cell_input" in cell["classes"]:
+            cell.parent.remove(cell)
+    return found
+
+
+def search_words(app: Sphinx) -> None:
+    """Lets the search know pages without their code, and nothing of pages with `no-search`.
+
+    Sphinx leaves out such a page's words alone, and would find it by every name that it documents.
+    What `search_first` names a page for finds it before any other.
+    """
+    index_page = getattr(app.builder, "index_page", None)
+
+    def indexed(page: str, doctree: nodes.document, title: str) -> None:
+        if "no-search" in app.env.metadata.get(page, {}):
+            return
+        words = without_code(doctree)
+        first = [word for word, its in app.config.search_first.items() if its == page]
+        words += addnodes.index(entries=[("single", word, "", "main", None) for word in first])
+        index_page(page, words, title)
+
+    if index_page:
+        app.builder.index_page = indexed
 
 
 # ------------------------------------------------------------------------------------- pages
@@ -232,7 +334,11 @@ def without_limits(app: Sphinx, thing: object, bound: bool) -> None:
 
 def setup(app: Sphinx) -> dict:
     """Joins this to a build."""
+    app.add_config_value("search_first", {}, "html", [dict])
+    app.connect("config-inited", add_footer)
     app.connect("builder-inited", write_tables)
+    app.connect("builder-inited", search_words)
+    app.connect("html-page-context", add_tags)
     app.connect("doctree-read", add_links, priority=400)  # Sphinx's collectors come at 500
     app.connect("autodoc-process-docstring", as_rst)
     app.connect("autodoc-before-process-signature", without_limits)

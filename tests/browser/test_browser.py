@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from granularity.hierarchies import wordnet
@@ -249,6 +250,18 @@ def test_the_search_finds_pages_served_and_from_a_folder(site):
         assert "book/chapters/inaturalist/taxonomy.html" in found["supercategory"][how]
         assert found["zzzqq"][how] == []
         assert all((site / page).is_file() for word in found.values() for page in word[how])
+
+
+def test_what_is_asked_for_most_finds_its_page_first(site):
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    first = config["sphinx"]["config"]["search_first"]
+    assert {"granularity", "hard samples", "level 9", "instance labels"} <= set(first)
+    made("search.mjs", site, REPORTS / "first.json", *first)
+    found = json.loads((REPORTS / "first.json").read_text(encoding="utf-8"))
+    for word, page in first.items():
+        for how in ("served", "folder"):
+            assert found[word][how][0] == f"{page}.html", (word, how)
+            assert "book/api.html" not in found[word][how]
 
 
 def test_every_page_of_the_book_is_printed(site, monkeypatch):

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from conftest import ROOT
-from docutils import nodes
+from docutils import nodes, utils
+from sphinx import addnodes
 
 from granularity import labels, theory
 from granularity.hierarchies import taxonomy
@@ -62,6 +64,96 @@ def test_colab_opens_sources_at_github_only():
 def test_a_report_goes_to_the_forge_s_own_form_and_names_the_page():
     assert pages.report_form(HERE, "book/how") == f"{HERE}/issues/new?title=Page%20book/how"
     assert "/-/issues/new?" in pages.report_form("https://gitlab.com/a/b", "x")
+
+
+@pytest.mark.parametrize(
+    ("repository", "link"),
+    [
+        (HERE, f"{HERE}/commit/abcdef0123"),
+        ("https://gitlab.com/a/b", "https://gitlab.com/a/b/-/commit/abcdef0123"),
+        ("https://bitbucket.org/a/b", "https://bitbucket.org/a/b/commits/abcdef0123"),
+    ],
+)
+def test_the_foot_names_repository_commit_and_date_as_far_as_they_are_known(repository, link):
+    commit = ("abcdef0123", "2026-11-27")
+    said = pages.footer(repository, commit)
+    assert f'href="{repository}"' in said
+    assert f'<a href="{link}">commit abcdef0</a> of 2026-11-27.' in said
+    assert pages.footer(None, commit) == "<br/>Commit abcdef0 of 2026-11-27."
+    assert pages.footer(repository, None) == f'<br/><a href="{repository}">The repository</a>.'
+    assert pages.footer(None, None) == ""
+
+
+def test_the_commit_is_git_s_and_none_where_there_is_no_git(tmp_path):
+    assert pages.commit_of(tmp_path) is None
+    told = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    name, date = pages.commit_of(ROOT)
+    assert name == told.stdout.strip() and re.fullmatch(r"\d{4}-\d\d-\d\d", date)
+
+
+def document(*children):
+    page = utils.new_document("page")
+    page += children
+    return page
+
+
+def test_a_description_is_the_first_paragraph_cut_at_a_word():
+    empty, first = nodes.paragraph(), nodes.paragraph("", "What is\nit? ")
+    first += nodes.strong("", "This.")
+    assert (
+        pages.described(document(empty, first, nodes.paragraph("", "more"))) == "What is it? This."
+    )
+    long = pages.described(document(nodes.paragraph("", "word " * 100)))
+    assert len(long) <= pages.LONGEST + 2 and long.endswith("word …")
+    assert pages.described(document()) == ""
+
+
+def test_the_head_has_a_description_and_a_card_where_the_site_is_known():
+    found = pages.tags('A "title"', "It's <b>.", "Book", "https://x.example/book/")
+    assert '<meta name="description" content="It&#x27;s &lt;b&gt;." />' in found
+    assert '<meta property="og:title" content="A &quot;title&quot;" />' in found
+    assert 'og:image" content="https://x.example/book/_static/card.png"' in found
+    assert (ROOT / "book" / pages.CARD).exists()
+    plain = pages.tags("A", "", "Book", "")
+    assert "og:image" not in plain and "description" not in plain and "og:site_name" in plain
+
+
+def test_the_search_knows_outputs_and_no_code():
+    source = nodes.container("", nodes.literal_block("", "import x"), classes=["cell_input"])
+    output = nodes.container("", nodes.paragraph("", "found"), classes=["cell_output"])
+    cell = nodes.container("", source, output, classes=["cell"])
+    page = document(nodes.paragraph("", "prose"), cell)
+    fed = {}
+
+    build = SimpleNamespace(
+        builder=SimpleNamespace(index_page=lambda name, page, title: fed.update({name: page})),
+        env=SimpleNamespace(metadata={"api": {"no-search": "true"}}),
+        config=SimpleNamespace(search_first={"hard samples": "a"}),
+    )
+    pages.search_words(build)
+    for name in ("a", "b", "api"):
+        build.builder.index_page(name, page, "title")
+    assert set(fed) == {"a", "b"}
+    assert "import x" in page.astext()  # the page itself keeps its code
+    for name, words in fed.items():
+        assert "prose" in words.astext() and "found" in words.astext()
+        assert "import x" not in words.astext()
+        entries = [entry for index in words.findall(addnodes.index) for entry in index["entries"]]
+        wanted = [("single", "hard samples", "", "main", None)] if name == "a" else []
+        assert entries == wanted
+
+
+def test_the_search_s_first_pages_are_pages_of_the_book():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    first = config["sphinx"]["config"]["search_first"]
+    assert set(first.values()) <= set(yaml_pages(ROOT / "_toc.yml"))
+    assert "no-search: true" in (ROOT / "book/api.md").read_text(encoding="utf-8").split("---")[1]
+
+
+def yaml_pages(toc):
+    return re.findall(r"(?:file|root): (\S+)", toc.read_text(encoding="utf-8"))
 
 
 def test_a_figure_s_numbers_are_found_by_its_name(tmp_path):
@@ -203,4 +295,16 @@ def test_the_citation_is_of_this_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == version
-    assert f"Version {version};" in (ROOT / "book/references.md").read_text(encoding="utf-8")
+    page = (ROOT / "book/references.md").read_text(encoding="utf-8")
+    entry = re.search(r"```bibtex\n(.*?)```", page, re.DOTALL)[1]
+    told = {name: value.strip("{}") for name, value in re.findall(r"(\w+) += \{(.*)\},", entry)}
+    assert told["title"] == citation["title"]
+    assert [told["author"]] == [author["name"] for author in citation["authors"]]
+    (paper,) = citation["references"]
+    arxiv = paper["url"].rpartition("/")[2]
+    assert told["note"] == f"Version {version}; reproduces arXiv {arxiv}"
+    assert told["year"] == str(yaml.safe_load((ROOT / "_config.yml").read_text())["copyright"])
+    bibliography = (ROOT / "book/references.bib").read_text(encoding="utf-8")
+    of_paper = next(e for e in bibliography.split("\n@") if arxiv in e and paper["title"] in e)
+    names = [author["family-names"] for author in paper["authors"]]
+    assert all(name in of_paper for name in names) and str(paper["year"]) in of_paper

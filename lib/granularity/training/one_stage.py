@@ -53,7 +53,8 @@ def stage(
     key: str,
     seed: int,
     folder: Path,
-    start: Path | Mapping[str, Tensor] | None = None,
+    start: Path | None = None,
+    weights: Mapping[str, Tensor] | None = None,
     device: str = "cpu",
     micro_batch: int = 0,
     save_every: int = 0,
@@ -64,11 +65,12 @@ def stage(
     """Trains one stage in `folder/<key>`, or takes up where it was stopped, or finds it done.
 
     `labels` (leaves, q) are class indices, padded with -1. `start` is the folder of the stage
-    whose network is finetuned, or its weights; its head is replaced. `held_out` are images that a
-    recipe with `early_stopping` looks at. `tracker` is one of accelerate's: it is told what the log
-    is. Raises as `check` does; CheckpointError for weights of another network; FileNotFoundError
-    where that stage is not done, ValueError for a device that is not there, BlockingIOError where
-    another run trains this stage and several processes cannot wait for it.
+    whose network is finetuned, `weights` are those of another network to start from; either loses
+    its head. `held_out` are images that a recipe with `early_stopping` looks at. `tracker` is one
+    of accelerate's: it is told what the log is. Raises as `check` does; CheckpointError for weights
+    that do not fit; FileNotFoundError where that stage is not done, ValueError for a device that is
+    not there, BlockingIOError where another run trains this stage and several processes cannot wait
+    for it.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', and torch sees no GPU here; use 'cpu'")
@@ -77,7 +79,9 @@ def stage(
     accelerator = processes.accelerator_of(device, tracker, folder / key)
     model = networks.build(recipe, num_classes, seed)
     if start is not None:
-        networks.transfer(model, weights_of(start))
+        networks.transfer(model, checkpoints.weights(checkpoints.load(finished(start))[0]))
+    if weights is not None:
+        networks.transfer(model, weights)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimiser = optimisation.optimiser_of(model, recipe)
@@ -127,13 +131,6 @@ def lock_folder(run: engine.Run) -> contextlib.AbstractContextManager:
     if not run.accelerator.is_main_process:
         return contextlib.nullcontext()
     return files.alone(run.folder, wait=run.accelerator.num_processes == 1)
-
-
-def weights_of(start: Path | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The weights themselves; of a folder those of its stage, which must be done."""
-    if not isinstance(start, Path):
-        return start
-    return checkpoints.weights(checkpoints.load(finished(start))[0])
 
 
 def finished(folder: Path) -> Path:

@@ -1,0 +1,50 @@
+"""What the answers were, and since when: verdicts by date, and the changelog as a page shows it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from granularity.claims import outcome, provenance
+from granularity.claims.rules import Rule
+from granularity.claims.scoreboard import NAMES, Entry
+
+SILENT = (outcome.NOT_RUN, outcome.MACHINERY)
+
+
+def changes(found: Sequence[Entry], tables: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
+    """What each version of a claim's rule says, the newest versions first, as rows of a table.
+
+    One row for each claim, size and version that has a verdict: the day of the version, what it
+    says, and the day of the last run that it reads.
+    """
+    rows = [
+        {
+            "rule of": str(rule.date),
+            "claim": entry.claim.id,
+            "version": str(rule.version),
+            "verdict": word,
+            "of runs": NAMES[size],
+            "last run": provenance.runs_of(rule, tables[size])["started"].max()[:10],
+        }
+        for entry in found
+        for size, rule, word in spoken(entry)
+    ]
+    return sorted(rows, key=lambda row: row["rule of"], reverse=True)
+
+
+def spoken(entry: Entry) -> Iterator[tuple[str, Rule, str]]:
+    """The sizes and versions of a claim's rule that say something of it, and what."""
+    for size, verdict in entry.verdicts.items():
+        versions = {v: old for (at, v), old in entry.earlier.items() if at == size}
+        versions[entry.rules[size].version] = verdict
+        for version, one in sorted(versions.items(), reverse=True):
+            rule = entry.claim.version(version)
+            if one.word not in SILENT and size in rule.sizes:
+                yield size, rule, one.word
+
+
+def as_part_of_a_page(changelog: str) -> str:
+    """A changelog without its title, whose headings are one level below those of a page."""
+    body = changelog.partition("\n")[2]
+    return re.sub(r"^## (.+)$", r"**\1**", body, flags=re.MULTILINE)
