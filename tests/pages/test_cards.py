@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from html import unescape
 
 import pytest
 from conftest import ROOT
@@ -71,6 +72,28 @@ def test_every_text_of_a_card_is_escaped():
     assert "<script" not in html and "alert('" not in html and "alert('\"" not in html
     assert html.count("&lt;script&gt;") == html.count("&lt;/script&gt;") >= 20
     assert "Version 3 of" in html and "Version 1 of" in html
+
+
+def test_every_version_of_a_rule_stands_on_its_card_with_why_it_was_written():
+    for entry in scoreboard.entries(BOOK, {}):
+        html = unescape(cards.card(entry))
+        for rule in entry.claim.rules:
+            assert f"Version {rule.version} of {rule.date}" in html
+            assert rule.text in html and rule.why in html
+        assert html.count("its runs are still to be made") == len(entry.claim.rules) - 1
+
+
+def test_another_version_says_what_it_judges_at_the_size_that_it_may():
+    claim = BOOK.claims["C8"]
+    small, large = Verdict("not reproduced", "…", 8), Verdict("reproduced", "…", 8)
+    rules_ = {"tiny": claim.version(3), "paper": claim.version(4)}
+    verdicts = {"tiny": small, "paper": large}
+    first = {("tiny", 1): Verdict("undecided", "…", 8), ("paper", 2): Verdict("not run", "…")}
+    none = dict.fromkeys(verdicts, ())
+    entry = scoreboard.Entry(claim, verdicts, none, rules_, dict.fromkeys(verdicts, ""), first)
+    said = [cards.said_by(rule, entry) for rule in claim.rules]
+    assert said[0].word == "undecided" and said[1] is None and said[4] is None
+    assert (said[2], said[3]) == (small, large)
 
 
 def test_every_verdict_has_a_sign_and_the_stylesheet_has_a_colour_for_it():

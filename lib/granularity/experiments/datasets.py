@@ -238,6 +238,7 @@ def mini_imagenet(choice: LargerSource, roots: Roots) -> Sets:
 # --------------------------------------------------------------------------------- plankton
 
 PLANKTON = "plankton"
+COUNTS = plankton.shipped().images  # of its classes
 
 
 @cache
@@ -306,15 +307,6 @@ def size_of_tiny_leaves(choice: SameImages) -> Size:
     return Size(500 * leaves, 500 * leaves, 50 * leaves, leaves, tree.target.num_classes)
 
 
-def size_of_plankton(choice: SameImages) -> Size:
-    """The named plankton by its published counts, a fifth of each class to evaluate on."""
-    counts = plankton.shipped().images
-    evaluated = [min(max(1, round(shares.EVALUATED * count)), count - 1) for count in counts]
-    left = [count - some for count, some in zip(counts, evaluated, strict=True)]
-    source = sum(min(count, choice.images or count) for count in left)
-    return Size(source, source, sum(evaluated), len(counts), 12)
-
-
 def size_of_inaturalist(choice: SameImages) -> Size:
     """iNaturalist 2021 by its folder of training images."""
     source = 500_000 if choice.training == "2021_train_mini" else 2_686_843
@@ -349,7 +341,14 @@ DATASETS = {
     PLANKTON: Dataset(
         roots={PLANKTON: ("train",)},
         same_images=plankton_leaves,
-        sizes={SameImages: size_of_plankton},
+        sizes={
+            SameImages: lambda choice: Size(
+                *2 * [sum(min(n - shares.number_of(n), choice.images or n) for n in COUNTS)],
+                sum(map(shares.number_of, COUNTS)),
+                len(COUNTS),
+                12,
+            )
+        },
     ),
     "imagenet": Dataset(
         roots={"imagenet21k": ("train",), "imagenet1k": ("train", "val")},

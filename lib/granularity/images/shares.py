@@ -30,9 +30,13 @@ def by_share(names: Sequence[bytes], share: float = EVALUATED) -> dict[str, np.n
     evaluated = np.zeros(len(names), bool)
     for rows in classes.values():
         order = sorted(rows, key=lambda i: hashlib.blake2b(bytes(names[i]), key=KEY).digest())
-        number = min(max(1, round(share * len(rows))), len(rows) - 1)
-        evaluated[order[:number]] = True
+        evaluated[order[: number_of(len(rows), share)]] = True
     return {"train": np.flatnonzero(~evaluated), "evaluation": np.flatnonzero(evaluated)}
+
+
+def number_of(images: int, share: float = EVALUATED) -> int:
+    """How many of a class' images, two or more, are evaluated on."""
+    return min(max(1, round(share * images)), images - 1)
 
 
 def _by_class(names: Sequence[bytes]) -> dict[bytes, list[int]]:

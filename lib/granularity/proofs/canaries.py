@@ -259,6 +259,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
     for kind, given in (
         ("imagenet.finetune", {"dataset": MINI, "labels": "level", "overlap": "disjoint"}),
         ("inaturalist.transfer", {"dataset": PLANKTON, "target": "group", **LEAVES_OF_FOUR}),
+        ("inaturalist.transfer", {"dataset": PLANKTON, "target": "group", "labels": "target"}),
     ):
         arguments = {"seed": 3, **recipes, **given}
         found.append(Canary(f"{kind}, {json.dumps(given)}", kind, arguments, places, new=True))
