@@ -39,6 +39,10 @@
     for (const [kind, n] of Object.entries(node.kinds)) kinds[kind] = (kinds[kind] ?? 0) + n;
   const byKind = Object.keys(kinds).sort((a, b) => kinds[b] - kinds[a]);
   const pure = (node) => Object.keys(node.kinds).length === 1;
+  const byPath = new Map(nodes.map((node) => [key(node), node]));
+  function key(node) { // as the address has it: names are not unique, paths are
+    return path(node).map(({ name }) => name).join("/");
+  }
   const topsOf = (kind) => // the largest classes that lie in a supercategory as a whole
     nodes.filter((node) => pure(node) && kind in node.kinds && !(node.above && pure(node.above)));
 
@@ -48,7 +52,7 @@
   const label = (node) => make("span", { class: node.depth > 4 ? "ex-latin" : "" }, node.name);
   const spot = (kind) => make("span", { class: "ex-spot", style: `background: ${colours[kind]}`, "aria-hidden": "true" });
   const spots = (node) => Object.keys(node.kinds).sort((a, b) => node.kinds[b] - node.kinds[a]).slice(0, 3).map(spot);
-  const entry = (node, remark, share) => button(() => show(node), [...spots(node), label(node)], remark, share);
+  const entry = (node, remark, share) => button(() => go({ taxon: key(node) }), [...spots(node), label(node)], remark, share);
   function origin(node) { // what tells equal names apart
     const family = path(node)[4];
     const where = node.depth > 4 ? `${family.name}, ` : "";
@@ -61,24 +65,30 @@
     return shelf(heading, list, each, whole);
   }
   const kindButton = (kind) =>
-    button(() => showKind(kind), [spot(kind), kind], number(kinds[kind]), kinds[kind] / kinds[byKind[0]]);
+    button(() => go({ supercategory: kind }), [spot(kind), kind], number(kinds[kind]), kinds[kind] / kinds[byKind[0]]);
 
+  function view({ taxon, supercategory, ...others }) {
+    if (Object.keys(others).length) return undefined;
+    if (supercategory !== undefined) return supercategory in kinds ? ofKind(supercategory) : undefined;
+    if (taxon !== undefined) return byPath.has(taxon) ? ofTaxon(byPath.get(taxon)) : undefined;
+    return home();
+  }
   function home() {
     return [title(`All ${many(kingdoms.reduce((sum, node) => sum + node.species, 0))}`),
       make("h4", {}, "By supercategory, the target's classes"), list(byKind.map(kindButton)), ...classes("By kingdom", kingdoms, true)];
   }
-  function showKind(kind) {
+  function ofKind(kind) {
     const tops = topsOf(kind).sort((a, b) => b.species - a.species);
     const made = tops.length === 1 ? "one class" : `${tops.length} classes that no other supercategory takes`;
-    put(title(spot(kind), kind, " ", make("small", {}, "supercategory")),
-      make("p", {}, `${many(kinds[kind])}, in ${made}.`), ...classes("Made of", tops));
+    return [title(spot(kind), kind, " ", make("small", {}, "supercategory")),
+      make("p", {}, `${many(kinds[kind])}, in ${made}.`), ...classes("Made of", tops)];
   }
-  function show(node) {
+  function ofTaxon(node) {
     const line = path(node);
-    const rows = line.map((at) => [at.species, ranks[at.depth], at === node ? label(at) : link(() => show(at), label(at))]);
+    const rows = line.map((at) => [at.species, ranks[at.depth], at === node ? label(at) : link(() => go({ taxon: key(at) }), label(at))]);
     for (const [kind] of Object.entries(node.kinds).sort((a, b) => b[1] - a[1])) {
       const inside = node.kinds[kind] < kinds[kind] && !pure(node) ? node.kinds[kind] : kinds[kind];
-      const row = [inside, "supercategory", make("span", {}, spot(kind), link(() => showKind(kind), kind))];
+      const row = [inside, "supercategory", make("span", {}, spot(kind), link(() => go({ supercategory: kind }), kind))];
       const before = rows.findIndex(([species, rank], i) => i > 0 && rank !== "supercategory" && species <= kinds[kind]);
       pure(node) && before > 0 ? rows.splice(before, 0, row) : rows.push(row);
     }
@@ -89,14 +99,19 @@
     const below = node.below.length
       ? classes(`${number(node.below.length)} ${node.below.length > 1 ? data.plurals[node.depth + 1] : ranks[node.depth + 1]} in it`, node.below)
       : [];
-    put(title(...spots(node), label(node), " ", make("small", {}, ranks[node.depth])),
+    return [title(...spots(node), label(node), " ", make("small", {}, ranks[node.depth])),
       table(["rank", "class", "species"], rows.map(([species, rank, what]) => [rank, what, number(species)])),
-      ...remarks.map((text) => make("p", {}, text)), ...below);
+      ...remarks.map((text) => make("p", {}, text)), ...below];
   }
 
-  const { put, start } = explorer(place, {
-    prompt: "Find a species, or a class of any rank", nodes, words: (node) => [node.name], order: (node) => node.depth,
-    size: (node) => node.species, entry: (node) => entry(node, origin(node)), show, home,
+  // The dataset's table has names in Latin; its supercategories alone have English ones.
+  const named = byKind.map((kind) => ({ name: kind, kind, species: kinds[kind], depth: -1 }));
+  const go = explorer(place, {
+    nodes: [...named, ...nodes], words: (node) => [node.name], order: (node) => node.depth, size: (node) => node.species, view,
+    entry: (node) => (node.kind ? button(() => go({ supercategory: node.kind }), [spot(node.kind), node.kind], `supercategory, ${many(node.species)}`)
+      : entry(node, origin(node))),
+    prompt: () => "Find a species or a class of any rank by its Latin name, as Turdus, or a supercategory, as Birds",
+    nothing: "Nothing found. The dataset's table names species and classes in Latin alone. "
+      + `In English it has its supercategories, to start from: ${byKind.join(", ")}.`,
   });
-  start();
 })();

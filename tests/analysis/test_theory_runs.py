@@ -123,15 +123,6 @@ def test_it_is_said_whose_runs_they_are():
     assert "total, 2 to 3 seeds per setting" in view.made_of(uneven, "runs/smoke")
 
 
-def test_what_the_explorer_shows_are_the_means_of_the_runs():
-    table = runs(labels=["coarse", "fine"], k=[2, 4], noise=[0.1, 0.2], seed=[0, 1, 2])
-    found = view.explored(table, {"k": [2, 4], "noise": [0.1, 0.2]}, ["hard_error"])
-    assert json.loads(json.dumps(found)) == found
-    assert found["names"] == ["k", "noise"]
-    assert found["step"] == [0, 300]
-    np.testing.assert_allclose(found["curves"]["fine"]["hard_error"], [[0.5, 0.1]] * 4)
-
-
 # --- The sweep over d
 
 

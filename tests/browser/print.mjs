@@ -34,7 +34,7 @@ const count = await page.evaluate(async (home) => {
     const article = source.querySelector('article')
     const here = place.get(address)
     // What is pressed, folded, run or downloaded has no place on paper.
-    const gone = 'script, button, .headerlink, .hide, .page-end, .figure-data, .theory-explorer, .book-explorer, .prev-next-footer'
+    const gone = 'script, button, .headerlink, .hide, .page-end, .figure-data, .book-explorer, .prev-next-footer'
     article.querySelectorAll(gone).forEach((element) => element.remove())
     article.querySelectorAll('[id]').forEach((element) => { element.id = `${here}-${element.id}` })
     article.querySelectorAll('img').forEach((image) => { image.src = new URL(image.getAttribute('src'), address); image.loading = 'eager' })

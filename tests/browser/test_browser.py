@@ -19,7 +19,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from granularity.hierarchies import wordnet
+from granularity import theory
+from granularity.figures import house_style
+from granularity.hierarchies import taxonomy, wordnet
 from granularity.pages import explorers
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -223,6 +225,130 @@ def test_the_explorer_of_the_levels_says_what_the_library_says(look, tmp_path):
         assert label in climbed[2]
         inside = [leaf for leaf, labels in zip(leaves, by_level[2], strict=True) if label in labels]
         assert sorted(found["members"]) == inside
+
+
+def program(*names):
+    return "".join((ROOT / "book/_static" / name).read_text("utf-8") for name in names)
+
+
+ROBIN, TROUT, CORGI, PUG = "n01558993", "n02537085", "n02113023", "n02110958"
+SMALL = {"d": 16, "k": 2, "width": 4, "steps": 20, "batch_size": 8, "logged": 4}
+DIALS = {"k": [2, 3], "opposing_amplitude": [0.1, 0.2, 0.3], "strong_noise": [0.05, 0.5]}
+
+
+@pytest.fixture(scope="module")
+def of_explorers(look, tmp_path_factory):
+    """A site of the three explorers, its faults, and what they answer."""
+    site = tmp_path_factory.mktemp("explorers")
+    species = taxonomy.shipped()
+    colours = dict.fromkeys(species.classes("supercategory"), "#666")
+    leaves = wordnet.read_list("imagenet21k")
+    elements = {
+        "levels": explorers.of_levels(leaves, [CORGI], program("explorer.js", "levels.js")),
+        "taxonomy": explorers.of_taxonomy(species, colours, program("explorer.js", "taxonomy.js")),
+        "theory": explorers.of_theory(
+            theory.Setting(**SMALL),
+            DIALS,
+            house_style.COLOURS,
+            program("explorer.js", "theory_model.js", "theory.js"),
+            tests=20,
+        ),
+    }
+    for name, element in elements.items():
+        page = PAGE.format(name=name, body=f"<h2>Explorer</h2>{element}")
+        (site / f"{name}.html").write_text(page, "utf-8")
+    mine = site / "mine.txt"
+    mine.write_text(f"{CORGI}\nn02084071 dog\nrabbit\n\nn99999999\n{CORGI}\nn04524313,{ROBIN}\n")
+    pairs = [f"{CORGI},{PUG}", f"{ROBIN},{TROUT}", "n07753592,n12352287"]
+    answers = made("states.mjs", site, site.parent / "answers.json", mine, *pairs)
+    states = [
+        *("levels.html", f"levels.html#leaf={CORGI}", f"levels.html#leaf={ROBIN}&with={TROUT}"),
+        *("levels.html#labels=mine", "levels.html#level=9", "levels.html#leaf=&with="),
+        *("taxonomy.html", "taxonomy.html#supercategory=Birds", "taxonomy.html#taxon=Fungi"),
+        *("theory.html", "theory.html#k=2"),
+    ]
+    seen = site.parent / "report.json"
+    report = look(site, seen, "--modes", "desktop-light,phone-dark", *states)
+    return report["faults"], json.loads(answers.read_text("utf-8"))
+
+
+def test_explorers_have_no_fault(of_explorers):
+    assert of_explorers[0] == []
+
+
+def test_no_sense_is_picked_for_the_reader(of_explorers):
+    _, found = of_explorers
+    assert found["banana"]["hash"] == ""
+    assert "2 of just this name. Choose one." in found["banana"]["status"]
+    firsts = found["banana"]["found"][:2]
+    assert [re.search(r"n\d{8}", text)[0] for text in firsts] == ["n12352287", "n07753592"]
+    assert found["banana"]["focused"] == firsts[0]
+    assert found["chosen"] == ["#leaf=n07753592", "banana n07753592"]
+    assert found["old"] is False
+
+
+def test_a_state_stands_in_the_address(of_explorers):
+    _, found = of_explorers
+    corgi = [f"#leaf={CORGI}", f"Pembroke {CORGI}"]
+    assert found["only"] == found["forth"] == found["again"] == corgi
+    assert found["back"] == [*found["chosen"], ""]
+    assert found["unknown"] == "This page has nothing for #leaf=n00000001."
+    assert found["picked"] == [f"#leaf={CORGI}&with={PUG}", "Pembroke and pug"]
+    assert found["birds"][0] == "#supercategory=Birds"
+    assert "Latin" in found["latin"]
+    assert "Birds" in found["latin"]
+    assert re.fullmatch(r"#taxon=(Animalia|Plantae)/[\w/]+/Ammophila", found["taxon"][0])
+    assert found["taxonAgain"] == found["taxon"]
+    assert found["taxonBack"] == found["birds"]
+
+
+def test_two_leaves_meet_where_the_library_says(of_explorers):
+    leaves = wordnet.read_list("imagenet21k")
+    by_level, names = wordnet.levels(leaves, 12), wordnet.nouns().names
+    for pair, found in of_explorers[1]["pairs"].items():
+        one, other = (leaves.index(leaf) for leaf in pair.split(","))
+        shared = [level[one] & level[other] for level in by_level]
+        assert found["shared"] == [len(some) for some in shared]
+        first = next((level for level, some in enumerate(shared) if some), None)
+        if first is None:
+            assert "They share no class at any level from 0 to 12." in found["text"]
+        else:
+            told = re.search(r"They first share a class at level (\d+): ([^.]+)\.", found["text"])
+            assert int(told[1]) == first
+            wanted = {names[label].replace("_", " ") for label in shared[first]}
+            assert set(told[2].split(", ")) == wanted
+    apart = of_explorers[1]["pairs"][f"{ROBIN},{TROUT}"]["text"]
+    assert "Both come to vertebrate, but robin at level 5 and trout at level 4" in apart
+
+
+@pytest.mark.parametrize("how", ["pasted", "file"])
+def test_an_own_list_is_labelled_as_the_library_labels_it(of_explorers, how):
+    found = of_explorers[1][how]
+    mine, names = [CORGI, "n02084071", "n04524313", ROBIN], wordnet.nouns().names
+    expected = [
+        f"{synset},{names[synset]},{level},{label},{names[label]}".replace("_", " ")
+        for level, sets in enumerate(wordnet.levels(mine, 12))
+        for synset, labels in zip(mine, sets, strict=True)
+        for label in labels
+    ]
+    head, *rows = found["csv"].splitlines()
+    assert (found["name"], head) == ("labels.csv", "synset,name,level,label,label_name")
+    assert sorted(rows) == sorted(expected)
+    left = f"Left out, 3: rabbit (line 3), n99999999 (line 5), {CORGI} again (line 6)."
+    assert found["said"] == f"4 synsets labelled. {left}"
+
+
+def test_dials_of_the_theory_stand_in_the_address(of_explorers):
+    _, found = of_explorers
+    assert found["invited"]
+    assert found["theory"]["outputs"] == ["2", "0.3", "0.05", "20"]
+    assert found["theory"]["title"].startswith("Hard sample 3 of 20")
+    assert "After 20 steps, of 20 hard samples wrong" in found["theory"]["said"]
+    assert found["moved"][0] == "#k=2&alpha=0.2&sigma=0.05&step=20&seed=0&sample=3"
+    assert found["moved"][1] == ["2", "0.2", "0.05", "20"]
+    assert found["next"].startswith("Hard sample 4 of 20")
+    before = "#k=2&alpha=0.3&sigma=0.05&step=20&sample=3"
+    assert found["theoryBack"] == [before, found["theory"]["outputs"], found["theory"]["title"]]
 
 
 # ---------------------------------------------------------------------------------- the book

@@ -8,14 +8,17 @@ import re
 import pytest
 from conftest import ROOT
 
+from granularity import theory
+from granularity.figures import house_style
 from granularity.hierarchies import taxonomy, wordnet
 from granularity.labels import levels as label_levels
 from granularity.pages import explorers
 
-SHARED, TAXONOMY, LEVELS = (
+SHARED, TAXONOMY, LEVELS, *PARTS = (
     (ROOT / "book/_static" / name).read_text(encoding="utf-8")
-    for name in ("explorer.js", "taxonomy.js", "levels.js")
+    for name in ("explorer.js", "taxonomy.js", "levels.js", "theory_model.js", "theory.js")
 )
+MODEL = SHARED + "".join(PARTS)
 COLOURS = dict.fromkeys([*(name for _, _, name in taxonomy.SUPERCATEGORIES), "Animalia"], "#000")
 EXAMPLES = ["n02113023", "n03792782"]
 
@@ -130,12 +133,42 @@ def test_a_supercategory_without_colour_is_named():
         explorers.of_taxonomy(taxonomy.shipped(), colours, SHARED + TAXONOMY)
 
 
-# ---------------------------------------------------------------------------------------- both
+# ---------------------------------------------------------------------------------- the theory
+
+DIALS = {"k": [2, 8], "opposing_amplitude": [0.1], "strong_noise": [0.5]}
+
+
+def test_the_theory_s_element_carries_the_setting_in_the_library_s_names():
+    setting = theory.Setting(batch_size=32, logged=16)
+    found = data(explorers.of_theory(setting, DIALS, house_style.COLOURS, MODEL))
+    assert theory.Setting(**found["setting"]) == setting
+    assert found["dials"] == DIALS
+    assert set(found["colours"]) == {"coarse", "fine"}
+
+
+@pytest.mark.parametrize(
+    ("values", "dials", "told"),
+    [
+        ({"optimiser": "adam"}, DIALS, "trains with optimiser 'sgd' alone"),
+        ({"superclasses": 3}, DIALS, "trains with superclasses 2 alone"),
+        ({"k": 4}, DIALS, r"k 4 is not on its dial: \[2, 8\]"),
+        ({}, DIALS | {"k": [8, 80]}, "d must be at least 162"),
+    ],
+)
+def test_a_setting_that_the_page_cannot_train_is_refused(values, dials, told):
+    with pytest.raises(ValueError, match=told):
+        explorers.of_theory(theory.Setting(**values), dials, house_style.COLOURS, MODEL)
+
+
+# ---------------------------------------------------------------------------------------- all
 
 
 def test_they_are_light_and_ask_no_other_host(of_levels):
     of_taxonomy = explorers.of_taxonomy(taxonomy.shipped(), COLOURS, SHARED + TAXONOMY)
-    for element, most in ((of_taxonomy, 300_000), (of_levels, 450_000)):
+    of_theory = explorers.of_theory(theory.Setting(), DIALS, house_style.COLOURS, MODEL)
+    elements = ((of_taxonomy, 300_000), (of_levels, 450_000), (of_theory, 50_000))
+    for element, most in elements:
         assert len(element.encode()) < most
-        assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|\bsrc=", element)
+        asked = element.replace("http://www.w3.org/2000/svg", "")  # a name, which is not visited
+        assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|\bsrc=", asked)
         assert element.count("</script>") == 2  # neither names nor program end their element early

@@ -1,6 +1,5 @@
 """What several of the theory's chapters do with their runs: choose them, and say them."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -162,28 +161,3 @@ def made_of(table: pd.DataFrame, here: str) -> str:
         f"{counts} seeds per setting; {len(table) - own} of them archived"
     )
     return f"{text}, {own} made by this build." if own else f"{text}."
-
-
-def explored(table: pd.DataFrame, names: Mapping[str, Sequence], curves: Sequence[str]) -> dict:
-    """Mean curves over seeds for every combination of values, plain and rounded, for a page.
-
-    {"names": …, "values": [[…]], "step": […], "curves": {labels: {curve: [[…] a combination]}}}
-    """
-    combinations = pd.MultiIndex.from_product(names.values()).tolist()
-    found: dict[str, dict[str, list]] = {}
-    steps: list = []
-    for labels in ("coarse", "fine"):
-        found[labels] = {curve: [] for curve in curves}
-        for combination in combinations:
-            where = dict(zip(names, combination, strict=True))
-            runs = selection.select(table, {"labels": labels} | where)["curves"].tolist()
-            steps = runs[0]["step"]
-            for curve in curves:
-                middle = np.mean([run[curve] for run in runs], axis=0)
-                found[labels][curve].append([float(f"{value:.3g}") for value in middle])
-    return {
-        "names": list(names),
-        "values": [list(values) for values in names.values()],
-        "step": steps,
-        "curves": found,
-    }

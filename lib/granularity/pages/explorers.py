@@ -2,12 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 
+from granularity import theory
 from granularity.hierarchies import taxonomy, wordnet
 
 PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
+
+KINDS = ("coarse", "fine")  # of labels, which the theory's explorer compares
+
+# What the theory's explorer can train with other values than the library's defaults.
+FREE = ("d", "patches", "feature_patches", "opposing_patches", "amplitude_spread", "noise", "width")
+FREE += ("threshold", "initial_scale", "learning_rate", "steps", "batch_size", "logged")
 
 
 def of_taxonomy(species: taxonomy.Taxonomy, colours: Mapping[str, str], program: str) -> str:
@@ -43,6 +51,39 @@ def of_levels(leaves: Sequence[str], examples: Sequence[str], program: str, last
     counts = wordnet.class_counts(leaves, last)
     content = {"counts": counts, "examples": list(examples), "rows": rows(leaves)}
     return element("levels-explorer", content, program)
+
+
+def of_theory(
+    setting: theory.Setting,
+    dials: Mapping[str, Sequence],
+    colours: Mapping[str, str],
+    program: str,
+    tests: int = 200,
+) -> str:
+    """HTML: a place for the theory's explorer, its setting and dials as JSON, and its program.
+
+    `dials` are the values to choose from of k, opposing_amplitude and strong_noise; `colours` those
+    of coarse and fine labels; `tests` how many samples errors are counted on. `program` is
+    `explorer.js`, `theory_model.js` and `theory.js`. Raises ValueError for a setting that they do
+    not train, for one whose value is on none of its dials, and as `Setting` does for a dial's.
+    """
+    plain = theory.Setting()
+    for name, value in asdict(setting).items():
+        fixed = name not in ("k", "opposing_amplitude", "strong_noise", *FREE)
+        if fixed and value != getattr(plain, name):
+            raise ValueError(f"the explorer trains with {name} {getattr(plain, name)!r} alone")
+    for name, values in dials.items():
+        if getattr(setting, name) not in values:
+            raise ValueError(f"{name} {getattr(setting, name)} is not on its dial: {list(values)}")
+        for value in values:
+            replace(setting, **{name: value})
+    content = {
+        "setting": asdict(setting),
+        "dials": {name: list(values) for name, values in dials.items()},
+        "colours": {labels: colours[labels] for labels in KINDS},
+        "tests": tests,
+    }
+    return element("theory-explorer", content, program)
 
 
 def element(name: str, content: Mapping[str, object], program: str) -> str:
