@@ -99,12 +99,18 @@ def test_parts_that_differ(words, whole):
 )
 def test_a_claim_on_two_sets_holds_on_both_or_in_part(gains, word):
     """And waits for the runs of both, so that the version before goes on to speak."""
-    arms = CONTRAST["arms"]
+    own, common = (
+        CONTRAST["arms"],
+        {k: v for k, v in CONTRAST.items() if k not in ("arms", "effect")},
+    )
     parts = {
-        name: {"kind": "contrast", "arms": {a: w | {"images": n} for a, w in arms.items()}}
+        name: {
+            "kind": "contrast",
+            "effect": CONTRAST["effect"],
+            "arms": {arm: where | {"images": n} for arm, where in own.items()},
+        }
         for name, n in (("one", 50), ("other", 400))
     }
-    common = {name: value for name, value in CONTRAST.items() if name != "arms"}
     made = rules.rule(common | {"kind": "sets", "parts": parts}, "a test")
     table = pd.concat([runs(g, images=n) for g, n in zip(gains, (50, 400), strict=False)])
     found = judging.verdict(made, table, "tiny")

@@ -374,7 +374,7 @@ def test_the_rules_at_the_small_scale_read_runs_that_the_size_file_makes(records
         for rule in claim.rules
         if rule.version >= 3 and rule.sizes == ["tiny"] and rule.records == records
     ]
-    assert len(judged) == {"inaturalist.transfer": 13, "imagenet.finetune": 6}[records]
+    assert len(judged) == {"inaturalist.transfer": 14, "imagenet.finetune": 6}[records]
     for name, rule in judged:
         for one in leaves(rule):
             seeds = list(range(20, 30) if one.seeds == 10 else range(10, 18))
