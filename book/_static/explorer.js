@@ -154,7 +154,7 @@ const explorerParts = (() => {
     .ex { border: 1px solid var(--pst-color-border, #c9c9c9); border-radius: 6px; padding: 0.8rem 1rem; }
     .ex label { display: block; font-weight: 600; }
     .ex input { width: 100%; max-width: 28rem; min-height: 2.75rem; padding: 0.3rem 0.6rem; font: inherit;
-      color: inherit; background: var(--pst-color-background, #fff); border: 1px solid var(--pst-color-text-muted, #666);
+      color: inherit; background: var(--pst-color-background, transparent); border: 1px solid var(--pst-color-text-muted, #666);
       border-radius: 4px; }
     .ex h3 { margin: 1rem 0 0.5rem; font-size: 1.3rem; outline-offset: 4px; }
     .ex h4 { margin: 1rem 0 0.4rem; font-size: 1rem; }
@@ -162,7 +162,7 @@ const explorerParts = (() => {
     .ex small { font-size: 0.85em; font-weight: normal; color: var(--pst-color-text-base, inherit); }
     .ex ul.ex-list { list-style: none; margin: 0; padding: 0; display: grid; gap: 4px;
       grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); }
-    .ex textarea { width: 100%; box-sizing: border-box; font: inherit; color: inherit; background: var(--pst-color-background, #fff);
+    .ex textarea { width: 100%; box-sizing: border-box; font: inherit; color: inherit; background: var(--pst-color-background, transparent);
       border: 1px solid var(--pst-color-text-muted, #666); border-radius: 4px; padding: 0.3rem 0.6rem; }
     .ex input[type=range] { display: block; border: 0; padding: 0; max-width: none; }
     .ex svg { display: block; width: 100%; max-width: 32rem; height: auto; }
@@ -182,7 +182,7 @@ const explorerParts = (() => {
     .ex button:hover { border-color: currentColor; text-decoration: underline; }
     .ex button:focus-visible, .ex :is(input, textarea):focus-visible { outline: 3px solid var(--pst-color-link, #0072b2); outline-offset: 1px; }
     .ex .ex-link { border: 0; padding: 0; font: inherit; min-height: 1.8rem; background: none; cursor: pointer;
-      color: var(--pst-color-link, #0072b2); text-decoration: underline; text-align: left; }
+      color: var(--pst-color-link, inherit); text-decoration: underline; text-align: left; }
     .ex ul.ex-line { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem; }
     .ex .ex-latin { font-style: italic; }
     .ex .ex-spot { display: inline-block; width: 0.75em; height: 0.75em; margin-right: 0.4em; border-radius: 2px;
