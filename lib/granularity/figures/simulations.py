@@ -15,14 +15,14 @@ from granularity.figures import house_style
 SYMBOLS = {
     "k": "subclasses $k$",
     "d": "dimension $d$",
-    "width": "neurons an output $m$",
+    "width": "neurons per output $m$",
     "noise": r"noise $\sigma_\zeta$",
     "strong_noise": r"strong noise $\sigma_{\zeta*}$",
     "opposing_amplitude": r"opposing amplitude $\alpha^\dagger$",
     "opposing_patches": r"opposing patches $s^\dagger$",
-    "feature_patches": "patches a feature $s^*$",
+    "feature_patches": "patches per feature $s^*$",
     "amplitude_spread": r"spread of amplitudes $\iota$",
-    "batch_size": "samples a step $N$",
+    "batch_size": "samples per step $N$",
     "learning_rate": r"learning rate $\eta$",
     "threshold": r"threshold $\tau$",
 }

@@ -157,7 +157,8 @@ def demands(rule: Rule) -> str:
     said += f", {rule.interval:.0%} intervals; {judging.listed(rule.sizes)} runs decide."
     for gate in rule.gate:
         arm = f" of the {gate.arm} runs" if gate.arm else ""
-        said += f" Gate: mean {gate.metric}{arm} at most {gate.at_most:g} ({gate.note})."
+        metric = gate.metric.replace("_", " ")
+        said += f" Gate: mean {metric}{arm} at most {gate.at_most:g} ({gate.note})."
     return said
 
 
