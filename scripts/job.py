@@ -1,6 +1,6 @@
 """Starts a job of the graph with GPUs of its own and its share of the cores.
 
-    python scripts/job.py GPUS CORES papermill notebook.ipynb …
+    python scripts/job.py GPUS CORES papermill notebook.ipynb …       a module that Python runs
 
 Snakemake counts GPUs and hands none out. Here a job holds a lock on each that it takes until it
 ends, however it ends, and sees no other. Of the machine's cores it gets as large a share as of its
@@ -65,7 +65,7 @@ def share(own: Sequence[str], there: Sequence[str], cores: Sequence[int]) -> lis
 
 
 def main(gpus: int, cores: int, command: list[str]) -> None:
-    """Becomes the command, on the GPUs and cores of the job."""
+    """Becomes the command, a module and its words, on the GPUs and cores of the job."""
     if gpus:
         there = visible(os.environ)
         own = taken(gpus, there)
@@ -76,7 +76,7 @@ def main(gpus: int, cores: int, command: list[str]) -> None:
             workers, fit = cores // gpus - 1, max(1, len(part) // gpus - 1)
             if fit < workers:
                 command += ["-p", "workers", str(fit)]
-    os.execvp(command[0], command)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", *command], os.environ)
 
 
 if __name__ == "__main__":

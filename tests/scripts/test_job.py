@@ -26,11 +26,12 @@ class Started:
 
     def __init__(self, folder, gpus, devices, cores=15):
         """Starts it where `devices` are visible."""
-        command = [sys.executable, str(ROOT / "scripts/job.py"), str(gpus), str(cores)]
+        (folder / "stub.py").write_text(STUB)
+        command = [sys.executable, str(ROOT / "scripts/job.py"), str(gpus), str(cores), "stub"]
         self.process = subprocess.Popen(
-            [*command, sys.executable, "-c", STUB],
+            command,
             cwd=folder,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": devices},
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": devices, "PYTHONPATH": str(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
