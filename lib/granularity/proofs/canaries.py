@@ -48,11 +48,13 @@ class Canary:
     arguments: Mapping[str, Any]
     places: Mapping[str, Any] = field(default_factory=dict)
     new: bool = False  # older code may refuse it, and there is nothing to compare then
+    waits: bool = False  # asked for twice, and the second time while another holds its stages
 
     def job(self) -> dict:
         """What `canary` reads of it."""
         names = [self.kind, *named(self.kind).names] if self.kind != OPENING else OPENINGS
         told = {"name": self.name, "arguments": dict(self.arguments), "places": dict(self.places)}
+        told |= {"waits": True} if self.waits else {}
         return told | {"entry": names, "first_names": renamed.FIRST}
 
 
@@ -242,7 +244,8 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
     looked_at["finetuning"] |= {"label_smoothing": 0.1}
     for kind, given in (datasets[0], datasets[4]):
         name = f"{kind}, {json.dumps(given)}"
-        found.append(Canary(f"{name}, larger", kind, {"seed": 3, **larger, **given}, places))
+        arguments = {"seed": 3, **larger, **given}
+        found.append(Canary(f"{name}, larger", kind, arguments, places, waits=True))
         arguments = {"seed": 3, **looked_at, **given}
         found.append(Canary(f"{name}, options", kind, arguments, places | KEPT, new=True))
         for words, chosen in (

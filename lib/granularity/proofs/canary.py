@@ -8,12 +8,14 @@ imports nothing of the library but the function that a run is named by, which ev
 A job holds `canaries`, each with `name`, `entry` (names of one function, the newest first),
 `arguments`, `places`, `first_names` (of arguments, for a version that has no newer ones) and, if
 wanted, `measure` to note executed lines, a `folder` of its own, `clean` to keep its numbers alone,
-and `may_be_refused`; and `out`, an empty folder.
+`may_be_refused`, and `waits` to be run once more while another holds its stages; and `out`, an
+empty folder.
 With `plant` the runs go on from checkpoints that another version wrote: `old` and `new` are the
 folders of stages that each version makes of the canary, and `step` is the one to go on from.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import importlib
 import inspect
@@ -22,6 +24,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -71,6 +74,9 @@ def kept(canary: Mapping, folder: Path, measure: bool) -> None:
     try:
         with measured(measure) as lines:
             result = run(canary, folder)
+            if canary.get("waits"):
+                with others_hold(folder / "stages"):
+                    result = run(canary, folder)
         today = {old: name for name, old in names_before(canary).items()}
         compared = renamed({part: result.get(part, {}) for part in COMPARED}, today)
         found = {
@@ -147,7 +153,7 @@ def run(canary: Mapping, folder: Path) -> Mapping:
     if "places" in takes or "roots" in takes:
         places["stages"] = str(folder / "stages")
     if "run_folder" in takes:
-        (folder / "run").mkdir()
+        (folder / "run").mkdir(exist_ok=True)
         places["run_folder"] = folder / "run"
     if canary["entry"] == OPENINGS:
         entry(**arguments, cache=folder / "cache")  # lists the files
@@ -162,6 +168,18 @@ def run(canary: Mapping, folder: Path) -> Mapping:
             if not unknown:
                 raise
             del places[unknown[0]]
+
+
+@contextlib.contextmanager
+def others_hold(stages: Path) -> Iterator[None]:
+    """While another works in every stage's folder, as far as locks tell, for a second."""
+    locks = [path.open("a") for path in stages.glob("*/lock")]
+    for lock in locks:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    end = threading.Timer(1, lambda: [lock.close() for lock in locks])
+    end.start()
+    yield
+    end.join()
 
 
 def of_set(images) -> dict:

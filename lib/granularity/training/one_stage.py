@@ -85,10 +85,12 @@ def stage(
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimiser = optimisation.optimiser_of(model, recipe)
-    wrapped = torch.compile(model) if recipe.compile else model
-    wrapped, optimiser = accelerator.prepare(wrapped, optimiser)
-    final = FinalWeights(recipe, model)
-    run = engine.Run(folder / key, key, wrapped, optimiser, accelerator, final)
+    if recipe.compile:
+        model = torch.compile(model)
+    model, optimiser = accelerator.prepare(model, optimiser)
+    # Once it lies on its device: an average is kept beside it.
+    final = FinalWeights(recipe, accelerator.unwrap_model(model, keep_torch_compile=False))
+    run = engine.Run(folder / key, key, model, optimiser, accelerator, final)
     with lock_folder(run), processes.tracked(accelerator, recipe.plain() | {"stage": key}):
         accelerator.wait_for_everyone()  # nobody takes up a checkpoint before this folder is theirs
         curves = engine.fit(
@@ -105,7 +107,7 @@ def stage(
         if accelerator.is_main_process:
             files.write(run.folder / "done", key)
     accelerator.wait_for_everyone()  # the next stage may look for that mark
-    return Trained(wrapped, accelerator, key, run.folder, curves, time.monotonic() - begun)
+    return Trained(model, accelerator, key, run.folder, curves, time.monotonic() - begun)
 
 
 def check(recipe: Recipe, images: int, micro_batch: int = 0) -> None:
