@@ -154,7 +154,7 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
     rows = []
     for setting in settings:
         check_recipes(setting)
-        starts.check(setting, roots)
+        starts.refuse_unfit(setting, roots)
         sets = opened_once(setting)["sets"]
         if "source" in reads(setting):
             level_table(sets.source.images, setting["level"])

@@ -205,7 +205,7 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
     found = {}
     for setting in settings:
         check_recipes(setting)
-        starts.check(setting, roots)
+        starts.refuse_unfit(setting, roots)
         asked = {name: setting[name] for name in names_of(SameImages) if name in setting}
         key = digest([setting["labels"], asked])
         if key not in found:

@@ -66,7 +66,7 @@ def stated(setting: Mapping, roots: Mapping[str, str]) -> dict[str, str]:
     return {ROOT: digest_of(setting["start"], roots)} if setting.get("start") else {}
 
 
-def check(setting: Mapping, roots: Mapping[str, str]) -> None:
+def refuse_unfit(setting: Mapping, roots: Mapping[str, str]) -> None:
     """Raises, before any work, where a run's first network cannot start from what it names.
 
     As `read` does, and CheckpointError, naming the tensor.
