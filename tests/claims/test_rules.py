@@ -289,7 +289,7 @@ def only_gated(found, tables):
         ),
         (only_gated, r"C1.*'arms': none is on the line"),
         (
-            lambda c, t: c["C8"]["rules"][-1]["fixed"][0].update(are={"pretrainig": 1}),
+            lambda c, t: c["C8"]["rules"][3]["fixed"][0].update(are={"pretrainig": 1}),
             r"C8.*fixed: unknown column 'pretrainig'; did you mean 'pretraining'",
         ),
     ],
