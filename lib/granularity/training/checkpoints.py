@@ -1,7 +1,7 @@
 """Checkpoints: tensors and plain facts in one safetensors file, whole or not at all, no pickles."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -115,6 +115,11 @@ def at_step(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def step_of(path: Path) -> int:
     """How many steps were done before a checkpoint."""
     return int(path.stem.split("-")[1])
+
+
+def passing(paths: Iterable[Path], keep_every: int) -> list[Path]:
+    """Those of some checkpoints that do not stay: where `keep_every` is 0, all."""
+    return [path for path in paths if not keep_every or step_of(path) % keep_every]
 
 
 def found(folder: Path) -> list[Path]:

@@ -83,9 +83,8 @@ class Run:
             path = self.folder / f"checkpoint-{step}.safetensors"
             tensors = model | checkpoints.flat(self.optimiser) | self.final.tensors()
             checkpoints.save(path, tensors, facts)
-            for old in self.checkpoints()[2:]:
-                if not keep_every or checkpoints.step_of(old) % keep_every:
-                    old.unlink()
+            for old in checkpoints.passing(self.checkpoints()[2:], keep_every):
+                old.unlink()
         # Statistics of batch norm are each process's own: all go on with those that are kept.
         for value in self.bare.buffers():
             broadcast(value)
