@@ -240,14 +240,13 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         {stage: recipe | more for stage, recipe in recipes.items()}
         for more in (ending, {"clip_grad_norm": 1.0}, {"image_size": 72, "augmentation": "crop"})
     )
-    looked_at = {"pretraining": small | vit | OPTIONS, "finetuning": tuned | vit | OPTIONS}
-    looked_at["finetuning"] |= {"label_smoothing": 0.1}
+    options = vit | OPTIONS
+    looked_at = {"pretraining": small | options, "finetuning": tuned | options | SMOOTHED}
     for kind, given in (datasets[0], datasets[4]):
         name = f"{kind}, {json.dumps(given)}"
-        arguments = {"seed": 3, **larger, **given}
-        found.append(Canary(f"{name}, larger", kind, arguments, places, waits=True))
-        arguments = {"seed": 3, **looked_at, **given}
-        found.append(Canary(f"{name}, options", kind, arguments, places | KEPT, new=True))
+        one, two = ({"seed": 3, **recipe, **given} for recipe in (larger, looked_at))
+        found.append(Canary(f"{name}, larger", kind, one, places, waits=True))
+        found.append(Canary(f"{name}, options", kind, two, places | KEPT, new=True))
         for words, chosen in (
             ("clipped", clipped),
             ("from files", from_files),
@@ -324,7 +323,7 @@ HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one experiment that a
 # Options of recipes that no published run has, and where their checkpoints stay.
 OPTIONS = {"ema": 0.5, "layer_decay": 0.7, "optimiser": "lamb", "grad_checkpointing": True}
 OPTIONS |= {"early_stopping": 1, "evaluate_every": 2}
-KEPT = {"save_every": 1, "keep_every": 3}
+SMOOTHED, KEPT = {"label_smoothing": 0.1}, {"save_every": 1, "keep_every": 3}
 SOME = {"classes": [*drawing.SYNSETS[10:30]], "source_images": 50}  # no class has so many
 LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
 # Fields of a recipe that are numbers, and no way.
