@@ -7,7 +7,7 @@ import pandas as pd
 
 from granularity.claims import outcome, provenance
 from granularity.claims.rules import Rule
-from granularity.claims.scoreboard import NAMES, Entry
+from granularity.claims.scoreboard import Entry, name_of
 
 SILENT = (outcome.NOT_RUN, outcome.MACHINERY)
 
@@ -24,13 +24,18 @@ def changes(found: Sequence[Entry], tables: Mapping[str, pd.DataFrame]) -> list[
             "claim": entry.claim.id,
             "version": str(rule.version),
             "verdict": word,
-            "of runs": NAMES[size],
-            "last run": provenance.runs_of(rule, tables[size])["started"].max()[:10],
+            "of runs": name_of(size),
+            "last run": last_day(provenance.runs_of(rule, tables[size])),
         }
         for entry in found
         for size, rule, word in spoken(entry)
     ]
     return sorted(rows, key=lambda row: row["rule of"], reverse=True)
+
+
+def last_day(runs: pd.DataFrame) -> str:
+    """The day on which the last of some runs began; a dash for a rule on what others work out."""
+    return runs["started"].max()[:10] if len(runs) else "–"
 
 
 def spoken(entry: Entry) -> Iterator[tuple[str, Rule, str]]:
