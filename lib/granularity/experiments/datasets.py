@@ -229,8 +229,11 @@ def mini_imagenet(choice: LargerSource, roots: Roots) -> Sets:
     source, _ = tiny_imagenet(roots, choice.skip)
     root = str(root_of(roots, MINI))
     target, evaluation = (opened(root, part, MINI, tuple(choice.skip)) for part in ("train", "val"))
-    rows = np.intersect1d(some(source.images, choice.source_images), source.rows)
-    parts = Subset(source.images, rows), Subset(target, some(target, choice.target_images))
+    taken = some(source.images, choice.source_images)
+    parts = (
+        replace(taken, rows=np.intersect1d(taken.rows, source.rows)),
+        some(target, choice.target_images),
+    )
     alone = [copies.without(part, copies.known()) for part in parts]
     return Sets(*alone, whole(evaluation), target.classes)
 

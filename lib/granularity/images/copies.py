@@ -45,4 +45,4 @@ def without(part: Subset, pairs: Sequence[Pair]) -> Subset:
     """A part less every image that looks like another one, whichever set that lies in."""
     alike = {name for pair in pairs for name in (pair.first, pair.second)}
     named = [f"{part.images.name}/{os.fsdecode(name)}" for name in part.names]
-    return Subset(part.images, part.rows[[name not in alike for name in named]])
+    return replace(part, rows=part.rows[[name not in alike for name in named]])

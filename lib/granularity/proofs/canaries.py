@@ -320,7 +320,6 @@ def way_of_training(kind: str, arguments: Mapping[str, Any]) -> str:
 
 
 HELD_OUT = {"pretraining": {}, "held_out": True}  # of the one experiment that always knew them
-# Options of recipes that no published run has, and where their checkpoints stay.
 OPTIONS = {"ema": 0.5, "layer_decay": 0.7, "optimiser": "lamb", "grad_checkpointing": True}
 OPTIONS |= {"early_stopping": 1, "evaluate_every": 2}
 SMOOTHED, KEPT = {"label_smoothing": 0.1}, {"save_every": 1, "keep_every": 3}
