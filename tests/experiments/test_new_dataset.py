@@ -95,18 +95,18 @@ def test_the_toy_is_as_large_as_it_is_drawn():
         drawn[f"imagenet{part}"] for part in ("21k/train", "1k/train", "1k/val")
     )
     classes = (len(drawing.SYNSETS), len(drawing.TARGET))
-    assert toy.size(LargerSource()) == Size(source, target, evaluation, *classes)
+    assert toy.size_of(LargerSource()) == Size(source, target, evaluation, *classes)
     images, valid = drawn["inaturalist/2021_train_mini"], drawn["inaturalist/2021_valid"]
     species = (len(species_drawing.SPECIES), len(species_drawing.SUPERCATEGORIES))
-    assert toy.size(SameImages()) == Size(images, images, valid, *species)
+    assert toy.size_of(SameImages()) == Size(images, images, valid, *species)
 
 
 def test_tiny_imagenet_is_as_large_as_it_is():
     """Leaves and images by the published counts: 500 and 50 of each class."""
     tiny = datasets.named("tiny-imagenet-200")
-    assert tiny.size(SameImages(target="balanced")) == Size(41_500, 41_500, 4_150, 83, 9)
-    assert tiny.size(SameImages(target="depth5")) == Size(100_000, 100_000, 10_000, 200, 18)
-    assert tiny.size(LargerSource()) == Size(80_000, 5_000, 2_500, 200, 50)
+    assert tiny.size_of(SameImages(target="balanced")) == Size(41_500, 41_500, 4_150, 83, 9)
+    assert tiny.size_of(SameImages(target="depth5")) == Size(100_000, 100_000, 10_000, 200, 18)
+    assert tiny.size_of(LargerSource()) == Size(80_000, 5_000, 2_500, 200, 50)
 
 
 def test_the_plan_takes_as_many_images_of_tiny_imagenet_as_are_asked_for():

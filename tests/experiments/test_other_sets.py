@@ -172,7 +172,7 @@ def real(real_data, tmp_path_factory):
 def test_no_image_of_the_real_sets_is_evaluated_on_and_trained_on(real, held_out):
     found = larger_source(MINI, real, overlap="disjoint", held_out=held_out)
     unseen(found)
-    size = datasets.named(MINI).size(LargerSource(overlap="disjoint"))
+    size = datasets.named(MINI).size_of(LargerSource(overlap="disjoint"))
     assert size == Size(100_000, 37_500, 7_500, 200, 75)
     assert 0 <= size.source - len(found.source) <= 60
     if not held_out:
@@ -185,7 +185,7 @@ def test_no_real_plankton_is_evaluated_on_and_trained_on(real, held_out):
     found = same_images("plankton", real, **groups(held_out=held_out)).sets
     unseen(found)
     if not held_out:
-        size = datasets.named("plankton").size(SameImages(target="group"))
+        size = datasets.named("plankton").size_of(SameImages(target="group"))
         assert len(found.evaluation) == size.evaluation
         assert 0 <= size.source - len(found.source) <= 1000
     capped = same_images("plankton", real, **groups(images=200)).sets.source

@@ -134,8 +134,8 @@ def test_a_pilot_trains_on_its_classes_alone(roots, tmp_path):
 
 
 def test_the_plan_knows_that_a_pilot_is_smaller():
-    whole = datasets.named("imagenet").size(datasets.LargerSource("imagenet"))
-    pilot = datasets.named("imagenet").size(
+    whole = datasets.named("imagenet").size_of(datasets.LargerSource("imagenet"))
+    pilot = datasets.named("imagenet").size_of(
         datasets.LargerSource("imagenet", classes=[f"n{n:08d}" for n in range(2184)])
     )
     assert pilot.leaves == 2184 and pilot.target == whole.target

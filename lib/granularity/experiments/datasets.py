@@ -77,7 +77,7 @@ class Dataset:
     sizes: Mapping[type, Callable[[Any], Size]] = field(default_factory=dict)
     doubles: Callable[[], list[frozenset[bytes]]] = list
 
-    def size(self, choice: LargerSource | SameImages) -> Size:
+    def size_of(self, choice: LargerSource | SameImages) -> Size:
         """How many images a run reads that chooses some of these."""
         found = self.sizes[type(choice)](choice)
         if isinstance(choice, SameImages):

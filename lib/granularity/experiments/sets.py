@@ -91,10 +91,8 @@ def checked(sets: Sets, skip: Sequence[str] = ()) -> Sets:
             )
         )
     for part in (sets.target, sets.source):
-        if part.images is evaluation:
-            refuse_shared(part, sets.evaluation)
-        else:
-            refuse_equal(part.images, evaluation)
+        refuse = refuse_shared if part.images is evaluation else refuse_equal
+        refuse(part, sets.evaluation)
     if len(evaluation) > SWAPPED * len(training):
         raise DataError(
             f"{evaluation.name} has {len(evaluation):,} images and {training.name}"
@@ -112,8 +110,9 @@ def refuse_shared(training: Subset, evaluation: Subset) -> None:
 
 
 @cache
-def refuse_equal(training: image_set.ImageSet, evaluation: image_set.ImageSet) -> None:
+def refuse_equal(trained: Subset, evaluated: Subset) -> None:
     """Raises DataError, naming it, for an image that lies in both sets under one name."""
+    training, evaluation = trained.images, evaluated.images
     rows = same(training, evaluation.names, evaluation.classes)
     place = {name: i for i, name in enumerate(evaluation.names.tolist())} if len(rows) else {}
     for row in rows:

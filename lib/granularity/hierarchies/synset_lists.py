@@ -25,12 +25,10 @@ def read(source: str | Path) -> list[str]:
     In the list's order; of winter 2021, whose source has none, sorted. Raises what
     `wordnet.read_list` raises, with the nearest of all names, and what `winter_2021` does.
     """
-    if source == WINTER_2021:
-        return winter_2021()
     if source not in NAMES and not Path(source).is_file():
         near = hint(source, NAMES, shown=len(NAMES))
         raise FileNotFoundError(f"{source}: neither a file nor a list's name{near}")
-    return wordnet.read_list(source)
+    return winter_2021() if source == WINTER_2021 else wordnet.read_list(source)
 
 
 def winter_2021(table: Traversable | None = None) -> list[str]:

@@ -24,8 +24,12 @@ def source_of(root: str | Path, part: str | None) -> str | None:
 
     None where the root is neither.
     """
-    if str(root).startswith(PREFIX):
-        return str(root).removeprefix(PREFIX)
+    on_hub = str(root).startswith(PREFIX)
+    return str(root).removeprefix(PREFIX) if on_hub else exported_in(root, part)
+
+
+def exported_in(root: str | Path, part: str | None) -> str | None:
+    """The folder of parquet files, as timm's reader wants it; None where there are none."""
     folder = Path(root).expanduser()
     inside = [folder, folder / "data", *([folder / part] if part else [])]
     exported = any(any(place.glob("*.parquet")) for place in inside)

@@ -117,12 +117,15 @@ def part_of(root: Path, part: str) -> tuple[Path, str | None] | None:
         return root / part, None
     if any(root.glob(f"{part}*.tar*")):
         return root, f"{part}*.tar*"
-    for place in (root / name for row in LAYOUTS for name in row.parts.get(part, ())):
-        if place.is_file():
-            return place.parent, place.name
-        if place.is_dir() and (place != root or holds_synsets(root)):
-            return place, None
-    return None
+    places = (root / name for row in LAYOUTS for name in row.parts.get(part, ()))
+    return next((told for place in places if (told := told_of(place, root))), None)
+
+
+def told_of(place: Path, root: Path) -> tuple[Path, str | None] | None:
+    """What `part_of` says of a place where a part may lie; None where it does not."""
+    if place.is_file():
+        return place.parent, place.name
+    return (place, None) if place.is_dir() and (place != root or holds_synsets(root)) else None
 
 
 def holds_synsets(root: Path) -> bool:

@@ -83,7 +83,7 @@ def size_of(shape: type, arm: Mapping[str, Any], told: Mapping | None = None) ->
     Those that are there, where `told` says what they are; else by what is known of the set. Raises
     KeyError for an unknown dataset.
     """
-    size = named(arm["dataset"]).size(chosen(shape, arm)[0])
+    size = named(arm["dataset"]).size_of(chosen(shape, arm)[0])
     if told:
         counted = {part: told[part]["images"] for part in told if part in PARTS}
         same = {"target": counted["source"]} if shape is SameImages else {}

@@ -5,10 +5,8 @@ augmentation and stages, on few images or samples and for few steps. There is on
 the published runs, and where the real images are at hand also a published run itself.
 """
 
-import io
 import json
-import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,10 @@ from safetensors.torch import save_file
 
 from granularity.experiments.datasets import MINI, PLANKTON, TINY, TINY_SYNSETS
 from granularity.hierarchies import plankton
-from granularity.images import image_set, splits
-from granularity.images.packing import shrinking
+from granularity.images import splits
 from granularity.images.toy import drawing
 from granularity.inputs import renamed
+from granularity.proofs import layouts_drawn
 from granularity.proofs.canary import OPENINGS
 from granularity.records.entries import kind_of, named
 
@@ -81,7 +79,7 @@ def draw(folder: Path) -> dict[str, str]:
                 grey = rng.integers(0, 90, (64, 64, 3)) + number * 160 // len(synsets)
                 Image.fromarray(grey.astype(np.uint8)).save(place / name, quality=90)
     draw_others(folder, rng)
-    lay_out(folder / "layouts")
+    layouts_drawn.lay_out(folder / "layouts")
     torch.manual_seed(0)
     model = timm.create_model(EMBEDDING)
     save_file(model.state_dict(), folder / "weights.safetensors")
@@ -93,92 +91,14 @@ def draw_others(folder: Path, rng: np.random.Generator) -> None:
     """Two classes that Tiny-ImageNet lacks, and all of the plankton's, a few images of each."""
     for part, count in zip(("train", "val"), PER_CLASS, strict=True):
         names = [f"{synset}/{n}.jpg" for synset in ("n01532829", "n02089867") for n in range(count)]
-        images = {name: encoded(rng.integers(0, 255, (32, 32, 3))) for name in names}
-        write(folder / MINI / part, images)
+        images = {name: layouts_drawn.encoded(rng.integers(0, 255, (32, 32, 3))) for name in names}
+        layouts_drawn.write(folder / MINI / part, images)
     names = [f"{name}/{n}.jpg" for name in plankton.shipped(True).classes for n in range(3)]
     shapes = [(12, 9, 3), (9, 9, 3)]
-    images = {name: encoded(rng.integers(0, 255, shapes[len(name) % 2])) for name in names}
-    write(folder / PLANKTON / "train", images)
-
-
-def lay_out(folder: Path) -> None:
-    """A set of two classes in each layout that can be read, and one with all that may be odd."""
-    rng = np.random.default_rng(1)
-    names = [f"{label}/{label}_{number}.JPEG" for label in "ab" for number in range(3)]
-    content = {name: encoded(rng.integers(0, 255, (9, 12, 3))) for name in names}
-    beside = {"a/notes.txt": b"not an image"}
-    folders = content | beside
-    for name in ("broken", "empty", "litter"):
-        write(folder / name, folders)
-    write(folder / "broken", {"a/a_9.JPEG": b"no image", "b/b_9.JPEG": b""})
-    (folder / "empty" / "c").mkdir()
-    write(folder / "litter", {"__MACOSX/x.JPEG": b"x", "a/@eaDir/y.JPEG": b"y", ".DS_Store": b"z"})
-    (folder / "litter" / "a" / "gone.JPEG").symlink_to("nowhere.JPEG")
-    (folder / "litter" / "lost").symlink_to("nowhere")
-    (folder / "litter" / "a" / "folder.JPEG").mkdir()
-    pack(folder / "litter packed" / "all.tar", content | {"__MACOSX/x.JPEG": b"x"})
-    write(folder / "flat", {f"images/{name.split('/')[1]}": of for name, of in content.items()})
-    lines = "".join(f"{name.split('/')[1]}\t{name.split('/')[0]}\t0\n" for name in names)
-    (folder / "flat" / "val_annotations.txt").write_text(lines, encoding="utf-8")
-    numbered = {}
-    for place, (name, of) in enumerate(content.items()):
-        numbered |= {f"{place}.jpg": of, f"{place}.cls": str(int(name[0] == "a")).encode()}
-    pack(folder / "tar" / "all.tar", folders)
-    pack(folder / "packed" / "all.tar.gz", folders)
-    pack(folder / "numbered" / "shard-0.tar", numbered)
-    for label in "ab":
-        some = {name.split("/")[1]: of for name, of in content.items() if name[0] == label}
-        pack(folder / "tars" / f"{label}.tar", some)
-    lay_out_downloads(folder, [*content.values()])
-
-
-def lay_out_downloads(folder: Path, images: Sequence[bytes]) -> None:
-    """The same images as large sets come: archives in archives, without folders, in shards."""
-    for label, some in (("n00000000", images[:3]), ("n00000001", images[3:])):
-        named = {f"{label}_{n}.JPEG": of for n, of in enumerate(some)}
-        pack(folder / "class files" / f"{label}.tar", named)
-    whole = {file.name: file.read_bytes() for file in (folder / "class files").iterdir()}
-    pack(folder / "archives" / "ILSVRC2012_img_train.tar", whole)
-    flat = {f"ILSVRC2012_val_0000000{n}.JPEG": of for n, of in enumerate(images[:3], 1)}
-    write(folder / "without folders" / "ILSVRC2012_img_val", flat)
-    pack(folder / "without folders, packed" / "ILSVRC2012_img_val.tar", flat)
-    shard = {}
-    for n, of in enumerate(images):
-        told = {"label": "a"} if n < 3 else {"filename": f"b/{n}.JPEG"}
-        shard |= {f"{n}.jpg": of, f"{n}.json": json.dumps(told).encode()}
-    pack(folder / "told" / "ILSVRC2012_img_train.tar", shard)  # older code finds no part in it
-    by_number = {f"{n}.jpg": of for n, of in enumerate(images)}
-    by_number |= {f"{n}.cls": str(n % 2).encode() for n in range(len(images))}
-    pack(folder / "listed" / "train-0.tar", by_number)
-    write(folder / "listed", {"classes.txt": b"b\na\n"})
-    faulty = dict(zip(("a/0.JPEG", "a/1.JPEG", "b/0.JPEG"), images[:3], strict=True))
-    write(folder / "faulty", faulty | {"a/2.JPEG": b"no image"})
-    found = image_set.open_set(folder / "faulty", cache=folder / "index")
-    shrinking.pack(found, folder / "shrunk", size=8)
-
-
-def encoded(pixels: np.ndarray) -> bytes:
-    """An image as a JPEG file has it."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG", quality=90)
-    return stream.getvalue()
-
-
-def write(folder: Path, content: Mapping[str, bytes]) -> None:
-    """Files below a folder."""
-    for name, of in content.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(of)
-
-
-def pack(file: Path, content: Mapping[str, bytes]) -> None:
-    """A tar file; compressed where its name says so."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(file, "w:gz" if file.suffix == ".gz" else "w") as archive:
-        for name, of in content.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(of)
-            archive.addfile(member, io.BytesIO(of))
+    images = {
+        name: layouts_drawn.encoded(rng.integers(0, 255, shapes[len(name) % 2])) for name in names
+    }
+    layouts_drawn.write(folder / PLANKTON / "train", images)
 
 
 # -------------------------------------------------------------------------------------- short
@@ -287,7 +207,14 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
 def openings(drawn: Mapping[str, str]) -> list[Canary]:
     """Sets in every layout that can be read, and with what is left out where that is asked."""
     root = Path(drawn["layouts"])
-    asked = {"flat": {}, "tar": {}, "tars": {}, "packed": {}, "numbered": {"classes": ["b", "a"]}}
+    asked = {
+        "flat": {},
+        "parted": {"part": "train"},
+        "tar": {},
+        "tars": {},
+        "packed": {},
+        "numbered": {"classes": ["b", "a"]},
+    }
     asked |= {"broken": {"skip_broken": True}, "empty": {"skip_missing": True}}
     every = [
         Canary(f"a set: {name}", OPENING, {"root": str(root / name), **more})
