@@ -1,6 +1,7 @@
 """Small sets of images in every layout that can be read, and with all that may be odd in one."""
 
 import io
+import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
