@@ -23,9 +23,9 @@ from granularity import theory
 from granularity.figures import house_style
 from granularity.hierarchies import taxonomy, wordnet
 from granularity.pages import explorers
+from granularity.planning import sizes
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import graph
 import pages
 
 HERE = Path(__file__).parent
@@ -394,7 +394,7 @@ def test_every_page_of_the_book_is_printed(site, monkeypatch):
     monkeypatch.chdir(ROOT)
     pdf = made("print.mjs", site, REPORTS / "book.pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
-    assert len(re.findall(rb"/Type /Page\b", pdf)) > 2 * len(graph.contents())
+    assert len(re.findall(rb"/Type /Page\b", pdf)) > 2 * len(sizes.contents())
     assert b"http://127.0.0.1" not in pdf
 
 

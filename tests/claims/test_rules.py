@@ -4,7 +4,6 @@ import copy
 import inspect
 import itertools
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +16,10 @@ from granularity.analysis.selection import select
 from granularity.claims import columns, fixed, judging, rules
 from granularity.experiments import imagenet, inaturalist
 from granularity.inputs import renamed
+from granularity.planning import sizes
 from granularity.records import tables
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-import graph  # noqa: E402
 
 TEXT = (ROOT / "book" / "claims.yml").read_text(encoding="utf-8")
 BOOK = rules.read(TEXT)
@@ -325,7 +323,7 @@ def runs_of(size: str) -> pd.DataFrame:
     for name, arm in (("imagenet/finetune", imagenet), ("inaturalist/transfer", inaturalist)):
         defaults = notebook.declared(ROOT / "notebooks" / f"{name}.ipynb")
         for setting, given in settings[name].items():
-            for values in graph.jobs_of(setting, given).values():
+            for values in sizes.jobs_of(setting, given).values():
                 wanted = {**defaults, **values}
                 known = inspect.signature(arm.arms).parameters
                 own = {key: wanted[key] for key in (*COMMON, *known) if key in wanted}

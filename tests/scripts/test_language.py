@@ -11,9 +11,8 @@ import yaml
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import graph
 from granularity.pages import summary
+from granularity.planning import sizes
 
 SITE = ROOT / "_build" / "html"
 SOURCES = [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").rglob("*.ipynb")]
@@ -42,7 +41,7 @@ def texts():
         pytest.skip("no book was built here: make book")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        names = [name for name in graph.contents() if name not in ("book/api", "book/glossary")]
+        names = [name for name in sizes.contents() if name not in ("book/api", "book/glossary")]
     found = {}
     for name in names:
         page = BeautifulSoup((SITE / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
