@@ -91,7 +91,7 @@ def checked(sets: Sets, skip: Sequence[str] = ()) -> Sets:
             )
         )
     for part in (sets.target, sets.source):
-        refuse = refuse_shared if part.images is evaluation else refuse_equal
+        refuse = refuse_shared if part.images is evaluation else refuse_in_both
         refuse(part, sets.evaluation)
     if len(evaluation) > SWAPPED * len(training):
         raise DataError(
@@ -110,9 +110,8 @@ def refuse_shared(training: Subset, evaluation: Subset) -> None:
 
 
 @cache
-def refuse_equal(trained: Subset, evaluated: Subset) -> None:
+def refuse_equal(training: image_set.ImageSet, evaluation: image_set.ImageSet) -> None:
     """Raises DataError, naming it, for an image that lies in both sets under one name."""
-    training, evaluation = trained.images, evaluated.images
     rows = same(training, evaluation.names, evaluation.classes)
     place = {name: i for i, name in enumerate(evaluation.names.tolist())} if len(rows) else {}
     for row in rows:
@@ -125,6 +124,11 @@ def refuse_equal(trained: Subset, evaluated: Subset) -> None:
                 f" {os.fsdecode(training.names[row])}, and {len(rows):,} of {len(evaluation):,}"
                 f" names: what is evaluated on is trained on. Is one a link to the other?"
             )
+
+
+def refuse_in_both(training: Subset, evaluation: Subset) -> None:
+    """Raises as `refuse_equal` does, for the sets that two parts are of."""
+    refuse_equal(training.images, evaluation.images)
 
 
 def of_chosen(sets: Sets, classes: Sequence[str]) -> Sets:
