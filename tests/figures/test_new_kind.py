@@ -56,8 +56,10 @@ def test_a_table_and_a_figure_show_it(axis, study):  # noqa: F811
     arm = runs["arm"].replace("instance", "initial")
     runs = runs.assign(arm=arm, kind_of_arm=[transfer_runs.kind_of(one) for one in arm])
     assert transfer_runs.ordered(runs)[-1] == "initial"
-    transfer.draw_errors(axis, transfer_runs.Study(study.title, study.size, runs, {}))
-    assert "first letters" in texts(axis)
+    runs["bits"] = runs["classes"] / 64
+    shown = transfer_runs.Study(study.title, study.size, runs, {})
+    transfer.draw_measure(axis, shown, "bits", "a measure")
+    assert "first letters" in map(str.strip, texts(axis))
 
 
 def test_it_has_a_look_of_its_own():
