@@ -74,6 +74,6 @@ def test_the_readme_shows_it_and_says_in_words_what_one_sees():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(r"!\[(.+?)\]\(book/images/story\.svg\)", readme)
     assert len(found[1]) > 100
-    first = (ROOT / "notebooks/index.ipynb").read_text(encoding="utf-8")
+    first = (ROOT / "notebooks/theory/coarse_vs_fine.ipynb").read_text(encoding="utf-8")
     assert found[1] in first
     assert "overview.draw(" in first
