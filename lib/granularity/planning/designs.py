@@ -136,7 +136,10 @@ def changed(job: Job, design: Design, levels: Sequence[int]) -> Job:
         ("scratch", "pretraining"),
     ):
         if recipe in values:
-            values[recipe] = {**one(values[recipe]), **dict(getattr(design, field))}
+            given = dict(getattr(design, field))
+            if "model" in given:  # another network has none of the options of the one before
+                given = {"model_options": {}} | given
+            values[recipe] = {**one(values[recipe]), **given}
     return replace(job, values=values, done=False, read=())
 
 
