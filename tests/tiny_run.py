@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,27 @@ def ended(started: list, seconds: float = 60) -> list[int]:
             process.kill()
             raise AssertionError(f"still running after {seconds} s")
     return [process.exitcode for process in started]
+
+
+def newest(folder: Path) -> int:
+    """The step of the newest checkpoint; 0 where there is none."""
+    return max((int(p.stem.split("-")[1]) for p in folder.glob("*.safetensors")), default=0)
+
+
+def kill_half_way(folder: Path, values: dict, world_size: int, **options) -> int:
+    """Begins a run of 60 steps, and kills all its processes after 20; the newest step that is kept.
+
+    Fails where a process ended in any other way, or where the run had come to its end.
+    """
+    started = begin(folder, values, world_size=world_size, **options)
+    while newest(folder) < 20:
+        assert started[0].exitcode is None
+        time.sleep(0.001)
+    for process in started:
+        process.kill()
+    assert set(ended(started)) == {-9}
+    assert newest(folder) < 60
+    return newest(folder)
 
 
 def result(folder: Path, steps: int) -> tuple[dict, list[dict]]:

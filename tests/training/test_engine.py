@@ -238,13 +238,13 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_ran_through(tmp_path, case)
     rng = random.Random(case)
     for target in sorted(rng.sample(range(7, 120), 4)):
         (process,) = runs.begin(tmp_path / "killed", changes, **options)
-        while newest(tmp_path / "killed") < target:
+        while runs.newest(tmp_path / "killed") < target:
             assert process.exitcode is None
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.03))
         process.kill()
         assert runs.ended([process]) == [-9]
-        assert newest(tmp_path / "killed") < steps
+        assert runs.newest(tmp_path / "killed") < steps
     assert runs.ended(runs.begin(tmp_path / "killed", changes, **options)) == [0]
     (weights, log), (wanted, wanted_log) = (
         runs.result(tmp_path / name, steps) for name in ("killed", "through")
@@ -273,11 +273,6 @@ def test_bf16_gives_the_same_bits_every_time(tmp_path):
         assert other_log == log
     unit = "has the unit" if torch.cpu._is_amx_tile_supported() else "has no such unit"
     saw(f"{len(wanted)} tensors the same five times; this processor {unit}")
-
-
-def newest(folder):
-    """The step of the newest checkpoint; 0 where there is none."""
-    return max((int(p.stem.split("-")[1]) for p in folder.glob("*.safetensors")), default=0)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -320,14 +315,14 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path, micro_batch):
 def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
     changes, options = {"steps": 60}, {"save_every": 5}
     started = runs.begin(tmp_path / "run", changes, world_size=2, **options)
-    while newest(tmp_path / "run") < 20:
+    while runs.newest(tmp_path / "run") < 20:
         assert started[0].exitcode is None
         time.sleep(0.001)
     started[1].kill()
     main, killed = runs.ended(started)
     assert main not in (0, -9)
     assert killed == -9
-    assert newest(tmp_path / "run") < 60
+    assert runs.newest(tmp_path / "run") < 60
     assert runs.ended(runs.begin(tmp_path / "run", changes, world_size=2, **options)) == [0, 0]
     assert runs.ended(runs.begin(tmp_path / "through", changes, world_size=2, **options)) == [0, 0]
     (weights, log), (wanted, wanted_log) = (
@@ -345,14 +340,7 @@ def test_where_one_process_dies_the_run_fails_and_can_be_resumed(tmp_path):
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_a_run_is_resumed_by_another_number_of_processes(tmp_path, before, after):
     changes, options = {"steps": 60, "clip_grad_norm": 0.5}, {"save_every": 5}
-    started = runs.begin(tmp_path / "run", changes, world_size=before, **options)
-    while newest(tmp_path / "run") < 20:
-        assert started[0].exitcode is None
-        time.sleep(0.001)
-    for process in started:
-        process.kill()
-    assert set(runs.ended(started)) == {-9}
-    assert newest(tmp_path / "run") < 60
+    runs.kill_half_way(tmp_path / "run", changes, world_size=before, **options)
     resumed = runs.begin(tmp_path / "run", changes, world_size=after, **options)
     through = runs.begin(tmp_path / "through", changes, **options)
     assert runs.ended(resumed + through) == [0] * (after + 1)
@@ -421,7 +409,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_checkpoint(tmp_
     told = r"the loss is nan at step 13; .* checkpoint-12\.safetensors"
     with pytest.raises(FloatingPointError, match=told):
         runs.train(tmp_path, recipe, Poisoned(runs.memory(recipe), 13), save_every=4)
-    assert newest(tmp_path) == 12
+    assert runs.newest(tmp_path) == 12
     # Resumed with good images it goes on from there.
     mended = runs.train(tmp_path, recipe, save_every=4).bare.state_dict()
     wanted = runs.train(tmp_path / "through", recipe, save_every=4).bare.state_dict()
@@ -435,7 +423,7 @@ def test_before_the_first_checkpoint_there_is_none_to_name(tmp_path):
     recipe = runs.recipe(steps=20)
     with pytest.raises(FloatingPointError, match="nan at step 2; no checkpoint yet"):
         runs.train(tmp_path, recipe, Poisoned(runs.memory(recipe), 2))
-    assert newest(tmp_path) == 0
+    assert runs.newest(tmp_path) == 0
 
 
 @pytest.mark.fault(
@@ -456,7 +444,7 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     weight.register_hook(overflow)
     with pytest.raises(FloatingPointError, match=r"head\.weight .* step 8; .* checkpoint-4"):
         engine.fit(run, recipe, runs.memory(recipe), runs.LABELS, seed=0, save_every=4)
-    assert newest(tmp_path) == 4
+    assert runs.newest(tmp_path) == 4
 
 
 @pytest.mark.fault("several labels an image for the softmax loss", "refused before any step")

@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 
 import numpy as np
 import pytest
@@ -111,7 +110,7 @@ def test_a_label_out_of_range_stops_the_run(tmp_path, loss, what):
         engine.fit(run, recipe, images, labels, seed=0, save_every=1)
     (note,) = found.value.__notes__
     assert re.fullmatch(rf"step \d+, {recipe.batch_size} images, \d+ to \d+", note)
-    assert newest(tmp_path) < recipe.steps
+    assert runs.newest(tmp_path) < recipe.steps
     saw(f"{type(found.value).__name__}; {note}")
 
 
@@ -136,15 +135,10 @@ def test_a_single_bad_pixel_stops_the_run(tmp_path):
     images = OnePixel(plain.pixels, plain.leaf, recipe)
     with pytest.raises(FloatingPointError, match="nan at step 0"):
         runs.train(tmp_path, recipe, images, save_every=1)
-    assert newest(tmp_path) == 0
+    assert runs.newest(tmp_path) == 0
 
 
 # ----------------------------------------------------------------------------- fewer, more of them
-
-
-def newest(folder):
-    """The step of the newest checkpoint; 0 where there is none."""
-    return max((int(p.stem.split("-")[1]) for p in folder.glob("*.safetensors")), default=0)
 
 
 @pytest.mark.fault(
@@ -154,15 +148,7 @@ def newest(folder):
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (3, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, before, after):
     changes, options = {"steps": 60, "batch_size": 13}, {"save_every": 5}
-    started = runs.begin(tmp_path / "run", changes, world_size=before, **options)
-    while newest(tmp_path / "run") < 20:
-        assert started[0].exitcode is None
-        time.sleep(0.001)
-    for process in started:
-        process.kill()
-    assert set(runs.ended(started)) == {-9}
-    reached = newest(tmp_path / "run")
-    assert reached < 60
+    reached = runs.kill_half_way(tmp_path / "run", changes, world_size=before, **options)
     assert set(runs.ended(runs.begin(tmp_path / "run", changes, world_size=after, **options))) == {
         0
     }
