@@ -257,7 +257,7 @@ def numbered(rule: rules.Rule, table: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def test_a_rule_reads_the_runs_of_its_arms_and_each_once():
-    small = BOOK.claims["C8"].rule("tiny")
+    small = BOOK.claims["C8"].version(3)
     rule = dataclasses.replace(small, arms={"a": {"labels": "x"}, "b": {"labels": "y"}})
     rows = [("x", "p"), ("y", "q"), ("x", "p"), ("z", "r"), ("x", None), ("x", None)]
     table = pd.DataFrame(rows, columns=["labels", "fingerprint"]).assign(n=range(6))

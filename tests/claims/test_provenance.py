@@ -1,5 +1,6 @@
 """Times, machines, versions and commits of made-up runs, against tables done by hand."""
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
@@ -103,13 +104,15 @@ def test_rows_worked_out_from_several_runs_are_left_out():
 
 
 def of_c8(commit: str, started: str, labels: str) -> pd.DataFrame:
-    """One run that the newest rule of C8 reads."""
+    """One run that the newest rule of C8 with a single contrast reads."""
     (arm,) = (a for a in C8.rule("tiny").arms.values() if a["labels"] == labels)
     made = {"kind": "inaturalist.transfer", "started": started, "machine": CPU, "commit": commit}
     return pd.DataFrame([arm | made | {"fingerprint": labels}])
 
 
+# C8 as it was with a single contrast, so that its runs are those of two arms.
 C8 = rules.read(CLAIMS).claims["C8"]
+C8 = dataclasses.replace(C8, rules=C8.rules[:4])
 BOOK = rules.Book({"C8": C8}, {})
 OLDER = CLAIMS.replace("smallest_effect: 0.010", "smallest_effect: 0.005")
 REWORDED = CLAIMS.replace("Instance labels against the baseline.", "Some other words.")

@@ -404,7 +404,7 @@ def test_a_split_without_labels_is_named(monkeypatch):
             def __class_getitem__(cls, key):
                 return {"label": np.array([-1, -1, -1])}[key]
 
-    monkeypatch.setattr(huggingface, "_reader", lambda name, part: Reader)
+    monkeypatch.setattr(huggingface, "hub_reader", lambda name, part: Reader)
     with pytest.raises(
         image_set.DataError, match=r"hfds/o/n: its split 'test' is not labelled: 3 of 3"
     ):

@@ -19,7 +19,7 @@ def look(images: ImageSet, sample: int, seed: int = 0, differs: str = "") -> Ite
     yield f"fingerprint  {images.fingerprint}"
     if images.edition:
         yield f"edition      {images.edition}"
-    yield f"images       {len(images):,} of {len(images.classes):,} classes"
+    yield f"images       {len(images):,} in {len(images.classes):,} classes"
     yield f"in a class   {counts.min():,} to {counts.max():,}, median {np.median(counts):,.0f}"
     yield f"other files  {images.others:,}"
     for reason, number in Counter(reason for _, reason in images.skipped).items():
