@@ -8,7 +8,7 @@ table holds names alone, and no image.
 import sys
 from dataclasses import replace
 
-from granularity.images import near_copies
+from granularity.images import copies, near_copies
 from granularity.images.image_set import open_set
 
 SETS = ("tiny-imagenet-200", "mini-imagenet-75")  # as the table calls them, whatever the folders
@@ -23,8 +23,8 @@ def main(roots: list[str]) -> None:
         for part in ("train", "val")
     ]
     pairs = near_copies.near_copies(sets)
-    near_copies.write(pairs, near_copies.TABLE)
-    print(f"{near_copies.TABLE}: {len(pairs)} pairs among {sum(map(len, sets)):,} images")
+    near_copies.write(pairs, copies.TABLE)
+    print(f"{copies.TABLE}: {len(pairs)} pairs among {sum(map(len, sets)):,} images")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from granularity.analysis import statistics, transfer_runs
-from granularity.labels.specification import KINDS as SPECIFICATIONS
+from granularity.labels.kinds import KINDS as SPECIFICATIONS
 from granularity.labels.specification import parse
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,9 +7,9 @@ from test_transfer import axis, study, texts  # noqa: F401  two fixtures
 from granularity import labels
 from granularity.analysis import transfer_runs
 from granularity.figures import house_style, transfer
-from granularity.labels import specification
+from granularity.labels import kinds, specification
 from granularity.labels.function import from_sets
-from granularity.labels.kinds import Kind
+from granularity.labels.kind import Kind
 from granularity.planning import plan
 
 
@@ -24,7 +24,7 @@ NEW = Kind("initial", initial, "first letter", "first letters", "instances")
 
 @pytest.fixture(autouse=True)
 def declared(monkeypatch):
-    monkeypatch.setitem(specification.KINDS, "initial", NEW)
+    monkeypatch.setitem(kinds.KINDS, "initial", NEW)
 
 
 def test_the_check_of_parameters_knows_it():

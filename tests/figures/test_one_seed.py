@@ -38,7 +38,7 @@ def simulated():
 
 
 def errors_of_arms(axis, study):
-    transfer.draw_gains(axis, study, transfer.rows_of(study))
+    transfer.draw_gains(axis, study, transfer.rows_of(study), 0.01)
 
 
 def stages_of_arms(axis, study):

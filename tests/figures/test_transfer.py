@@ -61,14 +61,14 @@ def texts(axis):
 def test_every_arm_stands_with_its_gain_in_points(axis, study):
     rows = transfer.rows_of(study)
     assert "baseline" not in rows and len(rows) == len(ARMS) - 1
-    transfer.draw_gains(axis, study, rows)
+    transfer.draw_gains(axis, study, rows, 0.01)
     means = [box.lines[0].get_xdata()[0] for box in axis.containers]
     assert means == [pytest.approx(100 * (0.40 - ARMS[arm][1])) for arm in rows]
     assert texts(axis) == [f"{ARMS[arm][0]}" for arm in rows] + ["classes"]
     band = axis.patches[0]
     assert (band.get_x(), band.get_x() + band.get_width()) == (-1, 1)
     axis.clear()
-    transfer.draw_gains(axis, study, rows[:1], {"H, bits": ["0.50"]})
+    transfer.draw_gains(axis, study, rows[:1], 0.01, {"H, bits": ["0.50"]})
     assert texts(axis) == ["0.50", "H, bits"]
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 from granularity.analysis import selection, statistics
 from granularity.fingerprints.digest import canonical
 from granularity.images import sources
-from granularity.labels.specification import KINDS
-from granularity.labels.specification import ordered as ordered_kinds
+from granularity.labels.kinds import KINDS
+from granularity.labels.kinds import ordered as ordered_kinds
 from granularity.records import tables
 
 KIND = "inaturalist.transfer"
@@ -27,8 +27,6 @@ SHARED = ("dataset", "target", "training", "images", "held_out", "pretraining")
 
 # Arms of the label function `target`, and what tables call them; the others are of its kinds.
 OF_TARGET = {BASELINE: "target, the baseline", ONE_PASS: "target, one pass"}
-# Label functions that a reader knows by the field's name, one and several of them.
-FIELD = {"instance": ("instance labels", "instance labels")}
 
 PUBLISHED = "inaturalist.jsonl"  # the file of published runs, in the folder of a size
 
@@ -172,15 +170,13 @@ def name_of(arm: str) -> str:
         return "leaf labels"
     if kind == "misaligned":
         return f"{values[0]}, {values[1]} reassigned"
-    if kind in FIELD:
-        return FIELD[kind][0]
     words = OF_TARGET[kind] if kind in OF_TARGET else KINDS[kind].name
     return words.format(*values)
 
 
 def names_of(kind: str) -> str:
     """Several arms of a kind as a reader is told them: `manual ranks`, `instance labels`."""
-    return FIELD[kind][1] if kind in FIELD else KINDS[kind].names
+    return KINDS[kind].names
 
 
 def read(path: Path | str) -> list[pd.DataFrame]:

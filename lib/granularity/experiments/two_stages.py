@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -268,22 +268,9 @@ def evaluate(
 
     `labels` (leaves, 1) are the target's classes of the set's leaves.
     """
-    return evaluate_network(done, done.model, recipe, part, labels, machine, pool)
-
-
-def evaluate_network(
-    done: one_stage.Trained,
-    model: torch.nn.Module,
-    recipe: Recipe,
-    part: Subset,
-    labels: np.ndarray,
-    machine: Machine,
-    pool: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """The same of another network of its stage's kind, as one that a checkpoint kept."""
     device = done.accelerator.device
     found = evaluation.evaluate(
-        model,
+        done.model,
         loaded(part, recipe, workers=machine.workers),
         torch.tensor(labels).to(device),
         done.accelerator,
@@ -316,7 +303,7 @@ def errors_by_step(
     kept = [path for path in others if checkpoints.step_of(path) % machine.keep_every == 0]
     for path in [*reversed(kept), last]:
         model.load_state_dict(checkpoints.at_step(checkpoints.load(path)[0]))
-        found = evaluate_network(done, model, recipe, part, labels, machine, pool)
+        found = evaluate(replace(done, model=model), recipe, part, labels, machine, pool)
         errors = evaluation.errors_of(found, found["label"])
         lines.append(json.dumps({"step": checkpoints.step_of(path), **errors}))
     if run_folder is not None and done.accelerator.is_main_process:

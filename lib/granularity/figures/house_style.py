@@ -12,7 +12,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from granularity.analysis import transfer_runs
 from granularity.figures import numbers
-from granularity.labels.specification import KINDS
+from granularity.labels.kinds import KINDS
 
 # Okabe and Ito's palette: told apart with any of the common kinds of colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

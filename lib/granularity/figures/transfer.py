@@ -11,8 +11,6 @@ from granularity.analysis import spoken, statistics, transfer_runs
 from granularity.analysis.transfer_runs import BASELINE, ONE_PASS, Study
 from granularity.figures import house_style
 
-EFFECT = 1  # point: the smallest effect of the claims' rules
-
 
 def rows_of(study: Study) -> list[str]:
     """The arms in the order of rows, kind by kind, without the baseline that they stand beside."""
@@ -20,18 +18,23 @@ def rows_of(study: Study) -> list[str]:
 
 
 def draw_gains(
-    axis: Axes, study: Study, rows: Sequence[str], beside: Mapping[str, Sequence[str]] | None = None
+    axis: Axes,
+    study: Study,
+    rows: Sequence[str],
+    smallest: float,
+    beside: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Gain over the baseline in points, a row for each arm: seeds, mean, 95% interval.
 
     At the right of a row stands the number of its classes, or what `beside` has under one heading;
-    the band is the smallest effect.
+    the band is the `smallest` effect of a rule, a share of the images.
     """
     classes = [f"{study.mean(arm, 'classes'):,.0f}" for arm in rows]
     ((heading, column),) = (beside or {"classes": classes}).items()
     end = axis.get_yaxis_transform()
-    axis.axvspan(-EFFECT, EFFECT, color=house_style.COLOURS["baseline"], alpha=0.13, lw=0)
-    axis.axvline(0, color=house_style.COLOURS["baseline"], lw=1.2, ls="--")
+    grey, band = house_style.COLOURS["baseline"], 100 * smallest
+    axis.axvspan(-band, band, color=grey, alpha=0.13, lw=0)
+    axis.axvline(0, color=grey, lw=1.2, ls="--")
     for row, arm in enumerate(rows):
         look = house_style.look(transfer_runs.kind_of(arm))
         gains = 100 * study.against(BASELINE, arm).dropna()

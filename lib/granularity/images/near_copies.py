@@ -26,20 +26,8 @@ from PIL import Image
 from scipy.fft import dctn
 from tqdm import tqdm
 
-from granularity.images.copies import TABLE, Pair, known
+from granularity.images.copies import Pair
 from granularity.images.image_set import ImageSet, in_threads
-
-__all__ = [
-    "TABLE",
-    "Pair",
-    "close",
-    "correlations",
-    "greys",
-    "hashes",
-    "known",
-    "near_copies",
-    "write",
-]
 
 SIDE = 32  # pixels of the grey image that is hashed, each way
 WITHIN = 4  # bits of 64 that may differ

@@ -1,6 +1,7 @@
 """Label functions: which classes a leaf, or a sample, belongs to.
 
-`specification` is the way in: it has every kind by its name. `kinds` says what a kind declares.
+`specification` is the way in: it makes a function by its name. `kinds` has every kind, `kind` says
+what each declares.
 
 A leaf is a class of the dataset itself (a synset, a species); images know their leaf and nothing
 else, so one copy of the images serves every label function.
@@ -11,8 +12,9 @@ the code of all that its module imports; here all stand together, for chapters a
 
 from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, from_sets, load, save
+from granularity.labels.kinds import KINDS
 from granularity.labels.own_tree import tree_of_csv
-from granularity.labels.specification import KINDS, make, needs_embeddings
+from granularity.labels.specification import make, needs_embeddings
 from granularity.labels.tree import Tree, nested, tree_of_cuts, tree_of_taxonomy
 from granularity.labels.wordnet_levels import levels
 

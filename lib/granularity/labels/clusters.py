@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from granularity.labels.allocation import check, shares
 from granularity.labels.function import LabelFunction
-from granularity.labels.kinds import Given, Kind
+from granularity.labels.kind import Given, Kind
 from granularity.labels.per_image import Images, generator, in_order, numbered, target_of
 from granularity.labels.tree import Tree
 

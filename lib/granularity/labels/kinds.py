@@ -1,42 +1,33 @@
-"""What one kind of label function is: how it is written, made, and told apart from the others."""
+"""Every kind of label function: what is a specification, and what tables and figures show."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 
-import numpy as np
-
+from granularity.labels import clusters, random_labels, regrouped_leaves
 from granularity.labels.function import LabelFunction
-from granularity.labels.per_image import Images
-from granularity.labels.tree import Tree
-
-# Kinds of one group share a colour. Tables and figures have the groups in this order.
-GROUPS = ("target", "ranks", "clusters", "regrouped", "random", "instances")
+from granularity.labels.kind import GROUPS, Given, Kind
 
 
-@dataclass(frozen=True)
-class Given:
-    """What a label function is made of: the values of its specification, and where it applies."""
-
-    values: Sequence[str]  # as they were written: `random:41` has "41"
-    tree: Tree
-    images: Images
-    seed: int
-    embeddings: np.ndarray | None
+def of_target(given: Given) -> LabelFunction:
+    """`target`: what the network is finetuned on."""
+    return replace(given.tree.target, name="target")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of label function. Its module declares it, and whatever shows arms asks here.
+def of_rank(given: Given) -> LabelFunction:
+    """`rank:<rank>`: one of the tree's ranks."""
+    return replace(given.tree.rank(given.values[0]), name=f"rank:{given.values[0]}")
 
-    `form` is its specification: `<K>` stands for a number of classes, `<p>` for a share, anything
-    else in angles for text. `name` is one such function in a table, with its values in braces;
-    `names` are several in a figure.
-    """
 
-    form: str
-    make: Callable[[Given], LabelFunction]
-    name: str
-    names: str
-    group: str  # one of `GROUPS`
-    of_embeddings: bool = False
-    by_classes: bool = True  # whether figures set its error against the number of its classes
+# Every kind by its name. A new one is declared in a module of its own, and added here.
+KINDS: dict[str, Kind] = {
+    "target": Kind("target", of_target, "target", "target", "target"),
+    "rank": Kind("rank:<rank>", of_rank, "{0}", "manual ranks", "ranks"),
+    **random_labels.KINDS,
+    **clusters.KINDS,
+    **regrouped_leaves.KINDS,
+}
+
+
+def ordered(kinds: Mapping[str, Kind]) -> list[str]:
+    """The names of kinds, group by group, as tables and figures have them."""
+    return sorted(kinds, key=lambda name: GROUPS.index(kinds[name].group))

@@ -4,7 +4,7 @@ import numpy as np
 
 from granularity.labels.allocation import check, shares
 from granularity.labels.function import LabelFunction
-from granularity.labels.kinds import Kind
+from granularity.labels.kind import Kind
 from granularity.labels.per_image import Images, generator, in_order, numbered, target_of
 from granularity.labels.tree import Tree
 
@@ -69,8 +69,8 @@ KINDS = {
     "instance": Kind(
         "instance",
         lambda given: instance(given.tree, given.images),
-        name="one label an image",
-        names="one label an image",
+        name="instance labels",
+        names="instance labels",
         group="instances",
     ),
 }

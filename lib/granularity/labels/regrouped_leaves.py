@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from granularity.labels.function import LabelFunction, from_sets
-from granularity.labels.kinds import Kind
+from granularity.labels.kind import Kind
 from granularity.labels.per_image import generator
 from granularity.labels.tree import Tree
 

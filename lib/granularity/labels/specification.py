@@ -1,41 +1,13 @@
 """Label functions by their specification, as parameters of runs write it."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 import numpy as np
 
 from granularity.inputs.nearest import nearest
-from granularity.labels import clusters, random_labels, regrouped_leaves
 from granularity.labels.function import LabelFunction
-from granularity.labels.kinds import GROUPS, Given, Kind
+from granularity.labels.kind import Given
+from granularity.labels.kinds import KINDS
 from granularity.labels.per_image import Images
 from granularity.labels.tree import Tree
-
-
-def of_target(given: Given) -> LabelFunction:
-    """`target`: what the network is finetuned on."""
-    return replace(given.tree.target, name="target")
-
-
-def of_rank(given: Given) -> LabelFunction:
-    """`rank:<rank>`: one of the tree's ranks."""
-    return replace(given.tree.rank(given.values[0]), name=f"rank:{given.values[0]}")
-
-
-# Every kind by its name. A new one is declared in a module of its own, and added here.
-KINDS: dict[str, Kind] = {
-    "target": Kind("target", of_target, "target", "target", "target"),
-    "rank": Kind("rank:<rank>", of_rank, "{0}", "manual ranks", "ranks"),
-    **random_labels.KINDS,
-    **clusters.KINDS,
-    **regrouped_leaves.KINDS,
-}
-
-
-def ordered(kinds: Mapping[str, Kind]) -> list[str]:
-    """The names of kinds, group by group, as tables and figures have them."""
-    return sorted(kinds, key=lambda name: GROUPS.index(kinds[name].group))
 
 
 def needs_embeddings(spec: str) -> bool:

@@ -28,7 +28,7 @@ def changes(found: Sequence[Entry], tables: Mapping[str, pd.DataFrame]) -> list[
             "last run": last_day(provenance.runs_of(rule, tables[size])),
         }
         for entry in found
-        for size, rule, word in spoken(entry)
+        for size, rule, word in verdicts_of(entry)
     ]
     return sorted(rows, key=lambda row: row["rule of"], reverse=True)
 
@@ -38,7 +38,7 @@ def last_day(runs: pd.DataFrame) -> str:
     return runs["started"].max()[:10] if len(runs) else "–"
 
 
-def spoken(entry: Entry) -> Iterator[tuple[str, Rule, str]]:
+def verdicts_of(entry: Entry) -> Iterator[tuple[str, Rule, str]]:
     """The sizes and versions of a claim's rule that say something of it, and what."""
     for size, verdict in entry.verdicts.items():
         versions = {v: old for (at, v), old in entry.earlier.items() if at == size}

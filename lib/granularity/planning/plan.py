@@ -20,7 +20,8 @@ from granularity.experiments.choices import LargerSource, SameImages, chosen
 from granularity.experiments.datasets import Size, named
 from granularity.experiments.sets import HELD_OUT
 from granularity.hierarchies import taxonomy, wordnet
-from granularity.labels.specification import KINDS, needs_embeddings, parse
+from granularity.labels.kinds import KINDS
+from granularity.labels.specification import needs_embeddings, parse
 from granularity.planning.speeds import (
     VIT,
     Speed,

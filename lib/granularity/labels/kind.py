@@ -1,0 +1,42 @@
+"""What one kind of label function is: how it is written, made, and told apart from the others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from granularity.labels.function import LabelFunction
+from granularity.labels.per_image import Images
+from granularity.labels.tree import Tree
+
+# Kinds of one group share a colour. Tables and figures have the groups in this order.
+GROUPS = ("target", "ranks", "clusters", "regrouped", "random", "instances")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a label function is made of: the values of its specification, and where it applies."""
+
+    values: Sequence[str]  # as they were written: `random:41` has "41"
+    tree: Tree
+    images: Images
+    seed: int
+    embeddings: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of label function. Its module declares it, and whatever shows arms asks here.
+
+    `form` is its specification: `<K>` stands for a number of classes, `<p>` for a share, anything
+    else in angles for text. `name` is one such function in a table, with its values in braces;
+    `names` are several in a figure.
+    """
+
+    form: str
+    make: Callable[[Given], LabelFunction]
+    name: str
+    names: str
+    group: str  # one of `GROUPS`
+    of_embeddings: bool = False
+    by_classes: bool = True  # whether figures set its error against the number of its classes
