@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from granularity.analysis import transfer_runs
 from granularity.figures import house_style
+from granularity.labels import kind
+from granularity.labels.kinds import KINDS
 
 heights = st.lists(st.floats(-5, 5), min_size=1, max_size=9)
 
@@ -27,7 +29,11 @@ def test_labels_that_do_not_touch_stay():
 
 def test_every_kind_of_arm_has_its_own_look():
     looks = [tuple(house_style.look(kind).values()) for kind in transfer_runs.kinds()]
-    assert len(set(looks)) == len(looks) == 12
+    assert len(set(looks)) == len(looks) == len(KINDS) + 1  # the target in one pass too
+
+
+def test_every_group_of_label_functions_has_a_look():
+    assert tuple(house_style.LOOKS) == kind.GROUPS
 
 
 @pytest.mark.parametrize("across", [False, True])

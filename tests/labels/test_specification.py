@@ -16,6 +16,7 @@ from small_datasets import PLAIN, Images, dataset_of, shuffled, tables, tree_of
 from granularity import labels
 from granularity.labels import clusters
 from granularity.labels.allocation import largest_remainder, shares
+from granularity.labels.kind import Kind
 
 # At the middle dataset: 11 groups, 21 leaves, 175 images.
 CHANCE = [
@@ -458,3 +459,18 @@ def test_embeddings_that_do_not_fit_are_refused(plain):
                 labels.make(f"{kind}:20", tree, images, 0, wrong)
         assert labels.needs_embeddings(f"{kind}:20")
     assert not labels.needs_embeddings("random:20")
+
+
+def test_a_kind_of_embeddings_counts_as_one_that_needs_none(plain):
+    tree, images, embeddings = plain
+    for name, kind in labels.KINDS.items():
+        assert kind.of_embeddings == name.startswith("cluster")
+        if kind.of_embeddings:
+            made = labels.make(f"{name}:20", tree, images, 0, embeddings)
+            alike = labels.make(f"{kind.counts_as}:20", tree, images, 0)
+            assert made.num_classes == alike.num_classes == 20
+
+
+def test_a_group_that_has_no_colour_is_refused():
+    with pytest.raises(ValueError, match=r"made: no group is called 'randon'; nearest: random"):
+        Kind("made", lambda given: None, "made", "made", "randon")

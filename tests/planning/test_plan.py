@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,8 @@ from conftest import ROOT
 
 from granularity import notebook, theory
 from granularity.claims import rules
+from granularity.experiments import datasets
+from granularity.experiments.choices import LargerSource
 from granularity.images import sources
 from granularity.planning import missing, outlook, plan, sizes, speeds
 from granularity.records import tables
@@ -51,6 +54,19 @@ def test_the_paper_s_pretraining_is_90_epochs_of_all_images():
     assert row["longest"] == pytest.approx(row["hours"] / 8)
     # weights and Adam's two moments, four bytes each, two checkpoints
     assert row["gigabytes"] == pytest.approx(2 * 3 * 4 * 103_186_515 / 1e9, rel=1e-6)
+
+
+def test_the_release_of_winter_2021_is_a_dataset_of_its_own_with_its_classes_at_every_level():
+    """By hand: 13,153,500 images; 19,167 classes at level 0, 464 at level 4, 38 at level 9."""
+    winter = datasets.named("imagenet-winter21")
+    whole = winter.size_of(LargerSource("imagenet-winter21"))
+    assert (whole.source, whole.leaves) == (13_153_500, 19_167)
+    for level, classes in {0: 19_167, 4: 464, 9: 38}.items():
+        assert plan.classes_at("imagenet-winter21", level, whole) == classes
+    row = only([pretraining(dataset="imagenet-winter21")])
+    assert row["hours"] == pytest.approx(90 * (13_153_500 // 4096) * 4096 / 1000 / 3600, rel=0.02)
+    paper = (ROOT / "notebooks/params/paper.yaml").read_text(encoding="utf-8")
+    assert len(re.findall(r"dataset: imagenet$", paper, re.MULTILINE)) == 1  # how.md's `sed`
 
 
 def test_a_network_of_twice_the_operations_takes_twice_the_hours():

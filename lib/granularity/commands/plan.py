@@ -76,9 +76,7 @@ def show_evidence(found: dict) -> None:
         shown = pd.DataFrame(found["seeds"]).drop(columns="title")
         print(shown.to_string(index=False))
     if found["designs"]:
-        print(
-            "\nThe ImageNet arm in other designs, and half the width of a 95% interval, in points"
-        )
+        print("\nExperiment A in other designs, and half the width of a 95% interval, in points")
         print("of error, if seeds differ as much as on Tiny-ImageNet:")
         for row in found["designs"]:
             points = "unknown" if row["points"] is None else f"{row['points']:.1f}"

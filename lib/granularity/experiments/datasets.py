@@ -26,6 +26,7 @@ from granularity.experiments.sets import (
     same,
 )
 from granularity.hierarchies import plankton, taxonomy
+from granularity.hierarchies.synset_lists import WINTER_2021
 from granularity.images import copies, image_set, shares, splits
 from granularity.images.subset import Subset, at_most, of_classes, some, whole
 from granularity.inputs.nearest import nearest
@@ -68,7 +69,8 @@ class Dataset:
 
     `sizes` are known without opening anything, with all images of each class, by the type of what
     a run chooses. `roots` are the sets that lie on this machine: name → the parts that are read.
-    `doubles` gives groups of names of identical training images, where they are known.
+    `doubles` gives groups of names of identical training images, where they are known; `synsets` is
+    the list that the source's leaves are, by a name of `synset_lists.NAMES`.
     """
 
     roots: Mapping[str, tuple[str, ...]]
@@ -76,6 +78,7 @@ class Dataset:
     same_images: Callable[[SameImages, Roots], LabelledSets] | None = None
     sizes: Mapping[type, Callable[[Any], Size]] = field(default_factory=dict)
     doubles: Callable[[], list[frozenset[bytes]]] = list
+    synsets: str = ""
 
     def size_of(self, choice: LargerSource | SameImages) -> Size:
         """How many images a run reads that chooses some of these."""
@@ -357,6 +360,14 @@ DATASETS = {
         roots={"imagenet21k": ("train",), "imagenet1k": ("train", "val")},
         larger_source=imagenet,
         sizes={LargerSource: lambda choice: Size(14_197_122, 1_281_167, 50_000, 21_843, 1_000)},
+        synsets="imagenet21k",
+    ),
+    # The source as it can be had today. The paper's claims are judged on the one above alone.
+    "imagenet-winter21": Dataset(
+        roots={"imagenet21k": ("train",), "imagenet1k": ("train", "val")},
+        larger_source=imagenet,
+        sizes={LargerSource: lambda choice: Size(13_153_500, 1_281_167, 50_000, 19_167, 1_000)},
+        synsets=WINTER_2021,
     ),
     "inaturalist": Dataset(
         roots={"inaturalist": ("{training}", "2021_valid")},

@@ -33,7 +33,8 @@ from granularity.images.subset import Subset, classes_in
 from granularity.images.toy import species_drawing
 from granularity.labels.alignment import alignment
 from granularity.labels.function import LabelFunction, save
-from granularity.labels.specification import make
+from granularity.labels.kinds import KINDS
+from granularity.labels.specification import make, needs_embeddings, parse
 from granularity.labels.tree import Tree
 from granularity.training import embeddings, networks, one_stage, processes
 from granularity.training.evaluation import errors_of, keep
@@ -124,7 +125,7 @@ def function_of(
 ) -> LabelFunction:
     """The label function of source images that `labels` names (see `labels.specification`)."""
     vectors = None
-    if labels.startswith("cluster"):
+    if needs_embeddings(labels):
         vectors = embed(here, embedding, pretraining, machine, seed)
     images = labelled(here.sets.source, here.tree)
     return make(labels, here.tree, images, seed, vectors)
@@ -192,15 +193,16 @@ def stated(
 
 def embeds(setting: Mapping) -> bool:
     """Whether a run computes embeddings by a network that was not trained here."""
-    clusters = setting["labels"].startswith("cluster")
-    return clusters and setting.get("embedding", SELF_SUPERVISED) != SELF_SUPERVISED
+    foreign = setting.get("embedding", SELF_SUPERVISED) != SELF_SUPERVISED
+    return foreign and needs_embeddings(setting["labels"])
 
 
 def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
     """What the runs will read, a row for each label function and choice of images.
 
-    Opens all sets and recipes and makes all label functions but clusters (of which it asks whether
-    there can be so many), so that whatever is missing or misspelt is told before any work.
+    Opens all sets and recipes and makes all label functions but those of embeddings (of which it
+    asks whether there can be so many classes), so that whatever is missing or misspelt is told
+    before any work.
     """
     found = {}
     for setting in settings:
@@ -225,10 +227,9 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
 
 def classes_of(labels: str, here: LabelledSets) -> int:
     """How many classes a label function will have; its errors are those of `make`."""
-    kind, _, rest = labels.partition(":")
-    if kind in ("cluster", "cluster-free", "cluster-crossed"):
-        labels = f"{'random-free' if kind == 'cluster-free' else 'random'}:{rest}"
-    found = make(labels, here.tree, labelled(here.sets.source, here.tree), 0).num_classes
+    kind, values = parse(labels)
+    alike = ":".join([KINDS[kind].counts_as or kind, *values])
+    found = make(alike, here.tree, labelled(here.sets.source, here.tree), 0).num_classes
     if found < 2:
         raise ValueError(f"labels are {labels!r}: one class of all images, which teaches nothing")
     return found
@@ -288,7 +289,7 @@ def transfer(
             "training_error": float((learnt["rank"] > 0).mean()),
             "pretraining_loss": first.curves["loss"][-1],
             "stages": len(recipes),
-            "foreign_embedding": int(labels.startswith("cluster") and CLIP not in embedding),
+            "foreign_embedding": int(needs_embeddings(labels) and CLIP not in embedding),
         },
         "stage": done.key,
         "pretraining_stage": first.key if finetuning else None,

@@ -36,8 +36,8 @@ GROUND = {True: "#F3F3F3", False: "white"}  # what a panel lies on, by whether i
 
 # Groups of label functions: colour, and the markers that its kinds take in turn, first filled, then
 # hollow.
-GROUPS = {
-    "baseline": ("baseline", "o"),
+LOOKS = {
+    "target": ("baseline", "o"),
     "ranks": ("fine", "oP"),
     "clusters": ("cluster", "^v"),
     "regrouped": ("misaligned", "D"),
@@ -79,8 +79,8 @@ def style() -> None:
 def look(kind: str) -> dict[str, str]:
     """Colour and marker of a kind of label function, as matplotlib's `plot` takes them."""
     own = transfer_runs.OF_TARGET
-    group = "baseline" if kind in own else KINDS[kind].group
-    colour, markers = GROUPS[group]
+    group = "target" if kind in own else KINDS[kind].group
+    colour, markers = LOOKS[group]
     alike = [*own] if kind in own else [name for name in KINDS if KINDS[name].group == group]
     turn, place = divmod(alike.index(kind), len(markers))
     face = "white" if turn else COLOURS[colour]

@@ -133,6 +133,7 @@ TITLES = {
     "mini-imagenet-75": "Tiny-ImageNet → mini-ImageNet",
     "plankton": "Plankton",
     "imagenet": "ImageNet-21k → 1k",
+    "imagenet-winter21": "ImageNet-21k of winter 2021 → 1k",
     "inaturalist": "iNaturalist 2021",
 }
 

@@ -224,7 +224,7 @@ KINDS = {
         name="clusters inside, {0}",
         names="clusters inside",
         group="clusters",
-        of_embeddings=True,
+        counts_as="random",
     ),
     "cluster-crossed": Kind(
         "cluster-crossed:<K>",
@@ -232,7 +232,7 @@ KINDS = {
         name="clusters crossed, {0}",
         names="clusters crossed",
         group="clusters",
-        of_embeddings=True,
+        counts_as="random",
         by_classes=False,
     ),
     "cluster-free": Kind(
@@ -241,6 +241,6 @@ KINDS = {
         name="clusters over all, {0}",
         names="clusters over all",
         group="clusters",
-        of_embeddings=True,
+        counts_as="random-free",
     ),
 }

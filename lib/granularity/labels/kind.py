@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from granularity.inputs.nearest import nearest
 from granularity.labels.function import LabelFunction
 from granularity.labels.per_image import Images
 from granularity.labels.tree import Tree
@@ -30,7 +31,9 @@ class Kind:
 
     `form` is its specification: `<K>` stands for a number of classes, `<p>` for a share, anything
     else in angles for text. `name` is one such function in a table, with its values in braces;
-    `names` are several in a figure.
+    `names` are several in a figure. One that is made from image embeddings `counts_as` the kind
+    that has as many classes and needs none. Raises ValueError, with the nearest group, for a group
+    that is none.
     """
 
     form: str
@@ -38,5 +41,19 @@ class Kind:
     name: str
     names: str
     group: str  # one of `GROUPS`
-    of_embeddings: bool = False
+    counts_as: str = ""
     by_classes: bool = True  # whether figures set its error against the number of its classes
+
+    def __post_init__(self) -> None:
+        """Refuses a group that has no place in tables and no colour."""
+        if self.group not in GROUPS:
+            near = nearest(self.group, GROUPS, cutoff=0)
+            known = ", ".join(GROUPS)
+            raise ValueError(
+                f"{self.form}: no group is called {self.group!r}; nearest: {near}, of {known}"
+            )
+
+    @property
+    def of_embeddings(self) -> bool:
+        """Whether it is made from image embeddings."""
+        return bool(self.counts_as)

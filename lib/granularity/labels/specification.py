@@ -20,14 +20,13 @@ def make(
 ) -> LabelFunction:
     """The label function that a specification names: one of `KINDS`, as `cluster:1103`.
 
-    Of the tree's leaves for `target`, `rank`, `cross`, `misaligned` and `mixed`, of the images for
-    the others, which are in the images' order and carry their names. `images.leaf` (N,) are indices
-    into `tree.leaves`; `embeddings` (N, D) are in the images' order, for clusters only. With one
-    seed a function is the same whatever the order of the files, and `target`, `rank`, `mixed` and
-    `instance` are the same with any seed. Functions differ only where their names differ, or seeds.
+    Its items are the tree's leaves, or the images, in their order and by their names. `images.leaf`
+    (N,) are indices into `tree.leaves`; `embeddings` (N, D) are in the images' order, for kinds
+    that are made from them. With one seed a function is the same whatever the order of the files.
+    Functions differ only where their names differ, or seeds.
 
     Raises ValueError for what is no specification, with the nearest one, for a number of classes
-    or a share that cannot be met, with the possible range, and for clusters without embeddings.
+    or a share that cannot be met, with the possible range, and for embeddings that are not given.
     """
     kind, values = parse(spec)
     try:
@@ -58,7 +57,9 @@ def parse(spec: str) -> tuple[str, list[str]]:
             fits &= _is_share(value)
     if not fits:
         raise ValueError(
-            f"label function {spec!r}: wanted {KINDS[kind].form}, K a whole number, p from 0 to 1"
+            f"label function {spec!r}: wanted {KINDS[kind].form}"
+            + ", K a whole number" * ("<K>" in form)
+            + ", p from 0 to 1" * ("<p>" in form)
         )
     return kind, values
 

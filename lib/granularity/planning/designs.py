@@ -25,7 +25,7 @@ SMALL = 0.95  # of the intervals that are spoken of
 
 @dataclass(frozen=True)
 class Design:
-    """A way to spend less on the first arm: fewer levels or seeds, another recipe."""
+    """A way to spend less on Experiment A: fewer levels or seeds, another recipe."""
 
     name: str
     seeds: int
@@ -91,7 +91,7 @@ def seeds_of(jobs: Iterable[Job]) -> dict[str, int]:
 
 
 def cheaper(jobs: Sequence[Job], known: Known, gpu: str, spread: float) -> list[dict[str, Any]]:
-    """GPU-hours of the first arm in each of `DESIGNS`, and the half-width of its intervals.
+    """GPU-hours of Experiment A in each of `DESIGNS`, and the half-width of its intervals.
 
     Nothing where the size has no such jobs. `spread` is the standard deviation over seeds of the
     difference of two arms' errors; half-widths are in points.
@@ -117,7 +117,7 @@ def cheaper(jobs: Sequence[Job], known: Known, gpu: str, spread: float) -> list[
 
 
 def is_of_source(job: Job) -> bool:
-    """Whether a job has levels of the first arm that are judged."""
+    """Whether a job has levels of Experiment A that are judged."""
     return job.run.startswith("imagenet/") and job.values["level"] != [] and not held_out(job)
 
 
@@ -154,7 +154,7 @@ def half_width(seeds: int, spread: float) -> float:
 
 
 def spread_of(book: Book, runs: pd.DataFrame, size: str = "tiny") -> float:
-    """The median standard deviation over seeds of the effects that rules judge on the first arm."""
+    """The median standard deviation over seeds of the effects that rules judge in Experiment A."""
     found = []
     for claim in book.claims.values():
         rule, verdict = judging.in_force(claim, runs, size)

@@ -109,7 +109,7 @@ def here(gigabytes: float) -> missing.Here:
 
 
 def cheaper(book: rules.Book, jobs: list[plan.Job], by: plan.Known, gpu: str) -> list[dict]:
-    """The designs of `designs`, where the size has the first arm; what cannot be told is None."""
+    """The designs of `designs`, where the size has Experiment A; what cannot be told is None."""
     small = RESULTS / "tiny"
     if not small.is_dir():
         return []

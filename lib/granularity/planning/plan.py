@@ -19,7 +19,7 @@ from granularity.experiments import imagenet, inaturalist
 from granularity.experiments.choices import LargerSource, SameImages, chosen
 from granularity.experiments.datasets import Size, named
 from granularity.experiments.sets import HELD_OUT
-from granularity.hierarchies import taxonomy, wordnet
+from granularity.hierarchies import synset_lists, taxonomy, wordnet
 from granularity.labels.kinds import KINDS
 from granularity.labels.specification import needs_embeddings, parse
 from granularity.planning.speeds import (
@@ -148,10 +148,11 @@ def of_imagenet(
 
 @cache
 def classes_at(dataset: str, level: int, size: Size) -> int:
-    """Classes of a level: counted for ImageNet-21k, at most the leaves for the others."""
-    if dataset != "imagenet":
+    """Classes of a level: counted where the source's synsets are known, else at most the leaves."""
+    synsets = named(dataset).synsets
+    if not synsets:
         return size.leaves
-    return wordnet.class_counts(wordnet.read_list("imagenet21k"), last=level)[level]
+    return wordnet.class_counts(synset_lists.read(synsets), last=level)[level]
 
 
 def of_transfer(values: Mapping[str, Any], read: Sequence[Mapping | None]) -> dict[str, Work]:
