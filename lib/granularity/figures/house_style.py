@@ -35,7 +35,7 @@ COLOURS = {
 GROUND = {True: "#F3F3F3", False: "white"}  # what a panel lies on, by whether its images are toys
 
 # Groups of label functions: colour, and the markers that its kinds take in turn, first filled, then
-# hollow.
+# hollow; after them the spare ones likewise.
 LOOKS = {
     "target": ("baseline", "o"),
     "ranks": ("fine", "oP"),
@@ -44,6 +44,7 @@ LOOKS = {
     "random": ("random", "s"),
     "instances": ("instance", "*X"),
 }
+SPARE = "phH<>8d"
 
 
 def style() -> None:
@@ -82,9 +83,11 @@ def look(kind: str) -> dict[str, str]:
     group = "target" if kind in own else KINDS[kind].group
     colour, markers = LOOKS[group]
     alike = [*own] if kind in own else [name for name in KINDS if KINDS[name].group == group]
-    turn, place = divmod(alike.index(kind), len(markers))
-    face = "white" if turn else COLOURS[colour]
-    return {"color": COLOURS[colour], "marker": markers[place], "markerfacecolor": face}
+    shade = COLOURS[colour]
+    faces = (shade, "white")
+    looks = [(one, face) for some in (markers, SPARE) for face in faces for one in some]
+    marker, face = looks[alike.index(kind)]
+    return {"color": shade, "marker": marker, "markerfacecolor": face}
 
 
 def with_deviation(
