@@ -5,7 +5,8 @@
 Snakemake counts GPUs and hands none out. Here a job holds a lock on each that it takes until it
 ends, however it ends, and sees no other. Of the machine's cores it gets as large a share as of its
 GPUs, and no more workers than fit in there: how many decode images changes no number. Where a job
-may see no more GPUs than it wants, as on a cluster, all of them are its own, and nothing is chosen.
+may see no more GPUs than it wants, or where Slurm gave it just so many, all of them are its own,
+and nothing is chosen.
 """
 
 import fcntl
@@ -17,6 +18,7 @@ from pathlib import Path
 
 LOCKS = Path(".snakemake/gpus")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+GRANTED = "SLURM_GPUS_ON_NODE"  # how many Slurm gave to a job
 
 
 def visible(environment: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
@@ -66,7 +68,7 @@ def share(own: Sequence[str], there: Sequence[str], cores: Sequence[int]) -> lis
 
 def main(gpus: int, cores: int, command: list[str]) -> None:
     """Becomes the command, a module and its words, on the GPUs and cores of the job."""
-    if gpus:
+    if gpus and os.environ.get(GRANTED) != str(gpus):
         there = visible(os.environ)
         own = taken(gpus, there)
         os.environ[VISIBLE] = ",".join(own)

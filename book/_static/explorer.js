@@ -149,7 +149,7 @@ const explorerParts = (() => {
   }
 
   const style = `
-    html[data-theme=dark] .bd-content div.cell_output .text_html:has(.ex) {
+    html[data-theme=dark] body .bd-content div.cell_output .text_html:has(.ex) {
       color: inherit; background: none; padding: 0; }
     .ex { border: 1px solid var(--pst-color-border, #c9c9c9); border-radius: 6px; padding: 0.8rem 1rem; }
     .ex label { display: block; font-weight: 600; }

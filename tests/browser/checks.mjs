@@ -71,7 +71,7 @@ export async function keyboard(page) {
     const text = () => page.$eval('article', (article) => article.innerText)
     await input.evaluate((element) => { // the focus goes to what stands before it
       const focusable = 'a[href], button, input, select, textarea, summary, [tabindex]'
-      const stops = [...document.querySelectorAll(focusable)].filter((stop) => stop.tabIndex >= 0 && stop.checkVisibility())
+      const stops = [...document.querySelectorAll(focusable)].filter((stop) => stop.tabIndex >= 0 && stop.checkVisibility({ visibilityProperty: true }))
       const before = stops.filter((stop) => stop.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING).at(-1)
       before ? before.focus() : document.activeElement.blur()
     })

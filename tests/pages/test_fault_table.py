@@ -48,7 +48,8 @@ def test_cases_of_one_test_are_one_row():
     }
     shown = fault_table.html(table, "Runs, builds and the book")
     assert "a &lt;b&gt;" in shown and "E: &lt;x&gt;" in shown and "1 more like it" in shown
-    assert "(2 times)" in shown
+    assert "(2 times)" in shown and shown.startswith("<details>")
+    assert "<summary>1 fault, and what" in shown
     assert "<strong>skipped</strong>" in fault_table.html(table, "Machines and places")
     assert "None of these" in fault_table.html(table, "Anything at all")
     for tag in ("table", "tr", "td", "code", "strong", "small", "details", "li"):
@@ -62,6 +63,7 @@ def test_of_several_cases_one_that_failed_is_shown():
     ]
     (row,) = fault_table.rows({"cases": cases})
     assert row["outcomes"] == ["failed"]
+    assert "<details open>" in fault_table.html([row], row["group"]), "it is not folded away"
 
 
 def test_a_record_of_something_else_is_refused(tmp_path):

@@ -89,6 +89,16 @@ def test_the_readme_s_call_of_one_notebook_writes_its_record(tmp_path):
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1
 
 
+def test_a_size_without_runs_of_the_theory_has_its_chapter_all_the_same(tmp_path):
+    command = [sys.executable, "-m", "papermill", "notebooks/theory/coarse_vs_fine.ipynb"]
+    command += [tmp_path / "out.ipynb", "--no-progress-bar", "-p", "folder", str(tmp_path)]
+    command += ["-p", "runs", str(tmp_path / "none")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    made = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
+    assert made["metrics"]["runs_compared"] == 0
+    assert made["metrics"]["hard_error_coarse_k16"] > made["metrics"]["hard_error_fine_k16"]
+
+
 def test_the_guide_s_recipe_by_hand_is_one():
     text = (ROOT / "book/how.md").read_text(encoding="utf-8")
     ((name, given),) = re.findall(r"papermill .*(notebooks/\S+) out\.ipynb -y '(.*)'", text)

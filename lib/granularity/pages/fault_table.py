@@ -84,9 +84,11 @@ def counts(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def html(table: Sequence[Mapping[str, Any]], group: str) -> str:
-    """The rows of a group as an HTML table that fits a phone.
+    """The rows of a group as a folded HTML table that fits a phone; open where a fault failed.
 
     Fault and demand stand on the left, messages and test on the right, more of the kind to be
     opened.
     """
-    return render("faults.html", rows=[row for row in table if row["group"] == group])
+    rows = [row for row in table if row["group"] == group]
+    failed = any("failed" in row["outcomes"] for row in rows)
+    return render("faults.html", rows=rows, failed=failed)
