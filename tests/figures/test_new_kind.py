@@ -1,22 +1,15 @@
 """A kind of label function that one file declares: tables, figures, checks and the laws know it."""
 
-import re
-import textwrap
-
 import pytest
-from conftest import ROOT
 from small_datasets import PLAIN, dataset_of, shuffled
 from test_transfer import axis, study, texts  # noqa: F401  two fixtures
 
 from granularity import labels
 from granularity.analysis import transfer_runs
-from granularity.experiments import datasets
 from granularity.figures import house_style, transfer
-from granularity.hierarchies import taxonomy
-from granularity.images.toy import species_drawing
 from granularity.labels import kinds, specification
 from granularity.labels.function import from_sets
-from granularity.labels.kind import Given, Kind
+from granularity.labels.kind import Kind
 from granularity.planning import plan
 
 
@@ -73,19 +66,3 @@ def test_it_has_a_look_of_its_own():
     looks = [tuple(house_style.look(kind).values()) for kind in transfer_runs.kinds()]
     assert len(set(looks)) == len(looks) == len(kinds.KINDS) + 1
     assert house_style.look("initial")["color"] == house_style.look("instance")["color"]
-
-
-def test_the_example_of_the_contributing_page_labels_what_runs_read():
-    """Its code as it stands there: more than one class of the toy's species, and of synsets."""
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```python\n(   \"\"\"Labels by .*?)```", page, re.DOTALL)
-    declared = {}
-    exec(textwrap.dedent("   " + text.strip()), declared)
-    (kind,) = declared["KINDS"].values()
-    species = labels.tree_of_taxonomy(taxonomy.read(species_drawing.SPECIES))
-    synsets = labels.tree_of_cuts(
-        datasets.TINY_SYNSETS.read_text(encoding="utf-8").split(), "balanced"
-    )
-    for tree in (species, synsets):
-        function = kind.make(Given([], tree, None, 0, None))
-        assert 5 < function.num_classes < len(tree.leaves) / 2

@@ -16,7 +16,10 @@ from docutils import nodes, utils
 from sphinx import addnodes
 
 from granularity import labels, theory
+from granularity.experiments import datasets
 from granularity.hierarchies import taxonomy
+from granularity.images.toy import species_drawing
+from granularity.labels.kind import Given
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import pages
@@ -281,12 +284,18 @@ def test_the_guide_s_label_function_works_and_the_files_it_names_are_there():
     example = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
     made = {}
     exec(textwrap.dedent(example), made)  # what a newcomer would paste
-    tree = labels.tree_of_taxonomy(taxonomy.shipped())
-    function = made["initial"](tree)
-    first = [function.classes[row] for row in function.indices[:, 0]]
-    assert first == [leaf[0].lower() for leaf in tree.leaves]
+    synsets = datasets.TINY_SYNSETS.read_text(encoding="utf-8").split()
+    for tree in (
+        labels.tree_of_taxonomy(taxonomy.shipped()),
+        labels.tree_of_taxonomy(taxonomy.read(species_drawing.SPECIES)),  # what its run is on
+        labels.tree_of_cuts(synsets, "balanced"),
+    ):
+        function = made["KINDS"]["ending"].make(Given([], tree, None, 0, None))
+        last = [function.classes[row] for row in function.indices[:, 0]]
+        assert last == [leaf[-1] for leaf in tree.leaves]
+        assert function.num_classes > 5, "one class teaches nothing"
     for path in re.findall(r"`((?:lib|tests|notebooks|book|scripts)/[\w/.-]+\.\w+)`", guide):
-        assert (ROOT / path).exists() or path.endswith("/initial.py"), path
+        assert (ROOT / path).exists() or path.endswith("/ending.py"), path
     kinds = (ROOT / "tests/labels/test_specification.py").read_text(encoding="utf-8")
     assert all(word in kinds for word in ("\nCHANCE = [", "\nFIXED = [", "\ndef plain():"))
 
