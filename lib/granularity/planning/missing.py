@@ -10,7 +10,6 @@ from granularity.experiments import inaturalist
 from granularity.experiments.datasets import named
 from granularity.experiments.two_stages import listed
 from granularity.images import huggingface, known_layouts, sources
-from granularity.labels.specification import needs_embeddings
 from granularity.planning import asked
 from granularity.planning.plan import Job
 
@@ -89,10 +88,10 @@ def there(root: Path, place: str, part: str) -> bool:
 
 def weights_missing(job: Job, root: Path) -> list[str]:
     """What is to be said of the weights of the network that clusters are made with."""
-    name, file = job.values.get("embedding", ""), job.values.get("weights", "")
+    name = job.values.get("embedding") or inaturalist.SELF_SUPERVISED
+    file = job.values.get("weights", "")
     labels = map(str, listed(job.values.get("labels", [])))
-    foreign = name not in ("", inaturalist.SELF_SUPERVISED)
-    if not (foreign and any(map(needs_embeddings, labels))):
+    if not any(inaturalist.embeds({"labels": one, "embedding": name}) for one in labels):
         return []
     if file:
         return [] if (root / file).is_file() else [f"{file}, the weights of {name}: not there"]
