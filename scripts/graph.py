@@ -72,12 +72,24 @@ def on_its_own(seconds: int) -> str:
     return papermill(seconds, "python scripts/job.py {resources.gpu} {resources.cpus_per_task} ")
 
 
+def is_new(path: Path, values: dict) -> bool:
+    """Whether a file of YAML is not there, or holds something else."""
+    return not path.exists() or path.read_text(encoding="utf-8") != plain_yaml.dump(values)
+
+
 def write_if_changed(path: Path, values: dict) -> None:
     """Writes YAML, but leaves an equal file and its time alone: Snakemake looks at both."""
-    text = plain_yaml.dump(values)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if is_new(path, values):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(plain_yaml.dump(values), encoding="utf-8")
+
+
+def refuse_unfit(job: sizes.Asked, size: Size) -> None:
+    """Raises ParameterError where a job's values do not go together, before any job starts."""
+    from granularity.planning import asked  # takes seconds to load: torch, and all of the library
+
+    values = notebook.declared(NOTEBOOKS / f"{job.run}.ipynb") | job.values
+    asked.checked(job.run, values, f"{size.place}, {job.run}, {job.folder.name}")
 
 
 def prepare_runs(size: Size) -> dict[str, list[str]]:
@@ -89,6 +101,8 @@ def prepare_runs(size: Size) -> dict[str, list[str]]:
     prepared: dict[str, list[str]] = {}
     asked = []
     for job in sizes.jobs(size):
+        if is_new(job.folder / "parameters.yaml", job.values):
+            refuse_unfit(job, size)
         write_if_changed(job.folder / "parameters.yaml", job.values)
         prepared.setdefault(job.run, []).append((job.folder / "record.json").as_posix())
         asked.append(job.folder.relative_to(size.folder).as_posix())

@@ -17,8 +17,10 @@ from granularity import notebook, theory
 from granularity.claims import rules
 from granularity.experiments import datasets
 from granularity.experiments.choices import LargerSource
+from granularity.fingerprints.digest import canonical
 from granularity.images import sources
-from granularity.planning import missing, outlook, plan, sizes, speeds
+from granularity.inputs import renamed
+from granularity.planning import asked, missing, outlook, plan, sizes, speeds
 from granularity.records import tables
 from granularity.training.presets import preset
 
@@ -384,11 +386,40 @@ def test_the_command_s_numbers_are_to_be_had_as_json():
     assert again | {"free": 0} == found | {"free": 0}  # the disk's free space moves
 
 
+SHIPPED = sorted((ROOT / "notebooks/params").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_plan_of_every_size_that_ships_has_hours_for_every_setting(path):
+    found = outlook.outlook(path, ROOT)
+    runs = yaml.safe_load(path.read_text(encoding="utf-8"))["runs"]
+    wanted = {(run, setting) for run, settings in runs.items() for setting in settings}
+    assert {(row["run"], row["setting"]) for row in found["settings"]} == wanted
+    assert all(row["hours"] >= 0 for row in found["settings"])
+    assert bool(found["designs"]) == (path.stem == "paper"), "30 epochs save nothing of two"
+
+
+def test_the_tiny_size_asks_for_every_published_run_of_the_theory(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    size = sizes.read(Path("notebooks/params/tiny.yaml"))
+    jobs = [job for job in outlook.jobs_of(size) if job.run == "theory/simulate"]
+    asked_for = [asked.runs_of(job.run, job.values)[1] for job in jobs]
+    found = {canonical(run) for runs in asked_for for run in runs}
+    for file in sorted(Path("book/results/theory").glob("*.jsonl")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        made = {canonical(renamed.current(json.loads(line)["arguments"])) for line in lines}
+        assert made and made <= found, file
+
+
+MERGED = "size: smoke\nruns: {theory/simulate: {some: {labels: merged, k: [2, 8], classes: 8}}}"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("size: smok", "'smok'"),
         ("size: smoke\nruns: {theory/simulate: {grid: {sead: 1}}}", "did you mean 'seed'"),
+        (MERGED, "smoke.yaml, theory/simulate, some: classes of merged labels"),
     ],
 )
 def test_a_wrong_size_file_is_refused(tmp_path, text, told):

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from granularity import theory
-from granularity.experiments import imagenet, inaturalist, starts
+from granularity import notebook, theory
+from granularity.experiments import datasets, imagenet, inaturalist, starts
+from granularity.experiments.two_stages import check_recipes
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical
 from granularity.inputs import renamed
+from granularity.labels.specification import parse
 from granularity.records import tables
 from granularity.records.entries import kind_of, kind_of_function
 from granularity.records.record import RecordError
@@ -37,6 +39,25 @@ def runs_of(run: str, values: Mapping[str, Any]) -> tuple[Callable, list[dict]]:
         "inaturalist/transfer": (inaturalist.arms, inaturalist.transfer, TRANSFER),
     }[run]
     return entry, arms(**{name: values[name] for name in names})
+
+
+def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, list[dict]]:
+    """As `runs_of`, of values that go together, as far as can be seen without the images.
+
+    Raises ParameterError, naming `place`, for others: a recipe, a label function or a dataset that
+    is none, a setting of the theory that cannot be.
+    """
+    try:
+        entry, settings = runs_of(run, values)
+        for setting in settings:
+            check_recipes(setting)
+            if "dataset" in setting:
+                datasets.named(setting["dataset"])
+            if entry is inaturalist.transfer:
+                parse(setting["labels"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise notebook.ParameterError(f"{place}: {error.args[0]}") from None
+    return entry, settings
 
 
 def made(folder: Path, run: str, values: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from granularity.claims.rules import Book, Rule
 from granularity.experiments.two_stages import listed
 from granularity.planning import plan
 from granularity.planning.plan import Job, Known
+from granularity.training.presets import PRESETS, recipe_of
 
 SCALE = "paper"  # the size whose rules are about the whole experiment
 SOURCE = "imagenet.finetune"  # the records of the arm that is the dear one
@@ -34,12 +35,19 @@ class Design:
     finetuning: Mapping[str, Any] = ()
 
 
+PAPER = PRESETS["vit_b16_i21k"]
 SMALLER = {"model": "vit_small_patch16_224"}
 DESIGNS = (
     Design("eight seeds of all levels, as the rules ask", 8),
     Design("three seeds of levels 0, 4 and 9 first", 3, (0, 4, 9)),
     Design("the same with a ViT-S/16", 3, (0, 4, 9), SMALLER, SMALLER),
-    Design("and 30 epochs instead of 90", 3, (0, 4, 9), {**SMALLER, "epochs": 30}, SMALLER),
+    Design(
+        f"and 30 epochs instead of {PAPER.epochs:g}",
+        3,
+        (0, 4, 9),
+        {**SMALLER, "epochs": 30},
+        SMALLER,
+    ),
 )
 
 
@@ -93,11 +101,15 @@ def seeds_of(jobs: Iterable[Job]) -> dict[str, int]:
 def cheaper(jobs: Sequence[Job], known: Known, gpu: str, spread: float) -> list[dict[str, Any]]:
     """GPU-hours of Experiment A in each of `DESIGNS`, and the half-width of its intervals.
 
-    Nothing where the size has no such jobs. `spread` is the standard deviation over seeds of the
-    difference of two arms' errors; half-widths are in points.
+    Nothing where the size has no such jobs, or pretrains for another time than the paper, which
+    the designs are compared with. `spread` is the standard deviation over seeds of the difference
+    of two arms' errors; half-widths are in points.
     """
     first = {job.run: job for job in reversed(jobs) if is_of_source(job)}
     if set(first) != {"imagenet/pretrain", "imagenet/finetune"}:
+        return []
+    pretraining = one(first["imagenet/pretrain"].values["pretraining"])
+    if recipe_of(pretraining).epochs != PAPER.epochs:
         return []
     levels = sorted({v for job in jobs if is_of_source(job) for v in listed(job.values["level"])})
     scratch = [job for job in jobs if job.run == "imagenet/finetune" and job.values["baseline"]]

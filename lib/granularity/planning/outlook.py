@@ -32,7 +32,8 @@ def jobs_of(size: sizes.Size) -> list[plan.Job]:
     found = []
     for run, setting, folder, given in sizes.jobs(size):
         values = notebook.declared(sizes.NOTEBOOKS / f"{run}.ipynb") | given
-        read = asked.read_by(run, asked.runs_of(run, values)[1], values)
+        _, settings = asked.checked(run, values, f"{size.place}, {run}, {setting}")
+        read = asked.read_by(run, settings, values)
         found.append(plan.Job(run, setting, values, asked.made(folder, run, values), read))
     return found
 
