@@ -73,11 +73,26 @@ def test_commits():
     assert found["files"].tolist() == ["as committed", "changed", "unknown"]
 
 
+def test_each_machine_and_commit_of_timings_is_told_once():
+    days = ["2026-11-26T07:53:12+00:00", "2026-11-26T08:00:00+00:00"]
+    here = runs([1, 2]).assign(started=days)
+    there = runs([1], device=GPU).assign(started=["2026-11-27T00:00:00+00:00"])
+    assert provenance.timed(here, there).startswith(
+        "Measured on Some CPU, 2 cores, Linux x86_64, at commit 0123456789 on 2026-11-26; and on"
+        " Some GPU; Some CPU, 2 cores, Linux x86_64, at commit 0123456789 on 2026-11-27."
+    )
+
+
 def test_what_the_code_of_runs_is_beside_ours():
-    words = [equivalence.THIS, equivalence.OLDER, equivalence.OLDER]
-    found = provenance.standings({"smoke": runs([1, 2, 3]).assign(standing=words)})
-    row = ["Smoke, toy size", "x.y", 1, 0, 2]
-    assert found.columns.tolist()[2:] == [equivalence.THIS, equivalence.PROVEN, equivalence.OLDER]
+    words = [equivalence.THIS, equivalence.OLDER, equivalence.OLDER, equivalence.TIMING]
+    found = provenance.standings({"smoke": runs([1, 2, 3, 4]).assign(standing=words)})
+    row = ["Smoke, toy size", "x.y", 1, 0, 1, 2]
+    assert found.columns.tolist()[2:] == [
+        equivalence.THIS,
+        equivalence.PROVEN,
+        equivalence.TIMING,
+        equivalence.OLDER,
+    ]
     assert found.columns.name is None and found.to_numpy().tolist() == [row]
     assert len(provenance.standings({})) == 0
 

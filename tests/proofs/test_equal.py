@@ -242,10 +242,16 @@ def test_the_published_rows_are_whole():
         assert made["parameters"]["entry"] in {*entries.ENTRIES, equivalence.STAGE}
 
 
-def test_every_published_run_that_makes_no_timing_is_of_this_or_of_equal_code():
-    for file in (ROOT / "book/results").glob("t*/*.jsonl"):
-        standings = {tables.standing(made) for made in tables.collect(file)}
-        assert equivalence.OLDER not in standings, file
+def test_every_published_run_is_of_this_or_of_equal_code_and_a_timing_of_its_commit():
+    files = set((ROOT / "book/results").glob("*/*.jsonl"))
+    timings = set((ROOT / "book/results/bench").glob("*.jsonl"))
+    assert timings and files > timings
+    for file in files:
+        words = {equivalence.THIS, equivalence.TIMING if file in timings else equivalence.PROVEN}
+        made = tables.collect(file)
+        assert {tables.standing(run) for run in made} <= words, file
+        commits = {run["made_by"]["git"]["commit"] for run in made}
+        assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in commits), file
 
 
 def test_a_published_simulation_has_the_key_that_our_code_gives_it():

@@ -81,12 +81,26 @@ def commits(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return found.rename("runs").reset_index()
 
 
+def timed(*tables: pd.DataFrame) -> str:
+    """Where and when seconds were measured, in a sentence: each machine and commit once."""
+    runs = pd.concat(tables, ignore_index=True)
+    told = [
+        f"{machine.in_words(run.machine)}, at commit {str(run.commit)[:10]} on {run.started[:10]}"
+        for run in runs.itertuples()
+    ]
+    return (
+        "Measured on " + "; and on ".join(dict.fromkeys(told)) + ". A timing is of its commit and"
+        " machine; `make bench` measures yours."
+    )
+
+
 def standings(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Number of runs of each size and kind by what their code is beside ours.
 
-    Its words are those of `equivalence`: this code, equal code that is proven to be, older code.
+    Its words are those of `equivalence`: this code, equal code that is proven to be, older code, a
+    timing whose seconds are those of its commit.
     """
-    words = (equivalence.THIS, equivalence.PROVEN, equivalence.OLDER)
+    words = (equivalence.THIS, equivalence.PROVEN, equivalence.TIMING, equivalence.OLDER)
     parts = [
         table[["kind", "standing"]].assign(size=name_of(size)) for size, table in tables.items()
     ]

@@ -18,6 +18,7 @@ FILE = LIBRARY.parent.parent / "book" / "results" / "equivalences.jsonl"
 KIND = "equivalence"
 STAGE = "stage"  # the code that trains one stage and shows it images, whatever run asked for it
 THIS, PROVEN, OLDER = "this code", "equal code, proven", "older code"
+TIMING = "a timing of its commit"  # equal bits say nothing of speed
 
 
 class EquivalenceError(ValueError):

@@ -24,6 +24,7 @@ class Entry:
     module: str
     function: str
     names: tuple[str, ...]
+    timing: bool = False  # its numbers are seconds: of its commit and machine, and of no other
 
     def load(self) -> Callable:
         """The function itself."""
@@ -36,7 +37,12 @@ class Entry:
 
 
 ENTRIES = {  # kind of runs: where its function stands, and what the first records called it
-    kind: Entry(f"granularity.{module}", function, (f"granularity.{first}:{function}",))
+    kind: Entry(
+        f"granularity.{module}",
+        function,
+        (f"granularity.{first}:{function}",),
+        timing=module.startswith("benchmarks."),
+    )
     for kind, module, function, first in (
         ("theory.simulate", "theory", "simulate", "theory"),
         ("imagenet.pretrain", "experiments.imagenet", "pretrain", "imagenet"),

@@ -25,16 +25,19 @@ def of_run(record: dict, path: Path) -> dict:
 
 
 def standing(record: Mapping[str, Any]) -> str:
-    """What a record's code is beside ours: one of `equivalence`'s three words.
+    """What a record's code is beside ours: one of `equivalence`'s words.
 
-    The code of a function that is no more is older.
+    The code of a function that is no more is older. A timing is what it was: of the commit and the
+    machine that it names.
     """
     try:
         kind = kind_of(record["entry"])
     except RecordError:
         return equivalence.OLDER
     device = record.get("device") or ("cuda" if record["made_by"]["device"].get("gpu") else "cpu")
-    return equivalence.standing(kind, record.get("code"), ENTRIES[kind].code, device)
+    found = equivalence.standing(kind, record.get("code"), ENTRIES[kind].code, device)
+    timed = ENTRIES[kind].timing and found != equivalence.THIS
+    return equivalence.TIMING if timed else found
 
 
 def collect(path: Path | str) -> list[dict]:
