@@ -6,6 +6,7 @@ Jupyter and papermill start kernels in different folders. Nothing here knows wha
 
 import ast
 import json
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 
 MARKER = "_toc.yml"
 INJECTED = "# Parameters"  # the first line of the cell that papermill puts in
+FIELD = re.compile(r"^(\w+)\.(\w+) = ")
 
 
 class ParameterError(ValueError):
@@ -38,10 +40,28 @@ def root(start: Path | str = ".") -> Path:
     raise FileNotFoundError(f"{here} is in no checkout of the book (no {MARKER} at or above it)")
 
 
-def assignments(code: str) -> dict[str, Any]:
+def take_fields() -> None:
+    """Lets `papermill -p pretraining.epochs 1` change one field of a recipe in this kernel.
+
+    papermill writes it as `pretraining.epochs = 1`, which is none of a dictionary's attributes.
+    """
+    shell = sys.modules["IPython"].get_ipython()
+    if with_fields not in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.append(with_fields)
+
+
+def with_fields(lines: list[str]) -> list[str]:
+    """The lines of papermill's cell, with `name["field"] = ` for `name.field = `."""
+    if not lines or not lines[0].startswith(INJECTED):
+        return lines
+    return [FIELD.sub(r'\1["\2"] = ', line) for line in lines]
+
+
+def assignments(code: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Names and literal values that a cell assigns.
 
-    Raises ParameterError, with the line, for anything else than `name = literal`.
+    A line `name["field"] = literal` changes a recipe of this cell, or of `before`. Raises
+    ParameterError, with the line, for anything else than that and `name = literal`.
     """
     try:
         statements = ast.parse(code).body
@@ -49,12 +69,14 @@ def assignments(code: str) -> dict[str, Any]:
         raise ParameterError(f"cell of parameters: not Python ({error})") from error
     found = {}
     for statement in statements:
-        plain = isinstance(statement, ast.Assign) and len(statement.targets) == 1
         try:
-            if not plain or not isinstance(statement.targets[0], ast.Name):
-                raise ValueError
-            found[statement.targets[0].id] = ast.literal_eval(statement.value)
-        except (ValueError, TypeError, RecursionError, MemoryError):
+            (target,), value = statement.targets, ast.literal_eval(statement.value)
+            if isinstance(target, ast.Subscript):
+                name, field = target.value.id, ast.literal_eval(target.slice)
+                found[name] = {**found.get(name, (before or {}).get(name)), field: value}
+            else:
+                found[target.id] = value
+        except (AttributeError, ValueError, TypeError, RecursionError, MemoryError):
             line = (ast.get_source_segment(code, statement) or "").partition("\n")[0]
             raise ParameterError(f"cell of parameters: '{line}' is no 'name = value'") from None
     return found
@@ -128,6 +150,6 @@ def parameters(history: Sequence[str]) -> dict[str, Any]:
     values = assignments(before[-1] if before else "")
     if not values:
         raise ParameterError("run the cell of parameters first, and this cell right after it")
-    given = assignments(injected)
+    given = assignments(injected, values)
     check(given, values, "injected parameters")
     return values | given

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,59 @@ def test_defaults_and_injected_values_together():
     history = ["", CELL, "# Parameters\nseed = 3\nlearning_rate = 1\n", "the cell that asks"]
     values = notebook.parameters(history)
     assert values == {"labels": "fine", "seed": 3, "learning_rate": 1, "ks": [2, 4], "save": True}
+
+
+RECIPES = "pretraining = {'preset': 'resnet_toy', 'epochs': 3}\nseed = 0\n"
+
+
+@pytest.mark.parametrize(
+    ("injected", "recipe"),
+    [
+        ("pretraining.epochs = 1", {"preset": "resnet_toy", "epochs": 1}),
+        (
+            "seed = 2\npretraining.model = 'a.b = c'",
+            {"preset": "resnet_toy", "epochs": 3, "model": "a.b = c"},
+        ),
+        ("pretraining = {'preset': 'b'}\npretraining.epochs = 1", {"preset": "b", "epochs": 1}),
+    ],
+)
+def test_a_field_of_a_recipe_is_changed_alone(injected, recipe):
+    cell = "".join(notebook.with_fields(f"# Parameters\n{injected}\n".splitlines(keepends=True)))
+    values = notebook.parameters(["take fields", RECIPES, cell, "ask"])
+    assert values["pretraining"] == recipe
+    space: dict = {}
+    exec(RECIPES + cell, space)  # what the kernel itself runs
+    assert space["pretraining"] == recipe
+
+
+def test_a_kernel_runs_papermill_s_line_and_remembers_what_we_read():
+    cells = [
+        "from granularity import notebook\nnotebook.take_fields()\nnotebook.take_fields()",
+        RECIPES,
+        "# Parameters\npretraining.epochs = 1\n",
+        "print(notebook.parameters(In)['pretraining'], pretraining)",
+    ]
+    program = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance(history_length=0)\n"
+        f"for cell in {cells!r}: shell.run_cell(cell, store_history=True).raise_error()"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ended.stdout.split("\n")[0] == "{0} {0}".format({"preset": "resnet_toy", "epochs": 1})
+
+
+def test_other_cells_keep_their_attributes():
+    lines = ["# A cell\n", "figure.title = 'x'\n"]
+    assert notebook.with_fields(lines) == lines
+    assert notebook.with_fields([]) == []
+
+
+@pytest.mark.fault("papermill changes a field of what is no recipe", "refused by its line")
+@pytest.mark.parametrize("line", ['seed["epochs"] = 1', 'pretrainin["epochs"] = 1', "a[0][1] = 2"])
+def test_a_field_of_no_recipe_is_refused(line):
+    with pytest.raises(notebook.ParameterError, match=r"is no 'name = value'"):
+        notebook.parameters([RECIPES, f"# Parameters\n{line}\n", "ask"])
 
 
 def test_defaults_alone_as_in_jupyter():
