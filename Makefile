@@ -1,13 +1,17 @@
-# Two commands matter: `make book` and `make test`. SIZE is a file of notebooks/params;
+# Two commands matter: `make book` and `make test`. `make as-is` runs nothing and makes a book of the
+# records that are there. SIZE is a file of notebooks/params;
 # BENCH is any of losses, training, precision, theory and full.
 SIZE ?= smoke
 BENCH ?= losses training
 BIN := .venv/bin
 
-.PHONY: book test test-faults test-browser pdf bench lab lock clean setup
+.PHONY: book as-is test test-faults test-browser pdf bench lab lock clean setup
 
 book: setup
 	@$(BIN)/python -I scripts/build.py $(SIZE)
+
+as-is: setup
+	@$(BIN)/python -I scripts/build.py $(SIZE) --as-is
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 -m "not faults and not browser"

@@ -29,6 +29,7 @@ for run, before in graph.RUNS.items():
             notebook=f"notebooks/{run}.ipynb",
             parameters=f"runs/{SIZE}/{run}/{{setting}}/parameters.yaml",
             before=graph.made_before(RECORDS, before),
+            choosing=graph.choosing(SIZE, run),
             code=graph.run_code(SIZE, RECORDS, run),
         output:
             record=f"runs/{SIZE}/{run}/{{setting}}/record.json",

@@ -10,6 +10,7 @@ to show an image, a table all of its rows, and no cell a warning.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -183,6 +184,7 @@ def main(size: str) -> None:
         stamp.unlink()  # the book of another size is about to go
     swap(FRESH / "_build/html")
     stamp = {"size": size, "pages": sizes.contents()}
+    stamp |= {"without": json.loads(os.environ.get("GRANULARITY_WITHOUT", "[]"))}
     files.write(Path(f"_build/{size}.json"), json.dumps(stamp) + "\n")
 
 

@@ -1,16 +1,20 @@
 """One build of the book at a time, from whatever state the last one left.
 
     python scripts/build.py smoke
+    python scripts/build.py smoke --as-is
 
 Snakemake cannot tell the lock of a killed call from a live one, and a killed Snakemake leaves
 papermill running. So the build holds a lock of its own, which the system frees when it dies, and
 everything that it starts carries a mark in its environment: what an earlier build left running is
-found by the mark and ended before anything starts. The machine's own settings change nothing: this
+found by the mark and ended before anything starts. Whatever ran becomes a book: where a job failed,
+and with `--as-is` where jobs were not run, the book is built of the others' records, and every page
+says whose are missing. The machine's own settings change nothing: this
 program and all that it starts run in the project's own environment (`granularity.surroundings`).
 """
 
 import argparse
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -25,8 +29,10 @@ sys.path.insert(0, str(ROOT / "lib"))  # this folder's, wherever the environment
 from granularity import surroundings  # noqa: E402
 
 MARK = "GRANULARITY_BUILD"
+AS_IS = "GRANULARITY_AS_IS"  # for the graph: leave out what has no record
 AGAIN = "GRANULARITY_STARTED_AGAIN"
 LOCK = Path(".snakemake/build.lock")
+FAILED = 1  # Snakemake's status where a job failed, or its rules could not be read
 LONG_AGO = 1.0  # s since 1970
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 # Draws matplotlib's list of fonts where there is none yet: in a chapter that would be a warning.
@@ -126,11 +132,11 @@ def refuse_beside_snakemake() -> None:
             continue
 
 
-def snakemake(*words: str) -> int:
+def snakemake(*words: str, as_is: bool = False) -> int:
     """Runs Snakemake, marked, to its end and returns its status."""
     command = [sys.executable, "-m", "snakemake", "--profile", "none", "--workflow-profile", "none"]
     command += words
-    environment = os.environ | {MARK: str(ROOT)}
+    environment = os.environ | {MARK: str(ROOT)} | ({AS_IS: "1"} if as_is else {})
     # In a session of its own, so that Ctrl-C reaches this program alone, which then ends them all.
     return subprocess.run(command, env=environment, start_new_session=True, check=False).returncode
 
@@ -158,7 +164,7 @@ def correct_times(size: str) -> None:
         print(f"note: {ahead} files were from the future (a clock set back?): times corrected")
 
 
-def build(size: str) -> int:
+def build(size: str, as_is: bool = False) -> int:
     """Brings the book of a size up to date; returns the exit status."""
     size_file = f"notebooks/params/{size}.yaml"
     if not Path(size_file).exists():
@@ -172,8 +178,8 @@ def build(size: str) -> int:
     stamp, site, old = (Path("_build", name) for name in (f"{size}.json", "html", "html.old"))
     if old.exists() and not site.exists():
         old.rename(site)  # a kill came after the old book had gone and before the new one came
-    if stamp.exists() and not (site / "index.html").exists():
-        stamp.unlink()  # the book itself was deleted
+    if stamp.exists() and (not (site / "index.html").exists() or without(size)):
+        stamp.unlink()  # the book itself was deleted, or it says of jobs that they are missing
     options = (
         "--keep-going",
         "--rerun-incomplete",
@@ -184,7 +190,32 @@ def build(size: str) -> int:
     )
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))  # so that jobs do not share one
     limit = ("--resources", f"gpu={gpus}") if gpus else ()
-    return snakemake("--configfile", size_file, "--cores", "all", *limit, *options)
+    words = ("--configfile", size_file, "--cores", "all", *limit, *options)
+    if as_is:
+        return snakemake(*words, as_is=True)
+    begun = time.time()
+    status = snakemake(*words)
+    if status == FAILED and some_are_made(size, begun):
+        print("note: some jobs have no record; the book is built of what is there", flush=True)
+        end(marked())
+        snakemake(*words, as_is=True)
+    return status
+
+
+def some_are_made(size: str, begun: float) -> bool:
+    """Whether a call that began at `begun` left some jobs with records and some without."""
+    asked = Path("runs", size, "asked.json")
+    if not asked.exists() or asked.stat().st_mtime < begun:
+        return False  # the size file was refused
+    jobs = json.loads(asked.read_text(encoding="utf-8"))
+    made = [(asked.parent / job / "record.json").exists() for job in jobs]
+    return any(made) and not all(made)
+
+
+def without(size: str) -> list[str]:
+    """The jobs that the book at hand of this size is without."""
+    stamp = Path("_build", f"{size}.json")
+    return json.loads(stamp.read_text(encoding="utf-8")).get("without", [])
 
 
 def written(size: str) -> list[tuple]:
@@ -204,21 +235,26 @@ def report(size: str, before: list[tuple]) -> None:
         sys.exit(f"error: Snakemake ended well and there is no {size} book; see what it printed")
     made = not set(now) & set(before)
     told = "The book" if made else "Nothing new; the book as it was"
-    print(f"{told}: {ROOT / '_build/html/index.html'}")
+    lacking = f", without {len(without(size))} jobs that have no record" if without(size) else ""
+    print(f"{told}{lacking}: {ROOT / '_build/html/index.html'}")
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="One build of the book at a time")
     parser.add_argument("size", help="the name of a file in notebooks/params, as smoke")
-    size = parser.parse_args().size
+    parser.add_argument(
+        "--as-is", action="store_true", help="run no job: a book of the records that are there"
+    )
+    asked = parser.parse_args()
+    size = asked.size
     os.chdir(ROOT)
     use_own_environment()
     lock = hold_lock()
     before = written(size)
     heed_stops()
     try:
-        status = build(size)
+        status = build(size, asked.as_is)
         ignore_stops()
     except Stopped as stopped:
         status = stopped.args[0]
@@ -226,9 +262,11 @@ def main() -> None:
         ignore_stops()  # another exception than a signal's came here without
         end(marked())
         lock.close()
-    if status:
+    if status and (len(written(size)) < 2 or set(written(size)) & set(before)):
         sys.exit(f"error: the {size} book is not complete (status {status}); an older one stays")
     report(size, before)
+    if status:
+        sys.exit(f"error: no record of {', '.join(without(size))}; each page says so")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from granularity import files, notebook, surroundings
 from granularity.fingerprints import source
-from granularity.inputs import plain_yaml
+from granularity.inputs import open_recipes, plain_yaml
 from granularity.planning import sizes
 from granularity.planning.sizes import NOTEBOOKS, PUBLISHED, SMOKE, Size, existing, of_size
 from granularity.records.record import ASKED
 
 HOUR = 3600  # seconds
+AS_IS = "GRANULARITY_AS_IS"  # set by scripts/build.py: no job is to run
+WITHOUT = "GRANULARITY_WITHOUT"  # told to the pages: jobs that have no record
 # Notebooks of runs, and the one whose runs each takes up; the rest of the book are chapters.
 RUNS = {
     "theory/simulate": "",
@@ -95,19 +97,31 @@ def refuse_unfit(job: sizes.Asked, size: Size) -> None:
 def prepare_runs(size: Size) -> dict[str, list[str]]:
     """Writes the parameters of all jobs, checked; returns run notebook → its records.
 
-    The list of all jobs' folders goes beside them: what lies there of settings that the size file
+    Of a book as it is (`AS_IS`) those are left out that have no record. The list of all jobs'
+    folders goes beside them: what lies there of settings that the size file
     had once is not read any more.
     """
     prepared: dict[str, list[str]] = {}
-    asked = []
+    asked, lacking = [], []
     for job in sizes.jobs(size):
         if is_new(job.folder / "parameters.yaml", job.values):
             refuse_unfit(job, size)
         write_if_changed(job.folder / "parameters.yaml", job.values)
-        prepared.setdefault(job.run, []).append((job.folder / "record.json").as_posix())
-        asked.append(job.folder.relative_to(size.folder).as_posix())
+        name = job.folder.relative_to(size.folder).as_posix()
+        asked.append(name)
+        if AS_IS in os.environ and not is_made(job.folder):
+            lacking.append(name)
+        else:
+            prepared.setdefault(job.run, []).append((job.folder / "record.json").as_posix())
     files.write(size.folder / ASKED, json.dumps(asked) + "\n")
+    os.environ[WITHOUT] = json.dumps(lacking)  # for the pages, which say so
     return prepared
+
+
+def is_made(folder: Path) -> bool:
+    """Whether a job has its record, of the parameters that it has now."""
+    made, given = folder / "record.json", folder / "parameters.yaml"
+    return made.exists() and made.stat().st_mtime_ns >= given.stat().st_mtime_ns
 
 
 def prepare_chapters(size: str) -> list[str]:
@@ -159,6 +173,17 @@ def made_before(records: dict[str, list[str]], name: str) -> Callable[..., list[
         _, dash, combination = wildcards.setting.partition("-")
         same = [job for job in found if dash and job.partition("-")[2] == combination]
         return [found[job] for job in same]
+
+    return inputs
+
+
+def choosing(size: str, run: str) -> Callable[..., list[str]]:
+    """The input function of a run that takes the best of other runs' recipes: their records."""
+
+    def inputs(wildcards) -> list[str]:
+        given = plain_yaml.load(Path("runs", size, run, wildcards.setting, "parameters.yaml"))
+        there = [Path(folder, "record.json") for folder in open_recipes.folders_of(given)]
+        return [path.as_posix() for path in there if AS_IS not in os.environ or path.exists()]
 
     return inputs
 

@@ -141,6 +141,22 @@ def footer(repository: str | None, commit: tuple[str, str] | None) -> str:
     return f"<br/>{said}." if said else ""
 
 
+def missing_jobs(jobs: list[str]) -> str:
+    """What every page says at its top where jobs of the book's size have no record."""
+    if not jobs:
+        return ""
+    first, more = ", ".join(jobs[:3]), len(jobs) - 3
+    told = f"{first} and {more} more" if more > 0 else first
+    return f"Not everything ran: there is no record of {escape(told)}. The pages show the others."
+
+
+def add_warning(app: Sphinx, config: Config) -> None:
+    """Puts the jobs that have no record at the top of every page."""
+    told = missing_jobs(json.loads(os.environ.get("GRANULARITY_WITHOUT", "[]")))
+    if told:
+        config.html_theme_options["announcement"] = told
+
+
 def add_footer(app: Sphinx, config: Config) -> None:
     """Adds the repository, the commit and its date to what stands at the foot of every page."""
     root = Path(app.srcdir)
@@ -336,6 +352,7 @@ def setup(app: Sphinx) -> dict:
     """Joins this to a build."""
     app.add_config_value("search_first", {}, "html", [dict])
     app.connect("config-inited", add_footer)
+    app.connect("config-inited", add_warning)
     app.connect("builder-inited", write_tables)
     app.connect("builder-inited", search_words)
     app.connect("html-page-context", add_tags)

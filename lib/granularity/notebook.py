@@ -40,11 +40,18 @@ def root(start: Path | str = ".") -> Path:
     raise FileNotFoundError(f"{here} is in no checkout of the book (no {MARKER} at or above it)")
 
 
+def in_kernel() -> bool:
+    """Whether this process is a kernel, and not one that runs a notebook's cells by itself."""
+    return "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+
+
 def take_fields() -> None:
     """Lets `papermill -p pretraining.epochs 1` change one field of a recipe in this kernel.
 
     papermill writes it as `pretraining.epochs = 1`, which is none of a dictionary's attributes.
     """
+    if not in_kernel():
+        return
     shell = sys.modules["IPython"].get_ipython()
     if with_fields not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(with_fields)
@@ -143,7 +150,7 @@ def parameters(history: Sequence[str]) -> dict[str, Any]:
     between the two). In a kernel it also takes away what the machine's settings would change; see
     `surroundings`. Raises ParameterError, and SurroundingsError for what cannot be taken away.
     """
-    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+    if in_kernel():
         surroundings.settle(root())
     before = list(history[:-1])
     injected = before.pop() if before and before[-1].startswith(INJECTED) else ""

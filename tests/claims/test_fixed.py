@@ -20,6 +20,8 @@ from granularity.training.presets import preset
 BOOK = rules.read((ROOT / "book/claims.yml").read_text(encoding="utf-8"))
 PAPER = yaml.safe_load((ROOT / "notebooks/params/paper.yaml").read_text(encoding="utf-8"))["runs"]
 JUDGED = ["C1", "C2a", "C2", "C5", "C6", "C7", "C8", "C10"]  # on images; C9 stands below
+RATES = PAPER["imagenet/finetune"]["rates"]["finetuning"]  # the levels take the best of them
+CHOSEN = RATES[1]
 TOY = {"preset": "resnet_toy", "loss": "softmax", "image_size": 32}
 
 
@@ -36,7 +38,7 @@ def set_of(records: str, where: dict, seed: int) -> dict:
             "source_images": 0,
             "target_images": 0,
             "pretraining": {} if target else given["levels"]["pretraining"],
-            "finetuning": given["baseline"]["scratch"] if target else given["levels"]["finetuning"],
+            "finetuning": given["baseline"]["scratch"] if target else CHOSEN,
             "classes": 1000 if target else counts[level],
             "target_classes": 1000,
         }
@@ -87,12 +89,35 @@ def words(found: outcome.Verdict) -> set[str]:
     return {w for part in found.parts.values() for w in words(part)} or {found.word}
 
 
+def rule_of_levels(name: str) -> bool:
+    """Whether a claim is judged by Experiment A, whose levels take the best of several rates."""
+    return name in ("C1", "C2a", "C2")
+
+
 @pytest.mark.parametrize("name", JUDGED)
 def test_the_experiment_itself_is_judged(name):
     rule = BOOK.claims[name].rule("paper")
-    assert (rule.version, str(rule.date)) == (4, "2026-11-26") and rule.why
+    newest = (6, "2026-11-27") if rule_of_levels(name) else (4, "2026-11-26")
+    assert (rule.version, str(rule.date)) == newest and rule.why
     found = judging.verdict(rule, experiment(rule), "paper")
     assert words(found) <= {outcome.REPRODUCED, outcome.NOT_REPRODUCED}, found
+
+
+@pytest.mark.parametrize("recipe", RATES, ids=lambda recipe: f"{recipe['learning_rate']}")
+def test_whichever_rate_the_held_out_images_chose_is_judged(monkeypatch, recipe):
+    monkeypatch.setitem(globals(), "CHOSEN", recipe)
+    rule = BOOK.claims["C1"].rule("paper")
+    assert words(judging.verdict(rule, experiment(rule), "paper")) == {outcome.REPRODUCED}
+
+
+@pytest.mark.fault("runs at the paper's scale with a rate that was not tried", "not judged")
+def test_a_rate_that_was_not_tried_is_not_judged(monkeypatch):
+    monkeypatch.setitem(globals(), "CHOSEN", RATES[0] | {"learning_rate": 0.02})
+    rule = BOOK.claims["C1"].rule("paper")
+    found = judging.verdict(rule, experiment(rule), "paper")
+    assert outcome.REPRODUCED not in words(found)
+    told = "learning_rate is 0.02, the rule wants 0.003 or 0.01 or 0.03 or 0.06"
+    assert told in str(found)
 
 
 PILOTS = {  # what a pilot has otherwise, and how that is told

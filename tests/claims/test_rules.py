@@ -16,6 +16,7 @@ from granularity.analysis.selection import select
 from granularity.claims import columns, fixed, judging, rules
 from granularity.experiments import imagenet, inaturalist
 from granularity.inputs import renamed
+from granularity.inputs.open_recipes import BEST_OF, is_open
 from granularity.planning import sizes
 from granularity.records import tables
 
@@ -316,6 +317,11 @@ def test_methods_page_tells_the_recipe_as_the_data_do():
         assert all(cell in page for cell in row), row
 
 
+def recipe_tried(settings: dict, name: str, value: object) -> tuple[str, object]:
+    """A parameter of a job; for a recipe that runs choose, the first of those that they try."""
+    return name, settings[value[BEST_OF]][name][0] if is_open(value) else value
+
+
 def runs_of(size: str) -> pd.DataFrame:
     """A made-up table of all runs that a size file's jobs would finetune, without metrics."""
     settings = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text())["runs"]
@@ -324,7 +330,8 @@ def runs_of(size: str) -> pd.DataFrame:
         defaults = notebook.declared(ROOT / "notebooks" / f"{name}.ipynb")
         for setting, given in settings[name].items():
             for values in sizes.jobs_of(setting, given).values():
-                wanted = {**defaults, **values}
+                chosen = [recipe_tried(settings[name], key, v) for key, v in values.items()]
+                wanted = {**defaults, **dict(chosen)}
                 known = inspect.signature(arm.arms).parameters
                 own = {key: wanted[key] for key in (*COMMON, *known) if key in wanted}
                 found = pd.DataFrame(arm.arms(**own))

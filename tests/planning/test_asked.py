@@ -7,8 +7,10 @@ import yaml
 from conftest import ROOT
 
 from granularity import notebook, theory
+from granularity.analysis import best_recipe
 from granularity.experiments import imagenet
 from granularity.images.toy import drawing
+from granularity.inputs import open_recipes
 from granularity.planning import asked, outlook, sizes
 from granularity.records import launch, record, runner
 
@@ -42,12 +44,16 @@ def test_what_a_job_asks_for_is_what_its_notebook_asks_for(monkeypatch, size):
     monkeypatch.setattr(runner, "complete", complete)
     monkeypatch.setattr(launch, "launch", lambda *_, **__: None)
     monkeypatch.setattr(drawing, "draw", lambda *_: None)
+    chosen = lambda given, _: (asked.with_recipes(given), {})  # noqa: E731
+    monkeypatch.setattr(best_recipe, "settled", chosen)
     for module in (imagenet, asked.inaturalist):
         monkeypatch.setattr(module, "looked_over", lambda *_: [])
         monkeypatch.setattr(module, "stated", lambda *_: [])
     config = yaml.safe_load((ROOT / f"notebooks/params/{size}.yaml").read_text(encoding="utf-8"))
-    once = {run: dict(list(settings.items())[-2:]) for run, settings in config["runs"].items()}
-    for run, _, _, given in sizes.jobs(sizes.Size(size, size, once)):
+    once = {run: list(settings)[-2:] for run, settings in config["runs"].items()}
+    for run, setting, _, given in sizes.jobs(sizes.Size(size, size, config["runs"])):
+        if setting not in once[run] and not open_recipes.folders_of(given):
+            continue
         path = ROOT / "notebooks" / f"{run}.ipynb"
         values = notebook.declared(path) | given
         monkeypatch.setattr(notebook, "parameters", lambda _, values=values: values)

@@ -187,13 +187,12 @@ def test_an_unknown_run_notebook_is_an_error():
         plan.works("bench/full", {})
 
 
-def test_every_run_notebook_of_the_sizes_is_known():
+def test_every_run_notebook_of_the_sizes_is_known(monkeypatch):
+    monkeypatch.chdir(ROOT)
     for path in (ROOT / "notebooks/params").glob("*.yaml"):
         config = yaml.safe_load(path.read_text())
-        for run, settings in config["runs"].items():
-            for setting, given in settings.items():
-                values = next(iter(sizes.jobs_of(setting, given or {}).values()))
-                plan.works(run, job(run, **values).values)
+        for run, _, _, given in sizes.jobs(sizes.Size(path.stem, path.name, config["runs"])):
+            plan.works(run, asked.with_recipes(job(run, **given).values))
 
 
 # --------------------------------------------------------------------------------------- missing

@@ -4,6 +4,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from granularity import notebook
 from granularity.planning import sizes
 
 PARAMETERS = sorted((ROOT / "notebooks/params").glob("*.yaml"))
@@ -165,3 +166,37 @@ def test_roots_are_of_the_machine_and_go_to_the_jobs_that_read_images(monkeypatc
 def test_a_root_without_a_name_is_refused(given):
     with pytest.raises(ValueError, match=r"GRANULARITY_ROOTS: .*NAME=FOLDER wanted"):
         sizes.of(CONFIG, "mine.yaml", {sizes.ROOTS: given})
+
+
+RATES = {"held_out": True, "finetuning": [{"learning_rate": rate} for rate in (0.1, 0.2, 0.4)]}
+
+
+def open_size(levels: dict, rates: dict = RATES) -> sizes.Size:
+    runs = {"imagenet/finetune": {"levels": levels, "rates": {"each": {"seed": [1, 2]}} | rates}}
+    return sizes.Size("mine", "mine.yaml", runs)
+
+
+def test_the_best_of_a_setting_names_its_jobs_folders_and_its_recipes(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    first, *_ = sizes.jobs(open_size({"finetuning": {"best_of": "rates"}}))
+    folder = "runs/mine/imagenet/finetune/rates-seed"
+    wanted = {"best_of": [f"{folder}1", f"{folder}2"], "recipes": RATES["finetuning"]}
+    assert first.values["finetuning"] == wanted
+
+
+@pytest.mark.fault("a recipe is the best of {setting}", "refused, with the setting's name")
+@pytest.mark.parametrize(
+    ("setting", "rates", "told"),
+    [
+        ("a setting that is not there", None, "no setting of imagenet/finetune; did you .*'rates'"),
+        ("one recipe", {"finetuning": {}}, "tries no list of recipes 'finetuning'"),
+        ("runs that hold nothing out", {"held_out": False}, "on images that it holds out"),
+    ],
+)
+def test_the_best_of_nothing_is_refused(monkeypatch, setting, rates, told):
+    monkeypatch.chdir(ROOT)
+    name = "rates" if rates else "ratse"
+    size = open_size({"finetuning": {"best_of": name}}, RATES | (rates or {}))
+    with pytest.raises(notebook.ParameterError, match=told) as refused:
+        list(sizes.jobs(size))
+    assert str(refused.value).startswith("mine.yaml, imagenet/finetune, levels: ")

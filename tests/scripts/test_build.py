@@ -376,3 +376,50 @@ def test_a_book_that_was_there_before_is_not_said_to_be_made(built):
     assert status == 0
     assert "Nothing new; the book as it was: " in printed
     assert "The book: " not in printed
+
+
+# ------------------------------------------------------------------- a book of what there is
+
+TWO = "size: smoke\nruns:\n  theory/simulate:\n    good: {seed: 1}\n    bad: {seed: 2}\n"
+BREAKS = RUN.replace("path =", "assert seed != 2, 'it broke'\npath =")
+
+
+@pytest.mark.fault(
+    "one of two jobs fails",
+    "status not zero; the book of the other is built, and each page names the one that is missing",
+)
+def test_a_failed_job_leaves_a_book_of_the_others_that_says_so(house):
+    house.write("notebooks/params/smoke.yaml", TWO)
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", BREAKS)
+    for _ in range(2):
+        status, printed = house.build()
+        assert status != 0 and "it broke" in printed
+        assert "no record of theory/simulate/bad" in printed
+        page = house.page().read_text()
+        assert "a result" in page
+        assert "Not everything ran: there is no record of theory/simulate/bad." in page
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", RUN)
+    status, printed = house.build()
+    assert status == 0, printed
+    assert "Not everything ran" not in house.page().read_text()
+    assert "Nothing new" in house.build()[1]
+
+
+def test_a_job_that_is_not_wanted_any_more_is_not_missing(house):
+    house.write("notebooks/params/smoke.yaml", TWO)
+    house.notebook("theory/simulate", "seed = 0\nfolder = 'x'", BREAKS)
+    assert house.build()[0] != 0
+    house.write("notebooks/params/smoke.yaml", TWO.partition("    bad")[0])
+    status, printed = house.build()
+    assert status == 0, printed
+    assert "Not everything ran" not in house.page().read_text()
+
+
+def test_a_book_as_it_is_runs_no_job(house):
+    house.write("notebooks/params/smoke.yaml", TWO)
+    command = [sys.executable, "scripts/build.py", "smoke", "--as-is"]
+    ended = subprocess.run(command, cwd=house.folder, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "without 2 jobs that have no record" in ended.stdout
+    assert not list(house.folder.glob("runs/smoke/theory/simulate/*/record.json"))
+    assert "no record of theory/simulate/good, theory/simulate/bad." in house.page().read_text()

@@ -111,7 +111,7 @@ def is_said(value: Any) -> bool:
 
 
 def of_recipe(found: Any, wanted: Mapping[str, Any]) -> str:
-    """The first field of a recipe that differs from the wanted ones; one without fields is none."""
+    """The first field of a recipe that is not as wanted; a recipe without fields is none."""
     if not isinstance(found, Mapping):
         return "the run does not say it"
     if not found or not wanted:
@@ -121,8 +121,9 @@ def of_recipe(found: Any, wanted: Mapping[str, Any]) -> str:
     except (KeyError, TypeError, ValueError) as error:
         return f"a recipe that is none any more ({error})"
     for name, value in wanted.items():
-        if not same(fields.get(name), value):
-            return f"{name} is {fields.get(name)!r}, the rule wants {value!r}"
+        if not any(same(fields.get(name), one) for one in listed(value)):
+            wanted = " or ".join(map(repr, listed(value)))
+            return f"{name} is {fields.get(name)!r}, the rule wants {wanted}"
     return ""
 
 

@@ -1,19 +1,23 @@
 """What a job of the graph asks for: its notebook's runs, and whether these are made already."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from granularity import notebook, theory
+from granularity.analysis import best_recipe
 from granularity.experiments import datasets, imagenet, inaturalist, starts
 from granularity.experiments.two_stages import check_recipes
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical
 from granularity.inputs import renamed
+from granularity.inputs.open_recipes import RECIPES, is_open
 from granularity.labels.specification import parse
 from granularity.records import tables
 from granularity.records.entries import kind_of, kind_of_function
 from granularity.records.record import RecordError
+from granularity.training.presets import recipe_of
 
 SETS = ("dataset", "overlap", "source_images", "target_images", "classes")
 SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed", "start")
@@ -30,6 +34,7 @@ def runs_of(run: str, values: Mapping[str, Any]) -> tuple[Callable, list[dict]]:
 
     Raises KeyError for a run notebook that is not known here, and what the settings refuse.
     """
+    values = with_recipes(values)
     if run == "theory/simulate":
         given = {name: value for name, value in values.items() if name != "folder"}
         return theory.simulate, theory.grid(**given)
@@ -41,13 +46,24 @@ def runs_of(run: str, values: Mapping[str, Any]) -> tuple[Callable, list[dict]]:
     return entry, arms(**{name: values[name] for name in names})
 
 
+def with_recipes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's parameters with the first of the recipes where runs have yet to choose one.
+
+    All of them take as long, so the plan is the same.
+    """
+    return {name: value[RECIPES][0] if is_open(value) else value for name, value in values.items()}
+
+
 def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, list[dict]]:
     """As `runs_of`, of values that go together, as far as can be seen without the images.
 
     Raises ParameterError, naming `place`, for others: a recipe, a label function or a dataset that
     is none, a setting of the theory that cannot be.
     """
+    tried = [value[RECIPES] for value in values.values() if is_open(value)]
     try:
+        for recipe in itertools.chain(*tried):
+            recipe_of(recipe)
         entry, settings = runs_of(run, values)
         for setting in settings:
             check_recipes(setting)
@@ -67,6 +83,7 @@ def made(folder: Path, run: str, values: Mapping[str, Any]) -> bool:
     """
     try:
         found = list(tables.in_folders(folder).values())
+        values, _ = best_recipe.settled(values, Path())
     except (OSError, RecordError):
         return False
     entry, settings = runs_of(run, values)

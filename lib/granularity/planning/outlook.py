@@ -34,7 +34,8 @@ def jobs_of(size: sizes.Size) -> list[plan.Job]:
         values = notebook.declared(sizes.NOTEBOOKS / f"{run}.ipynb") | given
         _, settings = asked.checked(run, values, f"{size.place}, {run}, {setting}")
         read = asked.read_by(run, settings, values)
-        found.append(plan.Job(run, setting, values, asked.made(folder, run, values), read))
+        made = asked.made(folder, run, values)
+        found.append(plan.Job(run, setting, asked.with_recipes(values), made, read))
     return found
 
 

@@ -17,6 +17,7 @@ from granularity import notebook
 from granularity.fingerprints.digest import digest
 from granularity.inputs import plain_yaml, strict
 from granularity.inputs.nearest import nearest
+from granularity.inputs.open_recipes import BEST_OF, RECIPES, is_open
 
 NOTEBOOKS = Path("notebooks")
 PARAMETERS = NOTEBOOKS / "params"  # size files
@@ -31,7 +32,7 @@ TAKEN = (
 ROOTS = "GRANULARITY_ROOTS"  # in the environment: NAME=FOLDER, several divided as in PATH
 LONGEST = 120  # bytes of a folder's name; file systems end at 255
 LOWEST = dict.fromkeys(("level", "placebo", "seed", "workers", "micro_batch", "save_every"), 0)
-LOWEST |= {"images": 0, "source_images": 0, "target_images": 0, "processes": 1}
+LOWEST |= {"keep_every": 0, "images": 0, "source_images": 0, "target_images": 0, "processes": 1}
 DEVICES = ("cpu", "cuda")
 FORM = "{notebook: {setting: {parameter: value}}}"
 
@@ -153,8 +154,8 @@ def roots_of(environment: Mapping[str, str]) -> dict[str, str]:
 def jobs(size: Size) -> Iterator[Asked]:
     """All jobs of a size, with the parameters that each is given.
 
-    Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook
-    does not have; FileNotFoundError for a notebook that is not there.
+    Raises ParameterError, naming the file, the setting and the nearest name, for what a notebook or
+    the size does not have; FileNotFoundError for a notebook that is not there.
     """
     for run, settings in size.runs.items():
         existing(f"{NOTEBOOKS}/{run}.ipynb", size.place)
@@ -167,6 +168,11 @@ def jobs(size: Size) -> Iterator[Asked]:
                 refuse_out_of_range(values, place)
                 folder = size.folder / run / job
                 values = sized(allowed, size.name) | here | values | {"folder": folder.as_posix()}
+                values |= {
+                    name: tried(size, run, name, recipe[BEST_OF], place)
+                    for name, recipe in values.items()
+                    if is_open(recipe)
+                }
                 yield Asked(run, setting, folder, values)
 
 
@@ -195,6 +201,27 @@ def jobs_of(setting: str, values: Mapping) -> dict[str, dict]:
             raise ValueError(f"{setting}: each makes two jobs called {name}")
         found[name] = common | chosen
     return found
+
+
+def tried(size: Size, run: str, name: str, setting: object, place: str) -> dict[str, list]:
+    """The recipes of a setting to choose from, and the folders of its jobs; see `open_recipes`.
+
+    Raises ParameterError for what is no setting, and for one that tries none on held-out images.
+    """
+    settings = size.runs[run]
+    if setting not in settings:
+        near = nearest(str(setting), settings, cutoff=0)
+        told = f"{name} is to be the best of {setting!r}, which is no setting of {run}"
+        raise notebook.ParameterError(f"{place}: {told}; did you mean {near!r}?")
+    given = settings[setting]
+    recipes = given.get(name)
+    if not isinstance(recipes, list) or given.get("held_out") is not True:
+        told = (
+            f"the setting {setting} tries no list of recipes '{name}' on images that it holds out"
+        )
+        raise notebook.ParameterError(f"{place}: {told} (held_out: true)")
+    folders = [(size.folder / run / job).as_posix() for job in jobs_of(setting, given)]
+    return {BEST_OF: folders, RECIPES: recipes}
 
 
 def refuse_out_of_range(values: Mapping, place: str) -> None:

@@ -37,9 +37,10 @@ class Job:
     places: dict[str, Any]
     folder: str
     data: dict[str, Any] | list[dict[str, Any] | None] | None = None
+    chosen: dict[str, Any] | None = None
 
 
-FIELDS = [field.name for field in fields(Job) if field.name != "data"]
+FIELDS = [field.name for field in fields(Job) if field.name not in ("data", "chosen")]
 # Set where standard input is a pipe that `launch` holds: it ends when that process does.
 LAUNCHED = "GRANULARITY_LAUNCHED"
 # Instead of the user's own file of defaults, which could choose another precision or optimiser.
@@ -103,7 +104,7 @@ def check(job: Any) -> None:
         if fault.kind == "unknown":
             near = nearest(fault.field, fault.wanted, cutoff=0.3)
             hint = f"; did you mean '{near}'?" if near else ""
-            told = f"a job has {', '.join(FIELDS)} and maybe data, not {fault.field!r}{hint}"
+            told = f"a job has {', '.join(FIELDS)}, maybe data, chosen, not {fault.field!r}{hint}"
         elif fault.kind == "missing":
             told = f"field '{fault.field}' is missing"
         else:
@@ -121,6 +122,7 @@ def run_job(job: Mapping[str, Any], writes: bool = True) -> None:
         entry,
         job["settings"],
         data=job.get("data"),
+        chosen=job.get("chosen"),
         places=job["places"],
         writes=writes,
     )
@@ -134,6 +136,7 @@ def launch(
     places: Mapping[str, Any],
     processes: int,
     data: Sequence[Mapping] | None = None,
+    chosen: Mapping[str, Any] | None = None,
 ) -> None:
     """Makes the runs in `processes` processes that accelerate starts, and shows their log.
 
@@ -152,6 +155,7 @@ def launch(
         "folder": str(folder),
     }
     job |= {} if data is None else {"data": [dict(told) for told in data]}
+    job |= {"chosen": dict(chosen)} if chosen else {}
     files.write(folder / "job.yaml", plain_yaml.dump(job))
     files.write(folder / "accelerate.yaml", plain_yaml.dump(ACCELERATE))
     call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]

@@ -60,6 +60,7 @@ def complete(
     *,
     data: Data = None,
     places: Mapping[str, Any] | None = None,
+    chosen: Mapping[str, Any] | None = None,
     writes: bool = True,
 ) -> list[dict]:
     """Makes the runs `entry(**setting)` that `folder` lacks; returns the records of all, in order.
@@ -68,9 +69,10 @@ def complete(
     killed call loses one run at most. The table of contents, `folder/record.json`, is written last.
     `data` says what the runs read, where that is not an argument: of all of them, or of each.
     `places` are arguments that say where things lie on this machine and change no number: they are
-    given to every run and stand in no record. An entry with a parameter `run_folder` is told the
-    folder of its record. Of several processes that make a run together one `writes`; the others
-    only do their share, and return nothing.
+    given to every run and stand in no record. `chosen` says of a recipe which runs chose it and
+    why: it stands in the records and is no part of their keys. An entry with a parameter
+    `run_folder` is told the folder of its record. Of several processes that make a run together one
+    `writes`; the others only do their share, and return nothing.
     Where another process completes runs in this folder, this one waits for it.
     Raises RecordError for two equal settings and for a broken record that stands in the way.
     """
@@ -83,7 +85,7 @@ def complete(
     ]
     code = ENTRIES[kind_of_function(entry)].code
     runs = [
-        Run(entry, setting, read, places, key, code, state)
+        Run(entry, setting, read, places, key, code, state, chosen or {})
         for setting, read, key in zip(settings, read_by_each, keys, strict=True)
     ]
     if len(set(keys)) < len(keys):
@@ -118,6 +120,7 @@ class Run:
     key: str
     code: str
     state: Mapping[str, Any]
+    chosen: Mapping[str, Any]
 
     @property
     def device(self) -> str:
@@ -145,6 +148,7 @@ class Run:
             curves=result.pop("curves", {}),
             started=started,
             state=self.state | at_the_end(kind, self.code),
+            **({"chosen": dict(self.chosen)} if self.chosen else {}),
             **result,
         )
 
