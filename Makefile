@@ -1,6 +1,6 @@
 # Two commands matter: `make book` and `make test`. `make as-is` runs nothing and makes a book of the
 # records that are there. SIZE is a file of notebooks/params;
-# BENCH is any of losses, training, precision, theory and full.
+# BENCH is any of losses, training, packing, precision, theory and full.
 SIZE ?= smoke
 BENCH ?= losses training
 BIN := .venv/bin

@@ -50,6 +50,7 @@ ENTRIES = {  # kind of runs: where its function stands, and what the first recor
         ("inaturalist.transfer", "experiments.inaturalist", "transfer", "inaturalist"),
         ("bench.loss", "benchmarks.training", "loss", "bench"),
         ("bench.training", "benchmarks.training", "training", "bench"),
+        ("bench.packing", "benchmarks.packing", "packing", "benchmarks.packing"),
         ("bench_precision.precision", "benchmarks.precision", "precision", "bench_precision"),
         ("bench_theory.shortcut", "benchmarks.theory", "shortcut", "bench_theory"),
         ("bench_theory.together", "benchmarks.theory", "together", "bench_theory"),
