@@ -157,13 +157,8 @@ def launch(
     job |= {} if data is None else {"data": [dict(told) for told in data]}
     job |= {"chosen": dict(chosen)} if chosen else {}
     files.write(folder / "job.yaml", plain_yaml.dump(job))
-    files.write(folder / "accelerate.yaml", plain_yaml.dump(ACCELERATE))
-    call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
-    call += ["--config_file", str(folder / "accelerate.yaml")]
-    # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
-    call += ["--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]
-    call += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    call += ["-m", "granularity.train", str(folder / "job.yaml")]
+    alone = ("--num_machines", "1", "--main_process_port", "0")
+    call = command(folder / "job.yaml", folder / "accelerate.yaml", processes, *alone)
     log = folder / "job.log"
     with log.open("w", encoding="utf-8") as told:
         child = subprocess.Popen(
@@ -185,6 +180,19 @@ def launch(
         told = log.read_text(encoding="utf-8", errors="replace")
         end = told.partition("torch/distributed/elastic/")[0][-3000:]  # what the launcher adds
         raise RuntimeError(f"{processes} processes ended with {child.returncode}; {log}: …{end}")
+
+
+def command(job: Path, defaults: Path, processes: int, *machines: str) -> list[str]:
+    """The launcher's call for a job in so many processes in all; `machines` are its words on them.
+
+    Its defaults are written into a file of its own, since other nodes may write theirs meanwhile.
+    """
+    files.write(defaults, plain_yaml.dump(ACCELERATE))
+    call = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+    # "multi_gpu" only chooses torch's launcher; each run says itself whether it wants a GPU.
+    call += ["--config_file", str(defaults), "--multi_gpu", *machines]
+    call += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    return [*call, "-m", "granularity.train", str(job)]
 
 
 def follow(child: subprocess.Popen, log: Path, every: float = 0.5) -> None:
