@@ -1,7 +1,9 @@
 """Images on their way: chance depends on seed, epoch, step and image, and labels stay with them."""
 
 import gc
+import io
 import math
+import os
 import time
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from granularity.images import decoding
 from granularity.training import loading, sampling
 
 CPU = torch.device("cpu")
@@ -266,3 +269,94 @@ def test_an_image_that_cannot_be_read_stops_the_run_with_its_name():
 def test_shifts_are_for_images_in_memory():
     with pytest.raises(ValueError, match="use 'crop'"):
         told(loading.Files(Drawn(), runs.recipe(image_size=16, augmentation="pad", batch_size=8)))
+
+
+# ----------------------------------------------------------------- decoded where the network is
+
+
+class Encoded:
+    """Images as files' bytes: smooth JPEGs of several sizes; one is grey, one a PNG."""
+
+    pad = False
+
+    def __init__(self, broken=None):
+        self.leaf, self.broken = 100 + np.arange(IMAGES), broken
+        self.names = np.array([f"n0001/{i}.JPEG".encode() for i in range(IMAGES)])
+
+    def __len__(self):
+        return IMAGES
+
+    def content(self, index):
+        if index == self.broken:
+            return b"\xff\xd8 no more of it"
+        rng = np.random.default_rng(int(index))
+        image = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8))
+        image = image.resize((60 + int(index), 48), Image.Resampling.BICUBIC)
+        file = io.BytesIO()
+        (image.convert("L") if index == 3 else image).save(file, "PNG" if index == 5 else "JPEG")
+        return file.getvalue()
+
+    def read(self, index):
+        return decoding.rgb(self.content(index), os.fsdecode(self.names[index]))
+
+
+def there(decoder="device", workers=0, images=None, **changes):
+    recipe = runs.recipe(image_size=32, batch_size=8, decoder=decoder, **changes)
+    return loading.Files(images or Encoded(), recipe, workers=workers)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_device_decodes_and_crops_as_pillow_does(train):
+    """The same regions, mirrored alike; only the resampling rounds otherwise."""
+    ours, pillow = told(there(), train), told(there("pillow"), train)
+    assert set(ours) == set(pillow)
+    for key, (x, leaf, sample) in ours.items():
+        assert (leaf, sample) == pillow[key][1:]
+        apart = 127.5 * (x - pillow[key][0]).abs()
+        assert apart.mean() < 1.5 and apart.max() < 12, (key, float(apart.mean()))
+
+
+def test_on_the_device_workers_micro_batches_and_processes_change_nothing():
+    plain = told(there())
+    same(told(there(workers=2)), plain)
+    same(told(there(), micro_batch=3, world_size=2), plain)
+
+
+def test_a_png_in_a_batch_is_pillow_s_and_the_rest_is_not_changed_by_it():
+    images = Encoded()
+    rows = [4, 5, 6]
+    contents = [torch.frombuffer(bytearray(images.content(i)), dtype=torch.uint8) for i in rows]
+    found = loading.decoded(contents, rows, images.read, CPU)
+    for row, pixels in zip(rows, found, strict=True):
+        assert torch.equal(pixels.permute(1, 2, 0), torch.tensor(np.asarray(images.read(row))))
+
+
+@pytest.mark.fault("a broken image that the device is to decode", "stops; names the image")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_is_named_where_the_device_decodes(workers):
+    with pytest.raises(decoding.ImageError, match=r"n0001/17\.JPEG: no whole image"):
+        told(there(images=Encoded(broken=17), workers=workers))
+
+
+@pytest.mark.fault("decoding on the device together with {what}", "refused, with the reason")
+@pytest.mark.parametrize("what", ["RandAugment", "images in memory", "images padded to squares"])
+def test_what_the_device_cannot_decode_is_refused(what):
+    with pytest.raises(ValueError, match=r"'pillow'|these are in memory"):
+        if what == "RandAugment":
+            there(randaugment="rand-m9-n2")
+        elif what == "images in memory":
+            pixels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
+            recipe = runs.recipe(image_size=16, decoder="device")
+            loading.Memory(pixels, torch.zeros(4), recipe)
+        else:
+            images = Encoded()
+            images.pad = True
+            told(there(images=images))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: nvJPEG was not tried")
+def test_a_gpu_decodes_nearly_as_pillow_does():
+    plan = [sampling.MicroBatch(0, np.arange(8), np.arange(8), (0, 0, 0))]
+    ((ours, _),) = there().batches(iter(plan), False, torch.device("cuda"))
+    ((pillow, _),) = there("pillow").batches(iter(plan), False, CPU)
+    assert 127.5 * (ours.cpu() - pillow).abs().mean() < 3

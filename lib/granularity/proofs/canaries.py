@@ -92,6 +92,8 @@ def draw_others(folder: Path, rng: np.random.Generator) -> None:
     for part, count in zip(("train", "val"), PER_CLASS, strict=True):
         names = [f"{synset}/{n}.jpg" for synset in ("n01532829", "n02089867") for n in range(count)]
         images = {name: layouts_drawn.encoded(rng.integers(0, 255, (32, 32, 3))) for name in names}
+        if part == "train":  # one that only Pillow decodes
+            images[names[0]] = layouts_drawn.encoded(rng.integers(0, 255, (32, 32, 3)), "PNG")
         layouts_drawn.write(folder / MINI / part, images)
     names = [f"{name}/{n}.jpg" for name in plankton.shipped(True).classes for n in range(3)]
     shapes = [(12, 9, 3), (9, 9, 3)]
@@ -185,6 +187,10 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
     ):
         arguments = {"seed": 3, **recipes, **given}
         found.append(Canary(f"{kind}, {json.dumps(given)}", kind, arguments, places, new=True))
+    there = {stage: recipe | {"decoder": "device"} for stage, recipe in from_files.items()}
+    arguments = {"seed": 3, **there, "dataset": MINI, "labels": "level", "overlap": "disjoint"}
+    name = "imagenet.finetune, decoded where the network is"
+    found.append(Canary(name, "imagenet.finetune", arguments, places, new=True))
     foreign = datasets[5][1] | {"embedding": EMBEDDING}
     arguments = {"seed": 3, **recipes, **foreign}
     weights = places | {"weights": drawn["weights"]}

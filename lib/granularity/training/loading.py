@@ -1,6 +1,7 @@
 """Images on their way to the device: from files through workers, or from memory in whole batches.
 
-Both give, for each micro-batch of a plan, normalised images (n, 3, size, size) and leaves (n,).
+Files are decoded by the workers, or where the network is. All give, for each micro-batch of a plan,
+normalised images (n, 3, size, size) and leaves (n,).
 What chance does to an image depends on the seed, the epoch and the image (from files) or its place
 in the step's batch (from memory): never on workers, processes, or where a run was taken up again.
 """
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import timm.data
 import torch
+import torchvision
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -39,6 +42,8 @@ class Memory:
             raise ValueError(f"images of {size} pixels in memory, the recipe wants {wanted}")
         if self.recipe.randaugment:
             raise ValueError("RandAugment works on files; images in memory are cropped or shifted")
+        if self.recipe.decoder != "pillow":
+            raise ValueError(f"decoder {self.recipe.decoder!r} is for files; these are in memory")
 
     def __len__(self) -> int:
         """The number of images."""
@@ -121,12 +126,53 @@ class Seeded(Dataset):
 
     def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, int]:
         """The transformed image and its leaf."""
-        index, seed, epoch = key
-        state = np.random.SeedSequence([seed, epoch, index]).generate_state(3)
-        random.seed(int(state[0]))
-        np.random.seed(int(state[1]))  # noqa: NPY002  timm's RandAugment draws from this state
-        torch.default_generator.manual_seed(int(state[2]))  # torch.manual_seed takes 0.5 ms
+        index = key[0]
+        draw_by(*key)
         return self.transform(self.images.read(index)), int(self.leaf[index])
+
+
+def draw_by(index: int, seed: int, epoch: int) -> None:
+    """Sets what chance draws for an image in an epoch."""
+    state = np.random.SeedSequence([seed, epoch, index]).generate_state(3)
+    random.seed(int(state[0]))
+    np.random.seed(int(state[1]))  # noqa: NPY002  timm's RandAugment draws from this state
+    torch.default_generator.manual_seed(int(state[2]))  # torch.manual_seed takes 0.5 ms
+
+
+class Encoded(Dataset):
+    """The files' bytes by (index, seed, epoch), for a device that decodes them."""
+
+    def __init__(self, images, leaf: np.ndarray):
+        """`images` has `content(index)`, `leaf` one number for each."""
+        self.images, self.leaf = images, leaf
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.images)
+
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, int, tuple[int, int, int]]:
+        """The bytes (n,), the leaf, and the key that chance depends on."""
+        content = np.frombuffer(self.images.content(key[0]), np.uint8)
+        return torch.from_numpy(content.copy()), int(self.leaf[key[0]]), key
+
+
+def decoded(
+    encoded: list[Tensor], rows: list[int], read: Callable[[int], Image], device: torch.device
+) -> list[Tensor]:
+    """RGB images (3, height, width), uint8 on the device, of the bytes of some rows' files.
+
+    JPEG by torchvision in one call; a file that it refuses, and any other kind, by `read`, which is
+    Pillow's and raises an error that names what it refuses too.
+    """
+    mode = torchvision.io.ImageReadMode.RGB
+    try:
+        return torchvision.io.decode_jpeg(encoded, mode, device=device)
+    except RuntimeError:
+        if len(encoded) > 1:
+            each = zip(encoded, rows, strict=True)
+            return [decoded([content], [row], read, device)[0] for content, row in each]
+        pixels = np.asarray(read(rows[0]))
+        return [torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(device)]
 
 
 @dataclass(frozen=True)
@@ -164,12 +210,12 @@ class Files:
         self, plan: Iterator[MicroBatch], train: bool, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and leaves of each micro-batch, loaded ahead."""
-        rows = np.arange(len(self.images)) if self.rows is None else self.rows
-        keys = ([(int(s), *batch.seed[:2]) for s in rows[batch.samples]] for batch in plan)
-        leaf = self.images.leaf if self.leaf is None else self.leaf
+        if self.recipe.decoder == "device":
+            yield from self.decoded_there(plan, train, device)
+            return
         loader = DataLoader(
-            Seeded(self.images, leaf, self.transform(train)),
-            batch_sampler=keys,
+            Seeded(self.images, self.leaves(), self.transform(train)),
+            batch_sampler=self.keys(plan),
             num_workers=self.workers,
             pin_memory=device.type == "cuda",
         )
@@ -180,3 +226,39 @@ class Files:
         except Exception as error:
             # Its traceback would hold torch's iterator, and each worker then takes 5 s to end.
             raise error.with_traceback(None)  # noqa: B904
+
+    def keys(self, plan: Iterator[MicroBatch]) -> Iterator[list[tuple[int, int, int]]]:
+        """What chance depends on, for each image of each micro-batch: (index, seed, epoch)."""
+        rows = np.arange(len(self.images)) if self.rows is None else self.rows
+        return ([(int(s), *batch.seed[:2]) for s in rows[batch.samples]] for batch in plan)
+
+    def leaves(self) -> np.ndarray:
+        """The leaf of each image of the whole set."""
+        return self.images.leaf if self.leaf is None else self.leaf
+
+    def decoded_there(
+        self, plan: Iterator[MicroBatch], train: bool, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same, where workers only read: the device decodes, and crops with the same draws."""
+        if self.images.pad:
+            raise ValueError(
+                "images that are padded to squares are Pillow's work: decoder 'pillow'"
+            )
+        loader = DataLoader(
+            Encoded(self.images, self.leaves()),
+            batch_sampler=self.keys(plan),
+            num_workers=self.workers,
+            collate_fn=list,  # the bytes of an image are as many as they are
+        )
+        transform = self.transform(train)
+        try:
+            for items in loader:
+                encoded, leaf, keys = zip(*items, strict=True)
+                rows, found = [key[0] for key in keys], []
+                there = decoded([*encoded], rows, self.images.read, device)
+                for key, image in zip(keys, there, strict=True):
+                    draw_by(*key)
+                    found.append(transform(image))
+                yield normalised(torch.stack(found)), torch.tensor(leaf, device=device)
+        except Exception as error:
+            raise error.with_traceback(None)  # noqa: B904  as above

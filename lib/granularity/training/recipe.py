@@ -67,6 +67,8 @@ class Recipe:
     # ends after so many looks in a row without a lower error, with the weights of the lowest.
     early_stopping: Count = 0  # looks; 0: none
     evaluate_every: Count = 0  # steps
+    # device: JPEG is decoded and cropped where the network is, by torchvision, not in the workers
+    decoder: Literal["pillow", "device"] = "pillow"
 
     def __post_init__(self) -> None:
         """Checks every field; an int given for a float becomes one."""
@@ -92,6 +94,8 @@ class Recipe:
                 f"early_stopping ({self.early_stopping}) and evaluate_every"
                 f" ({self.evaluate_every}) go together: looks to wait for, and steps between two"
             )
+        if self.decoder == "device" and self.randaugment:
+            raise ValueError("randaugment is Pillow's work: with it, decoder is 'pillow'")
         if bool(self.epochs) == bool(self.steps):
             raise ValueError(f"one of epochs ({self.epochs}) and steps ({self.steps}) must be 0")
 
@@ -132,7 +136,7 @@ class Recipe:
 
 # Fields that came after the first records: one that says nothing leaves a fingerprint as it was.
 LATER = {"ghost_batch", "label_smoothing", "ema", "layer_decay", "grad_checkpointing"}
-LATER |= {"early_stopping", "evaluate_every"}
+LATER |= {"early_stopping", "evaluate_every", "decoder"}
 DEFAULTS = {item.name: item.default for item in fields(Recipe)}
 
 
