@@ -243,11 +243,24 @@ def add_links(app: Sphinx, doctree: nodes.document) -> None:
     """Puts the links of a page into it, before Sphinx collects what it has to copy."""
     document = app.env.docname
     for figure in [*doctree.findall(nodes.figure)]:
+        if is_drawn(app, document, figure):
+            figure["classes"].append("gb-drawn")
         if line := below(app, document, figure):
             figure += nodes.legend("", nodes.container("", *line, classes=["figure-links"]))
     if ending := closing(app, document):
         last = doctree[-1] if len(doctree) and isinstance(doctree[-1], nodes.section) else doctree
         last += nodes.container("", *ending, classes=["page-end"])
+
+
+def is_drawn(app: Sphinx, document: str, figure: nodes.figure) -> bool:
+    """Whether a chapter's figure is lines and letters alone, so that dark can turn its colours.
+
+    One with pixels, as of photographs, cannot.
+    """
+    place = (Path(app.srcdir) / document).parent
+    files = [place / f"{name}.svg" for name in figure["ids"]]
+    drawn = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+    return document.startswith(CHAPTERS) and bool(drawn) and not any("<image" in d for d in drawn)
 
 
 def below(app: Sphinx, document: str, figure: nodes.figure) -> list[nodes.Node]:

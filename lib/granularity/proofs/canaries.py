@@ -77,7 +77,8 @@ def draw(folder: Path) -> dict[str, str]:
                 names.append(twin.split("/")[1])  # one that training must leave out
             for name in names:
                 grey = rng.integers(0, 90, (64, 64, 3)) + number * 160 // len(synsets)
-                Image.fromarray(grey.astype(np.uint8)).save(place / name, quality=90)
+                kind = "PNG" if name == f"{synsets[0]}_0.JPEG" else "JPEG"  # Pillow decodes both
+                Image.fromarray(grey.astype(np.uint8)).save(place / name, kind, quality=90)
     draw_others(folder, rng)
     layouts_drawn.lay_out(folder / "layouts")
     torch.manual_seed(0)
@@ -92,8 +93,6 @@ def draw_others(folder: Path, rng: np.random.Generator) -> None:
     for part, count in zip(("train", "val"), PER_CLASS, strict=True):
         names = [f"{synset}/{n}.jpg" for synset in ("n01532829", "n02089867") for n in range(count)]
         images = {name: layouts_drawn.encoded(rng.integers(0, 255, (32, 32, 3))) for name in names}
-        if part == "train":  # one that only Pillow decodes
-            images[names[0]] = layouts_drawn.encoded(rng.integers(0, 255, (32, 32, 3)), "PNG")
         layouts_drawn.write(folder / MINI / part, images)
     names = [f"{name}/{n}.jpg" for name in plankton.shipped(True).classes for n in range(3)]
     shapes = [(12, 9, 3), (9, 9, 3)]
@@ -188,9 +187,12 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         arguments = {"seed": 3, **recipes, **given}
         found.append(Canary(f"{kind}, {json.dumps(given)}", kind, arguments, places, new=True))
     there = {stage: recipe | {"decoder": "device"} for stage, recipe in from_files.items()}
-    arguments = {"seed": 3, **there, "dataset": MINI, "labels": "level", "overlap": "disjoint"}
-    name = "imagenet.finetune, decoded where the network is"
-    found.append(Canary(name, "imagenet.finetune", arguments, places, new=True))
+    for kind, given in (
+        ("imagenet.finetune", {"dataset": TINY, "labels": "level", "overlap": "disjoint"}),
+        ("inaturalist.transfer", {"dataset": TINY, "target": "balanced6", **LEAVES_OF_FOUR}),
+    ):
+        name = f"{kind}, decoded where the network is"
+        found.append(Canary(name, kind, {"seed": 3, **there, **given}, places, new=True))
     foreign = datasets[5][1] | {"embedding": EMBEDDING}
     arguments = {"seed": 3, **recipes, **foreign}
     weights = places | {"weights": drawn["weights"]}

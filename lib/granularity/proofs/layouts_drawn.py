@@ -70,10 +70,10 @@ def lay_out_downloads(folder: Path, images: Sequence[bytes]) -> None:
     shrinking.pack(found, folder / "shrunk", size=8)
 
 
-def encoded(pixels: np.ndarray, kind: str = "JPEG") -> bytes:
-    """An image as a file of a kind has it."""
+def encoded(pixels: np.ndarray) -> bytes:
+    """An image as a JPEG file has it."""
     stream = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(stream, kind, quality=90)
+    Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG", quality=90)
     return stream.getvalue()
 
 
