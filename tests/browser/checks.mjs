@@ -51,6 +51,9 @@ export function read() {
     if (level > above + 1) faults.push(['headings', `level ${level} after ${above}: ${heading.textContent.trim()}`])
     above = level
   }
+  // A program or a link that asks for the second of two would get the first.
+  const named = all('[id]').map((element) => element.id)
+  for (const twice of new Set(named.filter((id, place) => named.indexOf(id) < place))) faults.push(['id', twice])
   const titles = headings.filter((heading) => heading.localName === 'h1').length
   if (titles !== 1) faults.push(['headings', `${titles} titles`])
 

@@ -125,6 +125,7 @@ PLANTED = {
         ALL,
     ),
     "a heading that skips a level": ("headings", "<h3>deep</h3>", ALL),
+    "two elements of one name": ("id", '<p id="twice">a</p><p id="twice">b</p>', ALL),
     "two titles": ("headings", "<h1>again</h1>", ALL),
     "pale text": ("axe", '<p style="color: #999; background: #fff">text</p>', LOOKED_AT),
     "text that is dark on dark": ("axe", '<p style="color: #333">text</p>', DARK),
@@ -418,3 +419,48 @@ def test_a_printed_book_lies_beside_its_pages_and_each_leads_to_it(look, tmp_pat
         assert pages.PDF not in page
     copy = (tmp_path / "site" / "book.pdf").read_bytes()
     assert copy == (tmp_path / "book.pdf").read_bytes()
+
+
+# ------------------------------------------------------------------------------------- figures
+
+DRAWN = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 358 200" width="358pt">
+<g id="figure_1"><g id="axes_1"><g id="patch_1"><path d="M 0 0 H 300 V 150 H 0 z"/></g>
+<g id="matplotlib.axis_1">{ticks}{label}</g>{inside}</g></g></svg>"""
+TICKS = "".join(
+    f'<g id="xtick_{n}"><g id="text_{n}"><!-- {n} -->'
+    f'<g transform="translate({60 * n} 170) scale(0.12 -0.12)">'
+    '<path d="M 0 0 H 60 V 70 z"/></g></g></g>'
+    for n in (1, 2, 3)
+)
+LABEL = (
+    TICKS.partition("</g></g></g>")[0].partition(">")[2].replace("text_1", "text_9") + "</g></g>"
+)
+LINE = '<g id="line2d_9"><path d="M 9 9 H 90"/></g>'
+SPOILT = {  # how a drawing is spoilt, and what is to be said of it
+    "nothing": ({}, []),
+    "no label": ({"label": ""}, ["numbers without a label"]),
+    "nothing drawn": ({"inside": ""}, ["nothing drawn"]),
+    "small letters": ({"ticks": TICKS.replace("0.12 -0.12", "0.08 -0.08")}, ["small letters"] * 3),
+    "one word over another": (
+        {"ticks": TICKS.replace("translate(120", "translate(62")},
+        ["over each other"],
+    ),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_what_is_wrong_in_a_drawing_is_found(look, tmp_path, spoilt):
+    changes, wanted = SPOILT[spoilt]
+    parts = {"ticks": TICKS, "label": LABEL.replace("(60 170)", "(60 190)"), "inside": LINE}
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "_images/a.svg").write_text(DRAWN.format(**parts | changes), "utf-8")
+    report = json.loads(made("figures.mjs", tmp_path, tmp_path / "report.json").read_text())
+    assert [found["kind"] for found in report["faults"]] == wanted, report["faults"]
+
+
+def test_every_drawing_of_the_book_is_legible_on_a_phone(look):
+    if not (SITE / "_images").exists():
+        pytest.skip("no book was built here: make book")
+    report = json.loads(made("figures.mjs", SITE, REPORTS / "figures.json").read_text())
+    assert report["files"] > 30
+    assert report["faults"] == []

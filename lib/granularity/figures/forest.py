@@ -18,7 +18,7 @@ LOOKS = (  # of sets of images, in turn
 )
 PAPER = {"marker": "D", "color": house_style.BLACK, "markerfacecolor": "white", "linestyle": ""}
 BAND = "#D9D9D9"
-ROW, WIDTH, LETTERS = 0.3, 7.2, 42  # inches of a row, of the page; letters of a label's line
+ROW, WIDTH, LETTERS = 0.3, 6.4, 26  # inches of a row, of the page; letters of a label's line
 
 
 def draw(effects: pd.DataFrame, titles: dict[str, str]) -> Figure:
@@ -36,7 +36,7 @@ def draw(effects: pd.DataFrame, titles: dict[str, str]) -> Figure:
     for row, place in zip(effects.itertuples(), heights, strict=True):
         one(axis, row, place, looks[row.set])
     axis.axvline(0, color="#666666", lw=1, zorder=1)
-    axis.set_yticks(heights, words, fontsize=9)
+    axis.set_yticks(heights, words)
     axis.tick_params(axis="y", length=0)
     axis.set(ylim=(tall.sum(), 0), xlabel="effect in points; where % is said, share of the error")
     axis.grid(visible=True, axis="x")
@@ -44,7 +44,7 @@ def draw(effects: pd.DataFrame, titles: dict[str, str]) -> Figure:
     shown = [Line2D([], [], **look, label=titles.get(name, name)) for name, look in looks.items()]
     shown += [Patch(color=BAND, label="too small to count")]
     shown += [Line2D([], [], **PAPER, label="the paper")] if effects["paper"].notna().any() else []
-    figure.legend(handles=shown, loc="outside upper center", ncols=2, fontsize=10)
+    figure.legend(handles=shown, loc="outside upper center", ncols=2)
     return figure
 
 

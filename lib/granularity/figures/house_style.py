@@ -56,7 +56,7 @@ def style() -> None:
     numbers.offer(COLOURS)
     plt.rcParams.update(
         {
-            "figure.figsize": (7.2, 4.2),
+            "figure.figsize": (6.4, 4.0),
             "figure.constrained_layout.use": True,
             "figure.facecolor": "white",
             "font.size": 12,

@@ -91,7 +91,7 @@ def draw_target_sizes(axis: Axes, sizes: Mapping[str, Mapping[int, pd.Series]], 
         last = max(last, x[-1])
     heights = house_style.apart([end[0] for end in ends], 0.055 * np.diff(axis.get_ylim())[0])
     for (_, arm, shade), y in zip(ends, heights, strict=True):
-        axis.text(1.06 * last, y, arm, color=shade, va="center", fontsize=11)
+        axis.text(1.06 * last, y, arm, color=shade, va="center")
     ticks = sorted({images for by_size in sizes.values() for images in by_size})
     axis.set_xscale("log", base=2)
     axis.set_xlim(ticks[0] / 1.2, ticks[-1] * 1.9)
@@ -113,7 +113,7 @@ def draw_losses(axis: Axes, runs: pd.DataFrame, of: Study, title: str) -> None:
         ends.append((curves[0]["step"][-1], mean[-1], text, shade))
     heights = house_style.apart([end[1] for end in ends], 0.065 * np.diff(axis.get_ylim())[0])
     for (x, _, text, shade), y in zip(ends, heights, strict=True):
-        axis.text(1.04 * x, y, text, color=shade, va="center", fontsize=11)
+        axis.text(1.04 * x, y, text, color=shade, va="center")
     axis.set(xlabel="step", title=f"{of.title.partition(',')[0]}: {title}")
     axis.set_xlim(0, axis.get_xlim()[1] * 1.36)
     house_style.ground(axis, of.toy)

@@ -138,7 +138,7 @@ def map_of(
     for row, column in np.argwhere(~np.isnan(grid)):
         value = grid[row, column]
         colour = "white" if value > 0.5 * top else "black"
-        axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=11)
+        axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
     axis.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
     axis.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
     axis.set(xlabel=SYMBOLS.get(across, across), ylabel=SYMBOLS.get(upwards, upwards))

@@ -188,7 +188,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         found.append(Canary(f"{kind}, {json.dumps(given)}", kind, arguments, places, new=True))
     there = {stage: recipe | {"decoder": "device"} for stage, recipe in from_files.items()}
     for kind, given in (
-        ("imagenet.finetune", {"dataset": TINY, "labels": "level", "overlap": "disjoint"}),
+        ("imagenet.finetune", {"dataset": TINY, "labels": "level", "level": 4}),
         ("inaturalist.transfer", {"dataset": TINY, "target": "balanced6", **LEAVES_OF_FOUR}),
     ):
         name = f"{kind}, decoded where the network is"
