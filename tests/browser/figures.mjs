@@ -2,7 +2,7 @@
 //
 //   node figures.mjs SITE REPORT.json
 //
-// Of each SVG of matplotlib's, `{file, kind, what}`: two texts of one axes over each other, a letter
+// Of each SVG of matplotlib's, `{file, kind, what}`: two texts over each other, a letter
 // below 9 pixels, axes with nothing in them, an axis with numbers and no label.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -43,17 +43,17 @@ const measured = (smallest) => {
     const title = axes.querySelector(':scope > g[id^=text_]') // over a panel: what its y axis is
     return alike.some(has) || (!across && title) || svg.querySelector('#figure_1 > g[id^=text_]')
   }
-  for (const axes of svg.querySelectorAll('g[id^=axes_]')) {
-    const texts = [...axes.querySelectorAll('g[id^=text_]')].filter((text) => said(text))
-    const boxes = texts.map((text) => text.getBoundingClientRect())
-    for (const [i, a] of boxes.entries()) {
-      for (const [j, b] of boxes.entries()) {
-        if (j <= i || turned(texts[i]) || turned(texts[j])) continue
-        const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left)
-        const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top)
-        if (wide > 1 && high > 1) fault('over each other', `'${said(texts[i])}' and '${said(texts[j])}'`)
-      }
+  const texts = [...svg.querySelectorAll('g[id^=text_]')].filter((text) => said(text) && !turned(text))
+  const boxes = texts.map((text) => text.getBoundingClientRect())
+  for (const [i, a] of boxes.entries()) {
+    for (const [j, b] of boxes.entries()) {
+      if (j <= i) continue
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left)
+      const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top)
+      if (wide > 1 && high > 1) fault('over each other', `'${said(texts[i])}' and '${said(texts[j])}'`)
     }
+  }
+  for (const axes of svg.querySelectorAll('g[id^=axes_]')) {
     const drawn = [...axes.children].filter((child) => !/^(matplotlib\.axis|patch_|text_|legend)/.test(child.id))
     const bars = axes.querySelectorAll(':scope > g[id^=patch_]').length
     if (!drawn.length && bars <= 5 && !axes.querySelector('image')) fault('nothing drawn', axes.id)

@@ -116,6 +116,22 @@ def test_the_guide_s_recipe_by_hand_is_one():
     assert recipe_of(values["pretraining"]).epochs == values["pretraining"]["epochs"]
 
 
+TOLD = [*(ROOT / "notebooks").rglob("*.ipynb"), *(ROOT / "book").glob("*.md")]
+TOLD += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("page", TOLD, ids=lambda path: path.stem)
+def test_every_parameter_that_a_page_tells_a_reader_to_give_is_one(page):
+    """In a command the notebook's that it calls; by itself, as `-p k 4`, some notebook's."""
+    every = {name for path in NOTEBOOKS for name in notebook.declared(path)}
+    text = page.read_text(encoding="utf-8")
+    for line in re.split(r"\\n|\n", text):
+        called = re.search(r"papermill [^`]*?(notebooks/[\w/]+\.ipynb)", line)
+        known = notebook.declared(ROOT / called[1]) if called else every
+        for name in re.findall(r"-p (\w+)(?:\.\w+)? \S", line):
+            assert name in known, f"{page.name}: {line.strip()[:120]}"
+
+
 def uses(code: str) -> set[tuple[str, str]]:
     """What code takes of the library's modules: (module, name)."""
     tree = ast.parse(code)

@@ -188,7 +188,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         found.append(Canary(f"{kind}, {json.dumps(given)}", kind, arguments, places, new=True))
     there = {stage: recipe | {"decoder": "device"} for stage, recipe in from_files.items()}
     for kind, given in (
-        ("imagenet.finetune", {"dataset": TINY, "labels": "level", "level": 4}),
+        ("imagenet.finetune", {"dataset": TINY, "labels": "level", "level": 4, **SMALL_SETS}),
         ("inaturalist.transfer", {"dataset": TINY, "target": "balanced6", **LEAVES_OF_FOUR}),
     ):
         name = f"{kind}, decoded where the network is"
@@ -259,6 +259,7 @@ OPTIONS = {"ema": 0.5, "layer_decay": 0.7, "optimiser": "lamb", "grad_checkpoint
 OPTIONS |= {"early_stopping": 1, "evaluate_every": 2}
 SMOOTHED, KEPT = {"label_smoothing": 0.1}, {"save_every": 1, "keep_every": 3}
 SOME = {"classes": [*drawing.SYNSETS[10:30]], "source_images": 50}  # no class has so many
+SMALL_SETS = {"source_images": 6, "target_images": 3}
 LEAVES_OF_FOUR = {"labels": "rank:leaf", "images": 4}
 # Fields of a recipe that are numbers, and no way.
 LENGTHS = {"epochs", "steps", "learning_rate", "warmup", "batch_size", "weight_decay"}
