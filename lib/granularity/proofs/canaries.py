@@ -77,7 +77,7 @@ def draw(folder: Path) -> dict[str, str]:
                 names.append(twin.split("/")[1])  # one that training must leave out
             for name in names:
                 grey = rng.integers(0, 90, (64, 64, 3)) + number * 160 // len(synsets)
-                kind = "PNG" if name == f"{synsets[0]}_0.JPEG" else "JPEG"  # Pillow decodes both
+                kind = "PNG" if name.endswith("_0.JPEG") else "JPEG"  # Pillow decodes both
                 Image.fromarray(grey.astype(np.uint8)).save(place / name, kind, quality=90)
     draw_others(folder, rng)
     layouts_drawn.lay_out(folder / "layouts")
