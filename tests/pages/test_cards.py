@@ -7,7 +7,7 @@ from html import unescape
 import pytest
 from conftest import ROOT
 
-from granularity.claims import outcome, rules, scoreboard
+from granularity.claims import judging, outcome, rules, scoreboard
 from granularity.claims.outcome import Verdict
 from granularity.pages import cards
 from granularity.pages.cards import Said
@@ -111,3 +111,14 @@ def test_the_stylesheet_knows_every_class_of_the_templates():
     assert len(own) > 4
     assert [name for name in own if f".{name}" not in CSS] == []
     assert "style=" not in text and "<style" not in text
+
+
+EARLY = ("ImageNet arm", "iNaturalist-style arm")
+
+
+def test_the_parts_of_early_rules_are_called_as_the_pages_call_them():
+    parts = {name: Verdict("undecided", "few seeds", 3, 0.1, 0.0, 0.2) for name in EARLY}
+    said = judging.combine(parts | {"level 4": Verdict("reproduced", "")}).reason
+    assert said.startswith("Experiment A: undecided; Experiment B: undecided; level 4")
+    lines = [of_part.text for of_part in cards.ours(judging.combine(parts), [])]
+    assert lines == ["Experiment A: ", "Experiment B: "]

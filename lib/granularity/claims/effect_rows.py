@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from granularity.claims.outcome import Verdict
+from granularity.claims.outcome import Verdict, part_name
 from granularity.claims.rules import Claim, Rule
 from granularity.claims.scoreboard import Entry
 
@@ -41,7 +41,7 @@ def of_part(
     images = next((where["dataset"] for where in rule.arms.values() if "dataset" in where), "")
     relative = bool(rule.relative_to)
     yield {
-        "part": ", ".join(path) or claim.title,
+        "part": ", ".join(map(part_name, path)) or claim.title,
         "set": images or OF_SIZE.get(size, ""),
         "word": judged.word,
         **{end: POINTS * getattr(judged, end) for end in ("mean", "low", "high")},

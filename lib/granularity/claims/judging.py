@@ -21,6 +21,7 @@ from granularity.claims.outcome import (
     SMALLER,
     UNDECIDED,
     Verdict,
+    part_name,
 )
 from granularity.claims.placebos import apply_located, apply_placebo
 from granularity.claims.rules import Claim, Rule
@@ -134,7 +135,10 @@ def combine(parts: Mapping[str, Verdict]) -> Verdict:
     if len(words) == 1:
         word = words.pop()
         reasons = dict.fromkeys(found.reason for found in parts.values())
-        told = [f"{n}: {found.word if found.parts else found.reason}" for n, found in parts.items()]
+        told = [
+            f"{part_name(name)}: {found.word if found.parts else found.reason}"
+            for name, found in parts.items()
+        ]
         reason = next(iter(reasons)) if len(reasons) == 1 else "; ".join(told)
         if word in (REPRODUCED, NOT_REPRODUCED, SMALLER):
             reason = f"all {len(parts)} parts agree"
@@ -144,7 +148,7 @@ def combine(parts: Mapping[str, Verdict]) -> Verdict:
         short = words & {NOT_REPRODUCED, SMALLER}
         both = (REPRODUCED in words and short) or PARTLY in words
         word = PARTLY if both else NOT_REPRODUCED if words == short else UNDECIDED
-        reason = "; ".join(f"{name}: {found.word}" for name, found in parts.items())
+        reason = "; ".join(f"{part_name(name)}: {found.word}" for name, found in parts.items())
     return Verdict(word, reason, seeds, parts=dict(parts))
 
 

@@ -12,6 +12,12 @@ UNDECIDED, NOT_RUN = "undecided", "not run"
 MACHINERY = "machinery only"  # runs of a size that proves no claim, whatever their numbers
 
 
+def part_name(name: str) -> str:
+    """A part of a rule, as pages call it; early rules, whose texts stay, had other names for two."""
+    early = {"ImageNet arm": "Experiment A", "iNaturalist-style arm": "Experiment B"}
+    return early.get(name, name)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A word, why it is that word, and the numbers it rests on (nan where there are none)."""

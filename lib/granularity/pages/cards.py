@@ -117,7 +117,7 @@ def of_part(name: str, part: Verdict) -> Said:
         for cell, one in part.parts.items()
         if one.seeds
     ]
-    return Said(f"{name}: ", part.word, "".join(f", {text}" for text in told))
+    return Said(f"{outcome.part_name(name)}: ", part.word, "".join(f", {text}" for text in told))
 
 
 def why(part: Verdict) -> str:
