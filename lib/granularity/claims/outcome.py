@@ -13,7 +13,7 @@ MACHINERY = "machinery only"  # runs of a size that proves no claim, whatever th
 
 
 def part_name(name: str) -> str:
-    """A part of a rule, as pages call it; early rules, whose texts stay, had other names for two."""
+    """A part of a rule, as pages call it; early rules, whose texts stay, call two otherwise."""
     early = {"ImageNet arm": "Experiment A", "iNaturalist-style arm": "Experiment B"}
     return early.get(name, name)
 
