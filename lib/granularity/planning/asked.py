@@ -24,6 +24,7 @@ SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed", 
 TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
 TRANSFER = ("dataset", "target", "training", "images", "labels", "embedding", "pretraining")
 TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed", "start")
+MACHINE = ("folder", "processes", "workers")  # where a simulation is made, and no setting of it
 # Parameters that name where sets lie, and what the sets are called.
 ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
 ROOTS |= {"imagenet1k": "imagenet1k", "inaturalist_root": "inaturalist"}
@@ -36,7 +37,7 @@ def runs_of(run: str, values: Mapping[str, Any]) -> tuple[Callable, list[dict]]:
     """
     values = with_recipes(values)
     if run == "theory/simulate":
-        given = {name: value for name, value in values.items() if name != "folder"}
+        given = {name: value for name, value in values.items() if name not in MACHINE}
         return theory.simulate, theory.grid(**given)
     arms, entry, names = {
         "imagenet/pretrain": (imagenet.arms, imagenet.pretrain, SOURCE),
