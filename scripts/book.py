@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from granularity import files
+from granularity import files, surroundings
 from granularity.planning import sizes
 from granularity.records import record
 
@@ -184,7 +184,7 @@ def main(size: str) -> None:
         stamp.unlink()  # the book of another size is about to go
     swap(FRESH / "_build/html")
     stamp = {"size": size, "pages": sizes.contents()}
-    stamp |= {"without": json.loads(os.environ.get("GRANULARITY_WITHOUT", "[]"))}
+    stamp |= {"without": json.loads(os.environ.get(surroundings.WITHOUT, "[]"))}
     files.write(Path(f"_build/{size}.json"), json.dumps(stamp) + "\n")
 
 

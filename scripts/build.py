@@ -8,8 +8,8 @@ papermill running. So the build holds a lock of its own, which the system frees 
 everything that it starts carries a mark in its environment: what an earlier build left running is
 found by the mark and ended before anything starts. Whatever ran becomes a book: where a job failed,
 and with `--as-is` where jobs were not run, the book is built of the others' records, and every page
-says whose are missing. The machine's own settings change nothing: this
-program and all that it starts run in the project's own environment (`granularity.surroundings`).
+says whose are missing. The machine's own settings change nothing: this program and all that it
+starts run in the project's own environment (`granularity.surroundings`).
 """
 
 import argparse
@@ -29,7 +29,6 @@ sys.path.insert(0, str(ROOT / "lib"))  # this folder's, wherever the environment
 from granularity import surroundings  # noqa: E402
 
 MARK = "GRANULARITY_BUILD"
-AS_IS = "GRANULARITY_AS_IS"  # for the graph: leave out what has no record
 AGAIN = "GRANULARITY_STARTED_AGAIN"
 LOCK = Path(".snakemake/build.lock")
 FAILED = 1  # Snakemake's status where a job failed, or its rules could not be read
@@ -136,7 +135,7 @@ def snakemake(*words: str, as_is: bool = False) -> int:
     """Runs Snakemake, marked, to its end and returns its status."""
     command = [sys.executable, "-m", "snakemake", "--profile", "none", "--workflow-profile", "none"]
     command += words
-    environment = os.environ | {MARK: str(ROOT)} | ({AS_IS: "1"} if as_is else {})
+    environment = os.environ | {MARK: str(ROOT)} | ({surroundings.AS_IS: "1"} if as_is else {})
     # In a session of its own, so that Ctrl-C reaches this program alone, which then ends them all.
     return subprocess.run(command, env=environment, start_new_session=True, check=False).returncode
 
@@ -204,11 +203,14 @@ def build(size: str, as_is: bool = False) -> int:
 
 def some_are_made(size: str, begun: float) -> bool:
     """Whether a call that began at `begun` left some jobs with records and some without."""
-    asked = Path("runs", size, "asked.json")
+    from granularity.planning import sizes  # in the project's own environment alone
+    from granularity.records.record import ASKED
+
+    asked = Path("runs", size, ASKED)
     if not asked.exists() or asked.stat().st_mtime < begun:
         return False  # the size file was refused
     jobs = json.loads(asked.read_text(encoding="utf-8"))
-    made = [(asked.parent / job / "record.json").exists() for job in jobs]
+    made = [sizes.is_made(asked.parent / job) for job in jobs]
     return any(made) and not all(made)
 
 

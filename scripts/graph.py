@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from granularity import files, notebook, surroundings
@@ -15,10 +16,9 @@ from granularity.inputs import open_recipes, plain_yaml
 from granularity.planning import sizes
 from granularity.planning.sizes import NOTEBOOKS, PUBLISHED, SMOKE, Size, existing, of_size
 from granularity.records.record import ASKED
+from granularity.surroundings import AS_IS, WITHOUT
 
 HOUR = 3600  # seconds
-AS_IS = "GRANULARITY_AS_IS"  # set by scripts/build.py: no job is to run
-WITHOUT = "GRANULARITY_WITHOUT"  # told to the pages: jobs that have no record
 # Notebooks of runs, and the one whose runs each takes up; the rest of the book are chapters.
 RUNS = {
     "theory/simulate": "",
@@ -74,16 +74,16 @@ def on_its_own(seconds: int) -> str:
     return papermill(seconds, "python scripts/job.py {resources.gpu} {resources.cpus_per_task} ")
 
 
-def is_new(path: Path, values: dict) -> bool:
-    """Whether a file of YAML is not there, or holds something else."""
-    return not path.exists() or path.read_text(encoding="utf-8") != plain_yaml.dump(values)
+def write_if_changed(path: Path, values: dict, check: Callable[[], None] = lambda: None) -> None:
+    """Writes YAML, but leaves an equal file and its time alone: Snakemake looks at both.
 
-
-def write_if_changed(path: Path, values: dict) -> None:
-    """Writes YAML, but leaves an equal file and its time alone: Snakemake looks at both."""
-    if is_new(path, values):
+    What is new is checked before it is written; `check` raises where it cannot be.
+    """
+    text = plain_yaml.dump(values)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        check()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(plain_yaml.dump(values), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
 
 
 def refuse_unfit(job: sizes.Asked, size: Size) -> None:
@@ -104,24 +104,17 @@ def prepare_runs(size: Size) -> dict[str, list[str]]:
     prepared: dict[str, list[str]] = {}
     asked, lacking = [], []
     for job in sizes.jobs(size):
-        if is_new(job.folder / "parameters.yaml", job.values):
-            refuse_unfit(job, size)
-        write_if_changed(job.folder / "parameters.yaml", job.values)
+        fits = partial(refuse_unfit, job, size)
+        write_if_changed(job.folder / "parameters.yaml", job.values, fits)
         name = job.folder.relative_to(size.folder).as_posix()
         asked.append(name)
-        if AS_IS in os.environ and not is_made(job.folder):
+        if AS_IS in os.environ and not sizes.is_made(job.folder):
             lacking.append(name)
         else:
             prepared.setdefault(job.run, []).append((job.folder / "record.json").as_posix())
     files.write(size.folder / ASKED, json.dumps(asked) + "\n")
     os.environ[WITHOUT] = json.dumps(lacking)  # for the pages, which say so
     return prepared
-
-
-def is_made(folder: Path) -> bool:
-    """Whether a job has its record, of the parameters that it has now."""
-    made, given = folder / "record.json", folder / "parameters.yaml"
-    return made.exists() and made.stat().st_mtime_ns >= given.stat().st_mtime_ns
 
 
 def prepare_chapters(size: str) -> list[str]:

@@ -32,6 +32,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from granularity import surroundings
+
 NEEDLESS = re.compile(
     r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?'
 )
@@ -152,7 +154,7 @@ def missing_jobs(jobs: list[str]) -> str:
 
 def add_warning(app: Sphinx, config: Config) -> None:
     """Puts the jobs that have no record at the top of every page."""
-    told = missing_jobs(json.loads(os.environ.get("GRANULARITY_WITHOUT", "[]")))
+    told = missing_jobs(json.loads(os.environ.get(surroundings.WITHOUT, "[]")))
     if told:
         config.html_theme_options["announcement"] = told
 

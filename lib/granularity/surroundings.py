@@ -55,6 +55,9 @@ LONGEST = 70  # bytes of a temporary folder's name: sockets below it may have na
 
 INLINE = "module://matplotlib_inline.backend_inline"
 OWN = Path(".snakemake/surroundings")  # below the repository's root: not in git, gone with a clean
+# Of a build's own: set by `scripts/build.py`, no job is to run; and told to the pages by the graph,
+# the jobs that have no record.
+AS_IS, WITHOUT = "GRANULARITY_AS_IS", "GRANULARITY_WITHOUT"
 SYSTEM = ("/etc/ipython", "/usr/local/etc/ipython")
 
 

@@ -34,7 +34,7 @@ const measured = (smallest) => {
     const near = (a, b) => Math.abs(a - b) < 2
     const alike = [...svg.querySelectorAll('g[id^=axes_]')].filter((other) => {
       const box = other.querySelector('g[id^=patch_]').getBoundingClientRect()
-      return across ? near(box.left, own.left) || near(box.top, own.top) : near(box.top, own.top) || near(box.left, own.left)
+      return near(box.left, own.left) || near(box.top, own.top)
     })
     const has = (other) => {
       const both = other.querySelectorAll(':scope > g[id^="matplotlib.axis_"]')

@@ -11,32 +11,20 @@ import numpy as np
 import psutil
 import pytest
 from faults_seen import saw
+from two_processes import setting, small_roots
 
 from granularity.experiments import imagenet
-from granularity.images.toy import drawing
 from granularity.records import launch, runner
 
 pytestmark = pytest.mark.faults
 
 STEPS, SAVED = 120, 20
-SMALL = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
-RECIPE = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": STEPS, "warmup": 1}
-# Batch norm would be another network in two processes, and is refused there.
-RECIPE |= {"model": "vit_tiny_patch16_224", "model_options": SMALL, "channels_last": False}
-TUNED = {**RECIPE, "loss": "softmax", "head_init": "zero", "steps": 5}
-SETTING = {"dataset": "toy", "level": 4, "seed": 0, "pretraining": RECIPE, "finetuning": TUNED}
+SETTING = setting(STEPS, 5)
 
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """A drawn world, smaller than the toy's own."""
-    folder = tmp_path_factory.mktemp("toy")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    patch.setenv("OMP_NUM_THREADS", "1")
-    patch.setattr(drawing, "PARTS", tuple((*part[:3], min(part[3], 12)) for part in drawing.PARTS))
-    yield {"toy": str(drawing.draw(folder / "dataset"))}
-    patch.undo()
+    yield from small_roots(tmp_path_factory)
 
 
 def places_of(folder: Path, roots) -> dict:

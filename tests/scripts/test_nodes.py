@@ -9,32 +9,22 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from two_processes import setting, small_roots
 
 from granularity.experiments import imagenet
-from granularity.images.toy import drawing
 from granularity.inputs import plain_yaml
 from granularity.records import launch, runner
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import nodes
 
-SMALL = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
-RECIPE = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 12, "warmup": 1}
-RECIPE |= {"model": "vit_tiny_patch16_224", "model_options": SMALL, "channels_last": False}
-TUNED = {**RECIPE, "loss": "softmax", "head_init": "zero", "steps": 4}
-SETTING = {"dataset": "toy", "level": 4, "seed": 0, "pretraining": RECIPE, "finetuning": TUNED}
+SETTING = setting(12, 4)
 SLURM = {"SLURM_JOB_ID": "12345", "SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "127.0.0.1"}
 
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("toy")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    patch.setenv("OMP_NUM_THREADS", "1")
-    patch.setattr(drawing, "PARTS", tuple((*part[:3], min(part[3], 12)) for part in drawing.PARTS))
-    yield {"toy": str(drawing.draw(folder / "dataset"))}
-    patch.undo()
+    yield from small_roots(tmp_path_factory)
 
 
 def job(folder: Path, roots) -> Path:
@@ -46,7 +36,7 @@ def job(folder: Path, roots) -> Path:
     return folder / "job.yaml"
 
 
-def started(node: int, *words: object, **options) -> subprocess.Popen:
+def started(node: int, *words: object) -> subprocess.Popen:
     """`nodes.py` as srun starts it on a node."""
     command = [sys.executable, str(ROOT / "scripts/nodes.py"), *map(str, words)]
     environment = os.environ | SLURM | {"SLURM_NODEID": str(node)}
@@ -86,7 +76,7 @@ def test_two_nodes_make_the_record_that_one_process_makes(tmp_path, roots):
     assert two[0]["metrics"] == pytest.approx(one[0]["metrics"], rel=1e-4)
 
 
-def test_a_training_goes_on_in_another_number_of_processes(tmp_path, roots, monkeypatch):
+def test_a_training_goes_on_in_another_number_of_processes(tmp_path, roots):
     """Begun by two, stopped in the middle, ended by one: as if one had made it all."""
     places = {"roots": roots, "train_missing": True, "save_every": 4}
     first, whole = tmp_path / "first", tmp_path / "whole"

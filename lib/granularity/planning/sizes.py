@@ -203,6 +203,12 @@ def jobs_of(setting: str, values: Mapping) -> dict[str, dict]:
     return found
 
 
+def is_made(folder: Path) -> bool:
+    """Whether a job has its record, of the parameters that it has now."""
+    made, given = folder / "record.json", folder / "parameters.yaml"
+    return made.exists() and made.stat().st_mtime_ns >= given.stat().st_mtime_ns
+
+
 def tried(size: Size, run: str, name: str, setting: object, place: str) -> dict[str, list]:
     """The recipes of a setting to choose from, and the folders of its jobs; see `open_recipes`.
 
