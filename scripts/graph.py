@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from granularity import files, notebook, surroundings
-from granularity.fingerprints import source
+from granularity.fingerprints import equivalence, source
 from granularity.inputs import open_recipes, plain_yaml
 from granularity.planning import sizes
 from granularity.planning.sizes import NOTEBOOKS, PUBLISHED, SMOKE, Size, existing, of_size
@@ -215,8 +215,13 @@ def run_code(size: str, records: dict[str, list[str]], name: str) -> list[str]:
     """The library's files behind a run of this size, at the smoke size only.
 
     At the others the records' fingerprints decide, or a comment would start days of training again.
+    What is proven of equal code names the stages that are kept, so it counts with the code: a run
+    whose pretraining has another name now would not find it.
     """
-    return code_of(name) if size == SMOKE and name in records else []
+    if size != SMOKE or name not in records:
+        return []
+    proven = equivalence.FILE.relative_to(source.LIBRARY.parent.parent)
+    return [*code_of(name), *([proven.as_posix()] if proven.exists() else [])]
 
 
 def chapter_code(wildcards) -> list[str]:

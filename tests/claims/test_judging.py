@@ -199,8 +199,8 @@ def test_cells(gains, word):
     assert list(found.parts) == ["images 50", "images 400"]
 
 
-def test_a_version_is_in_force_from_its_first_runs_on():
-    """A newer one may be written before its runs, and until then the older one speaks."""
+def test_a_version_is_in_force_once_all_its_seeds_have_run():
+    """A newer one may be written before its runs, and until they are there the older one speaks."""
     newer = {
         "version": 2,
         "why": "Other runs.",
@@ -211,6 +211,10 @@ def test_a_version_is_in_force_from_its_first_runs_on():
     renamed = runs(0.02).replace({"labels": {"coarse": "c", "fine": "f"}})
     assert judging.in_force(claim, runs(0.02), "tiny").rule is old
     assert judging.in_force(claim, pd.concat([runs(0.02), renamed]), "tiny").rule is new
+    for some in (renamed[renamed["seed"] < 7], renamed[(renamed["labels"] == "c")]):
+        assert judging.in_force(claim, pd.concat([runs(0.02), some]), "tiny").rule is old
+    few = renamed[renamed["seed"] < 7]
+    assert judging.in_force(claim, few, "tiny").rule is new  # where no version has its seeds
     assert judging.in_force(claim, renamed, "tiny").rule is new
     assert judging.in_force(claim, pd.DataFrame(), "tiny").rule is new
     for table in (runs(0.02), renamed.assign(error=0.2), pd.DataFrame(), runs(0.0)):

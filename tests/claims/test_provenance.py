@@ -121,7 +121,13 @@ def test_rows_worked_out_from_several_runs_are_left_out():
 def of_c8(commit: str, started: str, labels: str) -> pd.DataFrame:
     """One run that the newest rule of C8 with a single contrast reads."""
     (arm,) = (a for a in C8.rule("tiny").arms.values() if a["labels"] == labels)
-    made = {"kind": "inaturalist.transfer", "started": started, "machine": CPU, "commit": commit}
+    made = {
+        "seed": 0,
+        "kind": "inaturalist.transfer",
+        "started": started,
+        "machine": CPU,
+        "commit": commit,
+    }
     return pd.DataFrame([arm | made | {"fingerprint": labels}])
 
 

@@ -108,16 +108,16 @@ def test_a_replaced_rule_keeps_its_verdict_in_sight():
     old = BOOK.claims["C8"].rule("tiny")
     day = old.date + datetime.timedelta(days=1)
     new = dataclasses.replace(
-        old, version=old.version + 1, date=day, seeds=12, why="The spread was larger."
+        old, version=old.version + 1, date=day, smallest_effect=0.5, why="It asked for too little."
     )
     rules = (*BOOK.claims["C8"].rules, new)
     claim = dataclasses.replace(BOOK.claims["C8"], rules=rules)
     book = dataclasses.replace(BOOK, claims={**BOOK.claims, "C8": claim})
     found = entry({"tiny": instance_runs(0.3)}, "C8", book)
-    assert found.verdict.word == "undecided"
+    assert found.verdict.word == "smaller than the smallest effect"
     html = cards.card(found)
     assert "says <em>reproduced</em>" in html
-    assert "The spread was larger." in html
+    assert "It asked for too little." in html
 
 
 def test_a_card_says_which_newer_rule_waits_and_how_many_seeds_were_planned_and_found():
@@ -134,6 +134,12 @@ def test_a_card_says_which_newer_rule_waits_and_how_many_seeds_were_planned_and_
     assert f"Seeds: {old.seeds} planned, found 8 in every arm." in html
     short = runs[(runs["labels"] == "target") | (runs["seed"] < 3)]
     assert "found baseline 8, instance 3." in cards.card(entry({"tiny": short}, "C8", book))
+    begun = instance_runs(0.3, seeds=4).assign(images=7)
+    found = entry({"tiny": pd.concat([runs, begun])}, "C8", book)
+    assert found.verdict.word == "reproduced"  # by the old version: the new one has not its seeds
+    html = cards.card(found)
+    assert f"Version {new.version} waits: 4 of its 12 seeds have run in every arm" in html
+    assert "says <em>undecided</em> (4 seeds, and the rule wants 12)" in html
 
 
 def test_each_version_of_a_rule_is_judged_once(monkeypatch):

@@ -67,6 +67,7 @@ def test_every_text_of_a_card_is_escaped():
         {"paper": versions[1]},
         {"paper": bad},
         {("paper", 1): inner},
+        {"paper": bad},
     )
     html = cards.card(entry) + cards.strip([entry], page=bad)
     assert "<script" not in html and "alert('" not in html and "alert('\"" not in html
@@ -91,7 +92,8 @@ def test_another_version_says_what_it_judges_at_the_size_that_it_may():
     verdicts = {"tiny": small, "paper": large}
     first = {("tiny", 1): Verdict("undecided", "…", 8), ("paper", 2): Verdict("not run", "…")}
     none = dict.fromkeys(verdicts, ())
-    entry = scoreboard.Entry(claim, verdicts, none, rules_, dict.fromkeys(verdicts, ""), first)
+    blank = dict.fromkeys(verdicts, "")
+    entry = scoreboard.Entry(claim, verdicts, none, rules_, blank, first, blank)
     said = [cards.said_by(rule, entry) for rule in claim.rules]
     assert said[0].word == "undecided" and said[1] is None and said[4] is None
     assert (said[2], said[3]) == (small, large)

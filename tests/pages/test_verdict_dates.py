@@ -32,8 +32,9 @@ def entry(**words):
     said = {n: Verdict(word, "") for n, word in enumerate(words.values(), 1)}
     claim = dataclasses.replace(BOOK.claims["C1"], rules=tuple(made))
     newest = said.pop(len(words))
-    earlier = {("tiny", n): verdict for n, verdict in said.items()}
-    return scoreboard.Entry(claim, {"tiny": newest}, {"tiny": []}, {"tiny": made[-1]}, {}, earlier)
+    others = {("tiny", n): verdict for n, verdict in said.items()}
+    in_force = {"tiny": made[-1]}
+    return scoreboard.Entry(claim, {"tiny": newest}, {"tiny": []}, in_force, {}, others, {})
 
 
 def test_each_version_that_says_something_has_a_row_the_newest_first():

@@ -35,6 +35,15 @@ def test_a_run_that_takes_up_another_waits_for_it(setting, waits_for):
     assert found == [f"runs/smoke/a/pretrain/{name}/record.json" for name in waits_for]
 
 
+def test_what_is_proven_of_equal_code_makes_smoke_runs_anew(monkeypatch):
+    """It names the stages that are kept: a run that stays would miss its pretraining."""
+    monkeypatch.chdir(ROOT)
+    records = {"imagenet/pretrain": [], "imagenet/finetune": []}
+    for run in records:
+        assert "book/results/equivalences.jsonl" in graph.run_code("smoke", records, run)
+        assert graph.run_code("tiny", records, run) == []
+
+
 def test_a_notebook_and_its_line_in_the_contents_are_a_chapter(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("notebooks").mkdir()

@@ -36,6 +36,21 @@ def read_by(rule: Rule, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
+def seeds_of(rule: Rule, runs: pd.DataFrame) -> dict[str, int]:
+    """How many seeds each of a rule's arms has, by the names of `read_by`."""
+    return {
+        arm: int(read["seed"].nunique()) if len(read) else 0
+        for arm, read in read_by(rule, runs).items()
+    }
+
+
+def has_its_seeds(rule: Rule, runs: pd.DataFrame) -> bool:
+    """Whether every arm of a rule, and of its parts, has the seeds that were planned for it."""
+    if rule.parts:
+        return all(has_its_seeds(part, runs) for part in rule.parts.values())
+    return all(found >= rule.seeds for found in seeds_of(rule, runs).values())
+
+
 def parted(
     runs: pd.DataFrame,
     arms: Iterable[Mapping[str, Any]],

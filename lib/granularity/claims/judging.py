@@ -69,16 +69,20 @@ def verdict(rule: Rule, runs: pd.DataFrame, size: str) -> Verdict:
 
 
 def in_force(claim: Claim, runs: pd.DataFrame, size: str) -> Judged:
-    """The newest version of a claim's rule, for a size, that has runs to judge, and its verdict.
+    """The newest version of a claim's rule, for a size, whose seeds are all there, and its verdict.
 
-    A version is written before its runs: until these are there, the one before speaks. Where none
-    has runs it is the newest. No version is judged twice, and those before it not at all.
+    A version is written before its runs, and speaks when every seed that it planned has run: an
+    effect that is looked at again and again while seeds come in is found too often. Until then the
+    one before speaks. Where none has its seeds it is the newest that has runs, where none has these
+    the newest. No version is judged twice.
     """
     fitting = [rule for rule in claim.rules if size in rule.sizes] or [claim.rule(size)]
-    judged = (Judged(rule, verdict(rule, runs, size)) for rule in reversed(fitting))
-    newest = next(judged)
-    from_newest = itertools.chain([newest], judged)
-    return next((one for one in from_newest if one.verdict.word != NOT_RUN), newest)
+    judged = []
+    for rule in sorted(fitting, key=lambda r: (fixed.has_its_seeds(r, runs), r.version))[::-1]:
+        judged.append(Judged(rule, verdict(rule, runs, size)))
+        if judged[-1].verdict.word != NOT_RUN:
+            return judged[-1]
+    return max(judged, key=lambda one: one.rule.version)
 
 
 def listed(words: Sequence[str]) -> str:

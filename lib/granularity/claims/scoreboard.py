@@ -46,7 +46,8 @@ class Entry:
     lines: Mapping[str, Sequence[Line]]
     rules: Mapping[str, Rule]  # by size: the version that gave the verdict
     seeds: Mapping[str, str]  # by size: how many seeds it planned, and how many each arm has
-    earlier: Mapping[tuple[str, int], Verdict]  # by size and version: what replaced rules say
+    others: Mapping[tuple[str, int], Verdict]  # by size and version: what all other rules say
+    waiting: Mapping[str, str]  # by size: which newer version has some of its seeds, in words
 
     @property
     def size(self) -> str:
@@ -164,15 +165,25 @@ def entry(
             (size, rule.version): judging.verdict(rule, table, size)
             for size, table in tables.items()
             for rule in claim.rules
-            if size in rule.sizes and rule.version < rules[size].version
+            if size in rule.sizes and rule != rules[size]
         },
+        {size: waiting(claim, rules[size], size, table) for size, table in tables.items()},
     )
+
+
+def waiting(claim: Claim, speaking: Rule, size: str, runs: pd.DataFrame) -> str:
+    """The next version after the one that speaks, where some of its seeds have run; in words."""
+    for rule in claim.rules[speaking.version :]:
+        found = fixed.seeds_of(rule, runs).values() if size in rule.sizes else ()
+        if any(found):
+            told = f"{min(found)} of its {rule.seeds} seeds have run in every arm"
+            return f"Version {rule.version} waits: {told}, and it speaks when all have."
+    return ""
 
 
 def planned_and_found(rule: Rule, runs: pd.DataFrame) -> str:
     """How many seeds a rule planned, and how many there are in each of its arms, in words."""
-    arms = {arm: read for arm, read in fixed.read_by(rule, runs).items() if arm}
-    found = {arm: read["seed"].nunique() if len(read) else 0 for arm, read in arms.items()}
+    found = {arm: seeds for arm, seeds in fixed.seeds_of(rule, runs).items() if arm}
     counts = set(found.values())
     if len(counts) < 2:
         told = f"{counts.pop()} in every arm" if counts else ""

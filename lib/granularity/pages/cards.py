@@ -56,6 +56,7 @@ def card(entry: Entry) -> str:
         rule=rule,
         demands=demands(rule),
         seeds=entry.seeds.get(size, ""),
+        waiting=entry.waiting.get(size, ""),
         refuted_by=decapitalised(rule.refuted_by),
         size=size,
         others=[(one, said_by(one, entry)) for one in claim.rules if one != rule],
@@ -66,7 +67,7 @@ def card(entry: Entry) -> str:
 def said_by(version: Rule, entry: Entry) -> Verdict | None:
     """What another version says of the runs that it may judge; None where none of them is made."""
     for size in (entry.size, *entry.verdicts):
-        found = entry.earlier.get((size, version.version))
+        found = entry.others.get((size, version.version))
         if entry.rules.get(size) == version and size in version.sizes:
             found = entry.verdicts[size]
         if found and found.word != outcome.NOT_RUN:

@@ -41,7 +41,7 @@ def last_day(runs: pd.DataFrame) -> str:
 def verdicts_of(entry: Entry) -> Iterator[tuple[str, Rule, str]]:
     """The sizes and versions of a claim's rule that say something of it, and what."""
     for size, verdict in entry.verdicts.items():
-        versions = {v: old for (at, v), old in entry.earlier.items() if at == size}
+        versions = {v: old for (at, v), old in entry.others.items() if at == size}
         versions[entry.rules[size].version] = verdict
         for version, one in sorted(versions.items(), reverse=True):
             rule = entry.claim.version(version)
