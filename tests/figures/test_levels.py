@@ -1,5 +1,6 @@
 """Studies of label levels and what their figures draw, against numbers calculated by hand."""
 
+import dataclasses
 import itertools
 
 import matplotlib.pyplot as plt
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from granularity.analysis import level_runs, statistics
+from granularity.analysis import level_runs, selection, statistics
 from granularity.figures import levels
 from granularity.records import record
 
@@ -50,6 +51,15 @@ def test_a_study_is_the_largest_choice_of_sets(published):
     assert (mean, low, high) == pytest.approx((89, 76.294, 101.706), abs=1e-3)
     assert found.said("leaf") == "89.0% (76.3–100.0)"
     assert found.of("level 1")[0] != found.of("level 1")[0]  # no such run
+
+
+def test_a_toy_is_shown_where_there_is_no_photograph(published, tmp_path):
+    (toy,) = level_runs.studies(published, tmp_path / "none.jsonl")
+    photographs = dataclasses.replace(toy, toy=False)
+    assert selection.on_photographs([photographs, toy]) == [photographs]
+    assert selection.on_photographs([toy]) == [toy]
+    with pytest.raises(statistics.Unfit, match="no finetuned run"):
+        level_runs.studies(tmp_path / "none", tmp_path / "none.jsonl")
 
 
 @pytest.mark.fault("a folder without a finetuned run of the arm", "refused by name")

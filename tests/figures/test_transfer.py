@@ -1,5 +1,7 @@
 """Figures of Experiment B draw the numbers of the runs, calculated here by hand."""
 
+import dataclasses
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -116,3 +118,15 @@ def test_classes_are_sorted_by_the_baseline(axis, study):
         "species",
         "random inside, 4",
     ]
+
+
+def test_easy_and_hard_images_stand_in_the_order_of_the_hard_error(study, axis):
+    runs = study.runs.assign(easy_error=study.runs["error"] / 10)
+    runs["hard_error"] = 1 - study.runs["error"]  # the arm that is best on easy images is last
+    transfer.draw_easy_hard(axis, dataclasses.replace(study, runs=runs))
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names[0] == "species" and names[-1] == "instance labels"
+    easy, hard = axis.containers[: len(ARMS)], axis.containers[len(ARMS) :]
+    means = [bars.lines[0].get_xdata()[0] for bars in (easy[0], easy[-1], hard[0], hard[-1])]
+    assert means == pytest.approx([2, 8, 80, 20])  # per cent
+    assert texts(axis) == ["easy", "hard"]

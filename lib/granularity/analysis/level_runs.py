@@ -69,6 +69,19 @@ def study(path: Path | str, whose: str) -> Study:
     )
 
 
+def studies(runs: Path | str, archived: Path | str) -> list[Study]:
+    """What there is to show: the archived runs of a file, if any, then those of this build, if any.
+
+    Raises Unfit where there is neither.
+    """
+    found = [study(archived, "our runs")] if Path(archived).exists() else []
+    if any(Path(runs).rglob("record.json")):
+        found.append(study(runs, "this build"))
+    if not found:
+        raise statistics.Unfit(f"{runs} holds no finetuned run of {hardness.SOURCE}")
+    return found
+
+
 def by_choice(
     path: Path | str, choice: str, metric: str = "error"
 ) -> dict[str, dict[int | str, pd.Series]]:

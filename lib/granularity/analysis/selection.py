@@ -1,7 +1,7 @@
 """Rows of the table of runs: chosen by their columns, one a seed, set against each other."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,15 @@ def once(runs: pd.DataFrame) -> pd.DataFrame:
     if "fingerprint" not in runs:
         return runs
     return runs[runs["fingerprint"].isna() | ~runs["fingerprint"].duplicated()]
+
+
+def on_photographs(studies: Iterable[Any]) -> list[Any]:
+    """Of some studies, which say whether they are `toy`, those on photographs; else all of them.
+
+    Beside photographs a toy would be read as evidence: a page of its own shows what was drawn.
+    """
+    every = list(studies)
+    return [one for one in every if not one.toy] or every
 
 
 def from_seed(runs: pd.DataFrame) -> pd.DataFrame:

@@ -69,6 +69,32 @@ def draw_stages(axis: Axes, study: Study) -> None:
     house_style.ground(axis, study.toy)
 
 
+def draw_easy_hard(axis: Axes, study: Study) -> None:
+    """Error in per cent on images drawn easy and hard, a row for each arm; dashed: the baseline.
+
+    Small points are seeds, bars 95% intervals; the arm with the lowest error on hard images is at
+    the top.
+    """
+    arms = sorted(transfer_runs.ordered(study.runs), key=lambda arm: -study.mean(arm, "hard_error"))
+    for kind in ("easy", "hard"):
+        colour = house_style.COLOURS[kind]
+        for row, arm in enumerate(arms):
+            values = 100 * study.of(arm, f"{kind}_error")
+            mean, low, high = statistics.interval(values)
+            bars = [[mean - low], [high - mean]] if low == low else None
+            axis.plot(values, [row] * len(values), ".", color=colour, alpha=0.45, ms=6)
+            axis.errorbar(mean, row, xerr=bars, color=colour, marker="o", ms=7, capsize=3)
+        axis.axvline(100 * study.mean(BASELINE, f"{kind}_error"), color="#666666", ls="--", lw=1)
+        x = 100 * study.mean(arms[-1], f"{kind}_error")
+        where = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center"}
+        axis.annotate(kind, (x, len(arms) - 1), **where, color="#444444")
+    axis.set_yticks(range(len(arms)), [transfer_runs.name_of(arm) for arm in arms])
+    axis.set(ylim=(-0.6, len(arms) + 0.1), xlabel="error on easy and on hard images, %")
+    axis.grid(visible=False, axis="y")
+    axis.grid(axis="x")
+    house_style.ground(axis, study.toy)
+
+
 def draw_measure(axis: Axes, study: Study, measure: str, text: str) -> None:
     """Gain over the baseline in points against a measure of the labels, a mean for each arm.
 
