@@ -192,6 +192,8 @@ def search_words(app: Sphinx) -> None:
             return
         words = without_code(doctree)
         first = [word for word, its in app.config.search_first.items() if its == page]
+        for entry in words.findall(addnodes.index):  # the glossary has some of them too
+            entry["entries"] = [e for e in entry["entries"] if e[1] not in app.config.search_first]
         words += addnodes.index(entries=[("single", word, "", "main", None) for word in first])
         index_page(page, words, title)
 
