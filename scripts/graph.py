@@ -237,5 +237,5 @@ def pages() -> list[str]:
     static = sorted(str(path) for path in files if path.is_file())
     pages = [existing(page, "_toc.yml") for page in own]
     library = sorted(path.as_posix() for path in Path("lib/granularity").rglob("*.py"))
-    made_by = ["_config.yml", "_toc.yml", "scripts/book.py", "scripts/pages.py"]
+    made_by = ["_config.yml", "_toc.yml", "scripts/book.py", "scripts/pages.py", "scripts/hover.py"]
     return [*made_by, *pages, *static, *library]  # its docstrings are a page

@@ -70,9 +70,11 @@ def words_of(glossary: str) -> dict[str, str]:
 
 def explain(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Makes links of the first use of each word of the glossary on a page of the book."""
-    if page == GLOSSARY or not page.startswith("book/") or page == "book/api":
+    glossary = Path(app.srcdir) / f"{GLOSSARY}.md"
+    own = page.startswith("book/") and page not in (GLOSSARY, "book/api")
+    if not own or not glossary.exists():
         return
-    words = words_of((Path(app.srcdir) / f"{GLOSSARY}.md").read_text(encoding="utf-8"))
+    words = words_of(glossary.read_text(encoding="utf-8"))
     address = app.builder.get_relative_uri(page, GLOSSARY)
     for paragraph in [*doctree.findall(nodes.paragraph)]:
         if not isinstance(paragraph.parent, nodes.entry):  # a table's

@@ -19,7 +19,7 @@ LONG = "a part of a claim with a name as long as that of none of the others, and
 def entry(name, verdict, version, size="tiny"):
     claim = BOOK.claims[name]
     rule = claim.version(version)
-    return scoreboard.Entry(claim, {size: verdict}, {size: []}, {size: rule}, {size: ""}, {})
+    return scoreboard.Entry(claim, {size: verdict}, {size: []}, {size: rule}, {size: ""}, {}, {})
 
 
 def found(mean, **parts):

@@ -81,7 +81,7 @@ def test_it_holds_no_class_and_no_exit(path):
             assert "sys.exit" not in cell["source"]
 
 
-@pytest.mark.parametrize("size", ["smoke", "tiny", "paper"])
+@pytest.mark.parametrize("size", ["smoke", "tiny", "rehearsal", "paper"])
 def test_every_size_is_accepted(size):
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--nolock"]
     command += ["--configfile", f"notebooks/params/{size}.yaml"]
