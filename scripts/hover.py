@@ -84,21 +84,24 @@ def explain(app: Sphinx, doctree: nodes.document, page: str) -> None:
 
 def linked(text: nodes.Text, words: dict[str, str], address: str) -> None:
     """Links the words in a text that no text before had, and takes them from `words`."""
-    longest = sorted(words, key=len, reverse=True)
-    pattern = "|".join(map(re.escape, longest))
-    rest, made = text.astext(), []
-    while words and (found := re.search(rf"\b({pattern})s?\b", rest, re.IGNORECASE)):
-        word = next(w for w in longest if w.lower() == found[1].lower())
-        told = words.pop(word, None)
-        if told is None:  # a second use in this text
-            made, rest = [*made, nodes.Text(rest[: found.end()])], rest[found.end() :]
-            continue
-        link = {"refuri": f"{address}#term-{word.replace(' ', '-')}", "reftitle": told}
-        made += [nodes.Text(rest[: found.start()])]
-        made += [nodes.reference("", found[0], internal=True, classes=["gb-word"], **link)]
-        rest = rest[found.end() :]
+    if not words:
+        return
+    spelled = {word.lower(): word for word in sorted(words, key=len, reverse=True)}
+    pattern = rf"\b({'|'.join(map(re.escape, spelled))})s?\b"
+    whole, made, end = text.astext(), [], 0
+    for found in re.finditer(pattern, whole, re.IGNORECASE):
+        word = spelled[found[1].lower()]
+        if word in words:  # its first use
+            link = {
+                "refuri": f"{address}#term-{word.replace(' ', '-')}",
+                "reftitle": words.pop(word),
+                "classes": ["gb-word"],
+            }
+            made += [nodes.Text(whole[end : found.start()])]
+            made += [nodes.reference("", found[0], internal=True, **link)]
+            end = found.end()
     if made:
-        text.parent.replace(text, [*made, nodes.Text(rest)])
+        text.parent.replace(text, [*made, nodes.Text(whole[end:])])
 
 
 def setup(app: Sphinx) -> dict:

@@ -67,4 +67,5 @@ def test_the_first_use_of_a_word_leads_to_the_glossary_and_the_second_does_not()
     made = [node for node in paragraph.findall(nodes.reference) if node is not link]
     assert [node.astext() for node in made] == ["Hard samples", "instance labels"]
     assert made[0]["refuri"] == "../glossary.html#term-hard-sample"
+    assert all(node["classes"] == ["gb-word"] for node in made)
     assert made[1]["reftitle"] == "Every image is a class." and words == {}

@@ -77,8 +77,9 @@ def in_force(claim: Claim, runs: pd.DataFrame, size: str) -> Judged:
     the newest. No version is judged twice.
     """
     fitting = [rule for rule in claim.rules if size in rule.sizes] or [claim.rule(size)]
+    fitting.sort(key=lambda rule: (fixed.has_its_seeds(rule, runs), rule.version), reverse=True)
     judged = []
-    for rule in sorted(fitting, key=lambda r: (fixed.has_its_seeds(r, runs), r.version))[::-1]:
+    for rule in fitting:
         judged.append(Judged(rule, verdict(rule, runs, size)))
         if judged[-1].verdict.word != NOT_RUN:
             return judged[-1]
