@@ -120,3 +120,22 @@ def test_a_record_is_of_its_entry_its_arguments_and_its_code(done):
     assert not asked.is_of(made, imagenet.pretrain, made["arguments"])
     assert not asked.is_of(made, theory.simulate, made["arguments"] | {"learning_rate": 0.3})
     assert not asked.is_of(made | {"code": "0" * 16}, theory.simulate, made["arguments"])
+
+
+def test_sets_are_opened_once_for_jobs_that_differ_in_seed_and_recipe(monkeypatch):
+    opened = []
+    monkeypatch.setattr(asked, "read_by", lambda *given: opened.append(given) or [len(opened)])
+    read = asked.reader()
+    setting = {"dataset": "toy", "level": 0, "seed": 1, "pretraining": {"epochs": 1}}
+    values = {"roots": {"toy": "here"}}
+    assert read("imagenet/pretrain", [setting], values) == [1]
+    assert read("imagenet/pretrain", [setting | {"seed": 2, "pretraining": {}}], values) == [1]
+    for run, changed, where in (
+        ("imagenet/finetune", setting, values),
+        ("imagenet/pretrain", setting | {"level": 1}, values),
+        ("imagenet/pretrain", setting, {"roots": {"toy": "there"}}),
+        ("imagenet/pretrain", setting, values | {"start": "some.pth"}),
+        ("imagenet/pretrain", setting, values | {"weights": "some.npz"}),
+    ):
+        before = len(opened)
+        assert read(run, [changed], where) == [before + 1]

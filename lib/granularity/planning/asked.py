@@ -10,7 +10,7 @@ from granularity.analysis import best_recipe
 from granularity.experiments import datasets, imagenet, inaturalist, starts
 from granularity.experiments.two_stages import check_recipes
 from granularity.fingerprints import equivalence
-from granularity.fingerprints.digest import canonical
+from granularity.fingerprints.digest import canonical, digest
 from granularity.inputs import renamed
 from granularity.inputs.open_recipes import RECIPES, is_open
 from granularity.labels.specification import parse
@@ -24,6 +24,7 @@ SOURCE = ("level", "placebo", *SETS, "held_out", "skip", "pretraining", "seed", 
 TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
 TRANSFER = ("dataset", "target", "training", "images", "labels", "embedding", "pretraining")
 TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed", "start")
+SAME_IMAGES = ("seed", "pretraining", "finetuning")  # what chooses no images of a run
 MACHINE = ("folder", "processes", "workers")  # where a simulation is made, and no setting of it
 # Parameters that name where sets lie, and what the sets are called.
 ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
@@ -77,10 +78,11 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
     return entry, settings
 
 
-def made(folder: Path, run: str, values: Mapping[str, Any]) -> bool:
+def made(folder: Path, run: str, values: Mapping[str, Any], read: Sequence[Mapping | None]) -> bool:
     """Whether a job has nothing to do: every run that it asks for has its record in `folder`.
 
-    A table of contents alone says nothing: a run with other parameters leaves one in its place.
+    `read` is what each of its runs would read. A table of contents alone says nothing: a run with
+    other parameters leaves one in its place.
     """
     try:
         found = list(tables.in_folders(folder).values())
@@ -88,7 +90,6 @@ def made(folder: Path, run: str, values: Mapping[str, Any]) -> bool:
     except (OSError, RecordError):
         return False
     entry, settings = runs_of(run, values)
-    read = read_by(run, settings, values)
     return all(any_is_of(found, entry, *both) for both in zip(settings, read, strict=True))
 
 
@@ -104,6 +105,23 @@ def read_by(run: str, settings: Sequence[Mapping], values: Mapping[str, Any]) ->
         return arm.stated(settings, roots, *weights)
     except (OSError, ValueError, KeyError):
         return [None] * len(settings)
+
+
+def reader() -> Callable[[str, Sequence[Mapping], Mapping[str, Any]], list[dict | None]]:
+    """`read_by`, done once for all jobs whose runs differ in seed and recipes alone.
+
+    For a plan: what lies in the folders is taken as it was when the first of them was asked about.
+    """
+    known: dict[str, list[dict | None]] = {}
+
+    def read(run: str, settings: Sequence[Mapping], values: Mapping[str, Any]) -> list[dict | None]:
+        chosen = [{n: v for n, v in one.items() if n not in SAME_IMAGES} for one in settings]
+        key = digest([run, chosen, roots_of(values), values.get("weights"), values.get("start")])
+        if key not in known:
+            known[key] = read_by(run, settings, values)
+        return known[key]
+
+    return read
 
 
 def roots_of(values: Mapping[str, Any]) -> dict[str, str]:

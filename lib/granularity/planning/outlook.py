@@ -29,12 +29,12 @@ MEASURE = (
 
 def jobs_of(size: sizes.Size) -> list[plan.Job]:
     """The jobs of a size, with all their parameters, checked as the graph checks them."""
-    found = []
+    found, read_by = [], asked.reader()
     for run, setting, folder, given in sizes.jobs(size):
         values = notebook.declared(sizes.NOTEBOOKS / f"{run}.ipynb") | given
         _, settings = asked.checked(run, values, f"{size.place}, {run}, {setting}")
-        read = asked.read_by(run, settings, values)
-        made = asked.made(folder, run, values)
+        read = read_by(run, settings, values)
+        made = asked.made(folder, run, values, read)
         found.append(plan.Job(run, setting, asked.with_recipes(values), made, read))
     return found
 

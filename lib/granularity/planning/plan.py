@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
@@ -214,6 +214,11 @@ class Job:
     done: bool = False
     read: Sequence[Mapping | None] = ()  # what each of its runs reads; None where it is not here
 
+    @cached_property
+    def works(self) -> dict[str, Work]:
+        """What it needs, see `works`; the same on every machine."""
+        return works(self.run, self.values, self.read)
+
 
 @dataclass(frozen=True)
 class Known:
@@ -239,7 +244,7 @@ def plan(jobs: Iterable[Job], known: Known, name: str = "") -> pd.DataFrame:
     rows = []
     for job in sorted(jobs, key=lambda job: not job.done):
         try:
-            found = works(job.run, job.values, job.read)
+            found = job.works
         except ValueError as error:  # as of a batch that is larger than the set
             raise ValueError(f"{job.run}, {job.setting}: {error}") from None
         fresh = {key: work for key, work in found.items() if key not in made}
