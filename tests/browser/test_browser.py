@@ -298,6 +298,8 @@ def test_a_state_stands_in_the_address(of_explorers):
     assert found["birds"][0] == "#supercategory=Birds"
     assert "Latin" in found["latin"]
     assert "Birds" in found["latin"]
+    assert "Turdus migratorius" in found["robin"] and "American robin" in found["robin"]
+    assert any("Carcharhinidae" in text for text in found["shark"])
     assert re.fullmatch(r"#taxon=(Animalia|Plantae)/[\w/]+/Ammophila", found["taxon"][0])
     assert found["taxonAgain"] == found["taxon"]
     assert found["taxonBack"] == found["birds"]

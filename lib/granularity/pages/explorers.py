@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from granularity import theory
-from granularity.hierarchies import taxonomy, wordnet
+from granularity.hierarchies import english_names, taxonomy, wordnet
 
 PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
 
@@ -34,6 +34,7 @@ def of_taxonomy(species: taxonomy.Taxonomy, colours: Mapping[str, str], program:
         "rest": taxonomy.REST,
         "colours": dict(colours),
         "tree": nested(species),
+        "english": in_english(),
     }
     return element("taxonomy-explorer", content, program)
 
@@ -106,6 +107,14 @@ def nested(species: taxonomy.Taxonomy) -> dict:
             inner = inner.setdefault(name, {})
         inner.setdefault(genus, []).append(epithet)
     return tree
+
+
+def in_english() -> dict[str, dict[str, dict[str, list[str]]]]:
+    """English names, by kingdom, rank and Latin name."""
+    found: dict = {}
+    for (kingdom, rank, latin), names in english_names.shipped().items():
+        found.setdefault(kingdom, {}).setdefault(rank, {})[latin] = names
+    return found
 
 
 def rows(leaves: Sequence[str]) -> str:
