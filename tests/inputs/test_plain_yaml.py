@@ -71,6 +71,8 @@ def test_what_reads_otherwise_than_it_looks_is_refused(written, told, form):
         ("1: a\n1.0: b", "the key 1.0 stands twice"),
         ("x: &x {a: 1}\ny: &y {a: 2}\nz:\n  <<: *x\n  <<: *y", "line 5: the key '<<' stands twice"),
         ("x: &x {a: 1}\nz: {<<: *x, b: 1, b: 2}", "line 2: the key 'b' stands twice"),
+        ("x: &x [1]\nz:\n  <<: *x", "line 1: << wants a mapping"),
+        ("x: &x {a: 1}\nz:\n  <<: [*x, 1]", "line 3: << wants a mapping"),
     ],
 )
 def test_a_key_that_stands_twice_is_refused(text, told):
@@ -84,6 +86,29 @@ def test_a_merged_key_may_be_overridden_and_merged_again():
     assert found["y"] == {"a": 1, "b": 2}
     assert found["z"] == {"a": 3, "b": 2}
     assert found["w"] == {"a": 1, "b": 1, "c": 1}
+
+
+OWN = st.dictionaries(st.sampled_from(["a", "b", "version", "learning_rate"]), st.integers(0, 9))
+
+
+@given(st.lists(st.tuples(OWN, st.lists(st.integers(0, 8), max_size=3)), min_size=1, max_size=9))
+def test_own_keys_win_then_those_of_the_earlier_mapping(mappings):
+    lines, expected = [], []
+    for place, (own, named) in enumerate(mappings):
+        merged = [above for above in named if above < place]
+        found = {}
+        for mapping in [own, *(expected[above] for above in merged)]:
+            for key, value in mapping.items():
+                found.setdefault(key, value)
+        expected.append(found)
+        parts = [f"{key}: {value}" for key, value in own.items()]
+        if len(merged) == 1:
+            parts.insert(place % (len(parts) + 1), f"<<: *m{merged[0]}")
+        elif merged:
+            parts.insert(0, f"<<: [{', '.join(f'*m{above}' for above in merged)}]")
+        lines.append(f"k{place}: &m{place} {{{', '.join(parts)}}}")
+    read = plain_yaml.read("\n".join(lines), "some.yaml")
+    assert list(read.values()) == expected
 
 
 @pytest.mark.fault("a value that holds itself (`&a [*a]`)", "refused, with the line")

@@ -110,6 +110,30 @@ class Loader(yaml.SafeLoader):
                 lines[name] = line
         return node
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Puts what `<<` brings in the place of it, by the rule of YAML's merge keys.
+
+        A mapping's own key wins, then that of the earlier of several mappings. Written out here
+        because releases of PyYAML disagree where a merged mapping has merged others: 6.0.4 lets the
+        innermost win.
+        """
+        own, merged = [], []
+        for key, value in node.value:
+            if key.tag == MERGE:
+                merged += [pair for given in self.merged(value) for pair in given.value]
+            else:
+                own.append((key, value))
+        node.value = merged + own
+
+    def merged(self, value: yaml.Node) -> list[yaml.MappingNode]:
+        """The mappings that a `<<` names, the first last, so that its keys win."""
+        given = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        for mapping in given:
+            if not isinstance(mapping, yaml.MappingNode):
+                raise Otherwise("<< wants a mapping, or a list of them", value.start_mark.line + 1)
+            self.flatten_mapping(mapping)
+        return given[::-1]
+
 
 class Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper, with quotes around what looks like a number."""
