@@ -164,6 +164,8 @@ def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch,
     }
     monkeypatch.setattr(transfer_runs.tables, "table", lambda p: pd.DataFrame(tables[p.name]))
     monkeypatch.setattr(transfer_runs.tables, "arrays", lambda p: {})
+    (tmp_path / "transfer").mkdir()
+    (tmp_path / "transfer" / "record.json").touch()
     (here,) = transfer_runs.studies(tmp_path / "transfer", tmp_path)
     assert (here.title, here.size, here.toy) == ("Toy images, this build", "smoke", True)
     assert here.of("baseline").tolist() == [0.25, 0.2]
@@ -174,6 +176,8 @@ def test_studies_are_the_published_runs_and_then_those_of_the_build(monkeypatch,
     published, here = transfer_runs.studies(tmp_path / "transfer", tmp_path)
     assert (published.title, published.size) == ("Tiny-ImageNet, our runs", "tiny")
     assert (published.toy, published.seeds) == (False, 2)
+    (alone,) = transfer_runs.studies(tmp_path / "nothing ran here", tmp_path)
+    assert alone.title == published.title
     tables["transfer"] = [run("target", 0, kind="other")]
     (tmp_path / "inaturalist.jsonl").unlink()
     with pytest.raises(statistics.Unfit, match="no finetuned run"):

@@ -99,12 +99,13 @@ class Study:
 def studies(runs: Path | str, published: Path | str) -> list[Study]:
     """What there is to show: the published runs in a folder, if any, then those of this build.
 
-    Raises FileNotFoundError where nothing ran yet, Unfit where no run is of it.
+    Raises Unfit where there is neither.
     """
     found, file = [], Path(published) / PUBLISHED
     if file.exists():
         found += _studies(file, "our runs")
-    found += _studies(Path(runs), "this build")
+    if any(Path(runs).rglob("record.json")):  # else nothing ran yet, as where a notebook is opened
+        found += _studies(Path(runs), "this build")
     if not found:
         raise statistics.Unfit(f"{runs} holds no finetuned run of {KIND}")
     return found
