@@ -129,7 +129,7 @@ def test_a_gate_without_an_arm_holds_for_each_arm():
     )
     found = judging.verdict(rule(gate=[gate]), table, "tiny")
     assert found.word == "undecided"
-    assert found.reason.startswith("regime not reached by the arm 'fine': training error is 0.08")
+    assert found.reason.startswith("regime not reached by the arm 'fine': training error is 8.0%")
 
 
 def test_the_numbers_behind_a_verdict():

@@ -151,11 +151,11 @@ def history(*words: str) -> str:
 @pytest.mark.parametrize(
     ("commits", "said", "when"),
     [
-        (("second", "second"), "yes", "2023-11-14 23:13"),
-        (("first", "second"), "no", "2023-11-14 22:13"),
-        (("unknown", "second"), "?", "2023-11-14 23:13"),
-        (("first", "unknown"), "no", "2023-11-14 22:13"),
-        ((None, "second"), "?", "2023-11-14 23:13"),  # made without git
+        (("second", "second"), "yes", "2023-11-14 23:13:20"),
+        (("first", "second"), "no", "2023-11-14 22:13:20"),
+        (("unknown", "second"), "?", "2023-11-14 23:13:20"),
+        (("first", "unknown"), "no", "2023-11-14 22:13:20"),
+        ((None, "second"), "?", "2023-11-14 23:13:20"),  # made without git
     ],
 )
 def test_a_rule_stood_in_the_commit_of_its_runs_or_not(monkeypatch, commits, said, when):
@@ -164,7 +164,7 @@ def test_a_rule_stood_in_the_commit_of_its_runs_or_not(monkeypatch, commits, sai
     table = pd.concat([of_c8(*one) for one in zip(commits, began, labels, strict=True)])
     (row,) = provenance.rules_first(BOOK, {"tiny": table}).to_dict("records")
     assert (row["claim"], row["runs"], row["had the rule"]) == ("C8", 2, said)
-    assert row["first run"] == "2026-01-01 02:03"
+    assert row["first run"] == "2026-01-01 02:03:04"
     assert row["first committed"] == when
 
 

@@ -31,5 +31,8 @@ def out_of_regime(gate: Gate, runs: pd.DataFrame) -> str:
     if not mean <= gate.at_most:
         if gate.metric in OF_KIND:
             return OF_KIND[gate.metric]
-        return f"{gate.metric.replace('_', ' ')} is {mean:.3g}, not {gate.at_most:g} or less"
+        said, most = (
+            f"{x:.1%}" if "error" in gate.metric else f"{x:.3g}" for x in (mean, gate.at_most)
+        )
+        return f"{gate.metric.replace('_', ' ')} is {said}, not {most} or less"
     return ""

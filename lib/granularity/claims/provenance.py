@@ -138,7 +138,7 @@ def rules_first(book: Book, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                         "runs": len(runs),
                         "made from": ", ".join(str(commit)[:7] for commit in commits),
                         "first committed": min(map(committed, commits)),
-                        "first run": min(runs["started"])[:16].replace("T", " "),
+                        "first run": min(runs["started"])[:19].replace("T", " "),
                         "had the rule": "no" if False in found else "?" if None in found else "yes",
                     }
                 )
@@ -187,14 +187,14 @@ def book_at(commit: str | None) -> Book | None:
 
 
 def committed(commit: str | None) -> str:
-    """When a commit was made, in UTC to the minute; "?" where it is not at hand, or not known."""
+    """When a commit was made, in UTC to the second; "?" where it is not at hand, or not known."""
     if commit is None:
         return "?"
     try:
         seconds = int(record.git("show", "--no-patch", "--format=%ct", commit))
     except (OSError, subprocess.CalledProcessError):
         return "?"
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def versions(tables: Mapping[str, pd.DataFrame], here: Mapping[str, str]) -> pd.DataFrame:

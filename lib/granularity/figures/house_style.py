@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -116,6 +118,11 @@ def with_deviation(
     axis.update_datalim(np.column_stack((array, places) if across else (places, array)))
     axis.autoscale_view()
     return mean
+
+
+def per_cent(axis: Axis) -> None:
+    """Writes shares along a horizontal or vertical axis as per cent; its label says so."""
+    axis.set_major_formatter(PercentFormatter(1, symbol=""))
 
 
 def ground(axis: Axes, toy: bool) -> None:

@@ -66,7 +66,8 @@ def errors(axis: Axes, runs: pd.DataFrame) -> None:
     words = f"at most {easy:.1%} wrong" if easy else "none wrong"
     axis.text(min(runs["k"]), 0.55, f"easy samples: {words},\nwith either", color="#555555")
     axis.set(xscale="log", xlabel="subclasses in each superclass", ylim=(-0.04, 0.64))
-    axis.set_ylabel("error on hard samples")
+    axis.set_ylabel("error on hard samples, %")
+    house_style.per_cent(axis.yaxis)
     ticks = sorted(set(runs["k"]))
     axis.set_xticks(ticks, [f"{k}" for k in ticks])
     axis.minorticks_off()

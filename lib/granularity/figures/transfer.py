@@ -176,6 +176,7 @@ def draw_by_class(axis: Axes, study: Study, readable: Callable[[str], str]) -> N
         axis.plot([], [], ls="", label=transfer_runs.name_of(arm), **look)
     axis.legend(ncols=2, loc="lower right", bbox_to_anchor=(1.03, 1.0), fontsize=11)
     axis.set_yticks(range(len(order)), map(readable, order))
-    axis.set(xlabel=f"error after finetuning\n{study.title}", ylim=(-0.6, len(order) - 0.4))
+    house_style.per_cent(axis.xaxis)
+    axis.set(xlabel=f"error after finetuning, %\n{study.title}", ylim=(-0.6, len(order) - 0.4))
     axis.grid(axis="x")
     house_style.ground(axis, study.toy)

@@ -154,12 +154,14 @@ def demands(rule: Rule) -> str:
     """The rule's numbers in one sentence or two."""
     said = f"Version {rule.version} of {rule.date}: at least {rule.seeds} seeds"
     if rule.smallest_effect:
-        said += f", smallest effect {rule.smallest_effect:g}"
+        smallest = 100 * rule.smallest_effect
+        said += f", smallest effect {smallest:g} point{'s' * (smallest != 1)}"
     said += f", {rule.interval:.0%} intervals; {judging.listed(rule.sizes)} runs decide."
     for gate in rule.gate:
         arm = f" of the {gate.arm} runs" if gate.arm else ""
         metric = gate.metric.replace("_", " ")
-        said += f" Gate: mean {metric}{arm} at most {gate.at_most:g} ({gate.note})."
+        most = f"{gate.at_most:.0%}" if "error" in metric else f"{gate.at_most:g}"
+        said += f" Gate: mean {metric}{arm} at most {most} ({gate.note})."
     return said
 
 
