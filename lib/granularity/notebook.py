@@ -117,12 +117,13 @@ def declared(path: Path | str) -> dict[str, Any]:
 def fits(value: Any, default: Any) -> bool:
     """Whether a value has the default's type, or is a list of such; an int may stand for a float.
 
-    A default that is a list takes lists of its items' types, and single such values.
+    A default that is a list takes lists of its items' types, and single such values; an empty one
+    takes texts.
     """
     if isinstance(value, list):
         return all(not isinstance(item, list) and fits(item, default) for item in value)
     if isinstance(default, list):
-        return any(fits(value, item) for item in default)
+        return any(fits(value, item) for item in default or [""])
     if isinstance(default, float):
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return type(value) is type(default)
@@ -136,10 +137,11 @@ def check(given: Mapping[str, Any], allowed: Mapping[str, Any], place: str) -> N
             hint = f"did you mean '{near}'?" if near else f"it has {', '.join(allowed)}"
             raise ParameterError(f"{place}: no parameter '{name}'; {hint}")
         if not fits(value, allowed[name]):
-            kind = type(allowed[name]).__name__
+            kind = f"{type(allowed[name]).__name__} like {allowed[name]!r}"
+            kind = "text" if allowed[name] == [] else kind
             raise ParameterError(
                 f"{place}: parameter '{name}' is {value!r}, a {type(value).__name__}; "
-                f"it takes a {kind} like {allowed[name]!r}, or a list of such"
+                f"it takes a {kind}, or a list of such"
             )
 
 

@@ -139,3 +139,41 @@ def test_sets_are_opened_once_for_jobs_that_differ_in_seed_and_recipe(monkeypatc
     ):
         before = len(opened)
         assert read(run, [changed], where) == [before + 1]
+
+
+JOB = {"dataset": "imagenet", "level": [0], "pretraining": {"preset": "vit_b16_i21k"}}
+JOB |= {"finetuning": {"preset": "vit_b16_i1k_finetune"}}
+
+
+@pytest.mark.fault("a size file's job has {changed}", "refused before the graph starts, by name")
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"finetuning": {"preset": "vit_b16_i1k_finetune", "model": "vit_smal_patch16_224"}},
+         "no network 'vit_smal_patch16_224'; the nearest one is 'vit_small_patch16_224'"),
+        ({"finetuning": {"preset": "vit_b16_i1k_finetune", "model": "resnet50"}},
+         "another network"),
+        ({"pretraining": {"preset": "resnet_small", "epochs": 1}, "processes": 8,
+          "finetuning": {"preset": "resnet_small", "epochs": 1}}, "batch norm"),
+        ({"tracker": "tensorbord"}, "did you mean 'tensorboard'"),
+        ({"overlap": "contain"}, "did you mean 'contained'"),
+        ({"roots": {"imagnet1k": "/data"}}, "did you mean 'imagenet1k'"),
+        ({"classes": "pilot.txt"}, "pilot.txt: neither a file nor"),
+        ({"skip": [1]}, "it takes a text, or a list of such"),
+    ],
+)  # fmt: skip
+def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
+    monkeypatch.chdir(ROOT)
+    text = {"size": "mine", "runs": {"imagenet/finetune": {"some": JOB | changed}}}
+    with pytest.raises((notebook.ParameterError, ValueError), match=told):
+        outlook.jobs_of(sizes.of(text, "mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    "given", [{"classes": ["n02084071"]}, {"skip": ["broken"]}, {"skip": "extra"}]
+)
+def test_lists_that_a_notebook_has_empty_are_taken(monkeypatch, given):
+    monkeypatch.chdir(ROOT)
+    text = {"size": "mine", "runs": {"imagenet/finetune": {"some": JOB | given}}}
+    (job,) = outlook.jobs_of(sizes.of(text, "mine.yaml"))
+    assert {name: job.values[name] for name in given} == given

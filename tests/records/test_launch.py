@@ -30,6 +30,13 @@ def test_how_many_processes_a_launcher_was_asked_for(words, asked):
     assert launch.asked_for(words.split()) == asked
 
 
+@pytest.mark.parametrize("name", ["ACCELERATE_NUM_PROCESSES", "WORLD_SIZE"])
+def test_a_launcher_may_say_it_in_the_environment(name):
+    assert launch.asked_for(["torchrun", "job.yaml"], {name: "2"}) == 2
+    assert launch.asked_for(["x", "--num_processes", "3"], {name: "2"}) == 3
+    assert launch.asked_for(["torchrun"], {}) == 1
+
+
 @pytest.mark.fault("accelerate is asked for two processes and starts one", "refused, with the way")
 def test_one_process_in_the_place_of_two_is_refused(tmp_path):
     (tmp_path / "job.yaml").write_text("{entry: x.y, settings: [], places: {}, folder: x}\n")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
 from granularity import notebook, theory
 from granularity.analysis import best_recipe
 from granularity.experiments import datasets, imagenet, inaturalist, starts
@@ -12,11 +14,13 @@ from granularity.experiments.two_stages import check_recipes
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical, digest
 from granularity.inputs import renamed
+from granularity.inputs.nearest import nearest
 from granularity.inputs.open_recipes import RECIPES, is_open
 from granularity.labels.specification import parse
 from granularity.records import tables
 from granularity.records.entries import kind_of, kind_of_function
 from granularity.records.record import RecordError
+from granularity.training import networks
 from granularity.training.presets import recipe_of
 
 SETS = ("dataset", "overlap", "source_images", "target_images", "classes")
@@ -25,6 +29,7 @@ TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
 TRANSFER = ("dataset", "target", "training", "images", "labels", "embedding", "pretraining")
 TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed", "start")
 SAME_IMAGES = ("seed", "pretraining", "finetuning")  # what chooses no images of a run
+OVERLAPS = ("contained", "disjoint")
 MACHINE = ("folder", "processes", "workers")  # where a simulation is made, and no setting of it
 # Parameters that name where sets lie, and what the sets are called.
 ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
@@ -73,9 +78,40 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
                 datasets.named(setting["dataset"])
             if entry is inaturalist.transfer:
                 parse(setting["labels"])
-    except (KeyError, TypeError, ValueError) as error:
+            refuse_networks(setting, values)
+        refuse_names(values)
+    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
         raise notebook.ParameterError(f"{place}: {error.args[0]}") from None
     return entry, settings
+
+
+def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Raises for a network that timm lacks, or that its stage before or this job cannot train.
+
+    Nothing is read: so before the graph starts it is told what would stop a job days later.
+    """
+    recipes = [recipe_of(setting[n]) for n in ("pretraining", "finetuning") if setting.get(n)]
+    for recipe in recipes:
+        networks.check_name(recipe)
+        processes, pieces = values.get("processes", 1), values.get("micro_batch", 0)
+        if processes > 1 or pieces:
+            share = pieces or recipe.batch_size // processes
+            networks.check_micro_batches(networks.check(recipe), recipe, share, processes)
+    if len({recipe.model for recipe in recipes}) > 1:
+        networks.check_both(*recipes)
+
+
+def refuse_names(values: Mapping[str, Any]) -> None:
+    """Raises ValueError for a set's root, a tracker or an overlap that there is not."""
+    names = {name for found in datasets.DATASETS.values() for name in found.roots}
+    wanted = {"overlap": OVERLAPS, "tracker": ["", *LOGGER_TYPE_TO_CLASS]}
+    given = [("roots", name, {*names, *ROOTS.values()}) for name in values.get("roots", {})]
+    given += [(field, values[field], known) for field, known in wanted.items() if field in values]
+    for field, name, known in given:
+        if name not in known:
+            near = nearest(str(name), known, cutoff=0)
+            there = ", ".join(sorted(filter(None, known)))
+            raise ValueError(f"{field} has {name!r}, one of {there} wanted; did you mean {near!r}?")
 
 
 def made(folder: Path, run: str, values: Mapping[str, Any], read: Sequence[Mapping | None]) -> bool:

@@ -43,6 +43,7 @@ class Job:
 FIELDS = [field.name for field in fields(Job) if field.name not in ("data", "chosen")]
 # Set where standard input is a pipe that `launch` holds: it ends when that process does.
 LAUNCHED = "GRANULARITY_LAUNCHED"
+ASKED = ("ACCELERATE_NUM_PROCESSES", "WORLD_SIZE")
 # Instead of the user's own file of defaults, which could choose another precision or optimiser.
 ACCELERATE = {
     "compute_environment": "LOCAL_MACHINE",
@@ -65,11 +66,16 @@ def end_with_launcher() -> None:
     os._exit(1)
 
 
-def asked_for(command: Sequence[str]) -> int:
-    """How many processes a launcher's command line asks for; 1 where it says nothing of them."""
+def asked_for(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes a launcher's command line, or else its environment, asks for; 1 for none.
+
+    torchrun says it in its workers' `WORLD_SIZE`, a user of accelerate may in a variable.
+    """
     words = [word.replace("-", "_") for word in " ".join(command).replace("=", " ").split()]
     places = [place for place, word in enumerate(words[:-1]) if word == "__num_processes"]
-    return int(words[places[-1] + 1]) if places and words[places[-1] + 1].isdigit() else 1
+    said = [words[places[-1] + 1]] if places else []
+    said += [environment[name] for name in ASKED if environment.get(name)]
+    return next((int(word) for word in said if word.isdigit()), 1)
 
 
 def check_processes(asked: int, found: int) -> None:
