@@ -16,6 +16,16 @@ from granularity.images import huggingface, image_set, listing, sources
 from granularity.records import runner
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
+ONE_RUN = [
+    {
+        "dataset": "imagenet",
+        "labels": "level",
+        "level": 0,
+        "pretraining": SHORT,
+        "finetuning": SHORT,
+        "seed": 0,
+    }
+]
 REAL = ("imagenet21k", "imagenet1k", "inaturalist")
 
 
@@ -87,7 +97,13 @@ def numbered(roots):
 
 def renamed(roots):
     for path in folder(roots, "imagenet1k").rglob("*.JPEG"):
-        path.rename(path.with_suffix(".png"))
+        path.rename(path.with_stem(f"other-{path.stem}"))
+
+
+def copied_by_another_ending(roots):
+    copied(roots)
+    for path in folder(roots, "imagenet1k", "val").rglob("*.JPEG"):
+        path.rename(path.with_suffix(".jpg"))
 
 
 WRONG = {
@@ -98,6 +114,10 @@ WRONG = {
     "classes that are not evaluated on": (fewer_evaluated, "19: .* is not evaluated on"),
     "val is a link to train": (linked, "both hold the image .*160 of 160 names"),
     "val is a copy of train": (copied, "both hold the image .*160 of 160 names"),
+    "val is a copy of train, with other endings of its files": (
+        copied_by_another_ending,
+        "both hold the image .*160 of 160 names",
+    ),
     "train and val swapped": (swapped, "are the two swapped"),
     "folders 000 … in the source": (numbered, "'000': not a noun of WordNet, and 59 more"),
     "images that are called otherwise in the source": (
@@ -105,6 +125,26 @@ WRONG = {
         "no image of imagenet1k/train is in",
     ),
 }
+
+
+@pytest.mark.fault("the target's images end in .jpg, the source's in .JPEG", "known for the same")
+def test_an_image_is_the_same_whatever_its_file_ends_in(roots):
+    (before,) = imagenet.looked_over(ONE_RUN, roots)
+    for part in ("train", "val"):
+        for path in folder(roots, "imagenet1k", part).rglob("*.JPEG"):
+            path.rename(path.with_suffix(".jpg"))
+    sets.opened.cache_clear()
+    (after,) = imagenet.looked_over(ONE_RUN, roots)
+    assert before == after
+    apart = [run | {"overlap": "disjoint"} for run in ONE_RUN]
+    (without,) = imagenet.looked_over(apart, roots)
+    assert without["target's images in the source"] == 0
+    assert without["images of the source"] == before["images of the source"] - 160
+
+
+def test_only_the_ending_of_a_file_is_left_out():
+    names = np.array([b"n1/a.JPEG", b"n1/a", b"n1/a.b.jpg", b"n.1/c"])
+    assert sets.stems(names).tolist() == [b"n1/a", b"n1/a", b"n1/a.b", b"n.1/c"]
 
 
 @pytest.mark.fault("ImageNet's sets with {what}", "refused before any work, by name")

@@ -113,9 +113,9 @@ def refuse_shared(training: Subset, evaluation: Subset) -> None:
 def refuse_equal(training: image_set.ImageSet, evaluation: image_set.ImageSet) -> None:
     """Raises DataError, naming it, for an image that lies in both sets under one name."""
     rows = same(training, evaluation.names, evaluation.classes)
-    place = {name: i for i, name in enumerate(evaluation.names.tolist())} if len(rows) else {}
-    for row in rows:
-        other = place[training.names[row]]
+    shared = stems(training.names[rows]).tolist()
+    places = {name: i for i, name in enumerate(stems(evaluation.names).tolist())} if shared else {}
+    for row, other in zip(rows, map(places.get, shared), strict=True):
         if training.sizes[row] == evaluation.sizes[other] and (
             training.content(int(row)) == evaluation.content(other)
         ):
@@ -192,7 +192,18 @@ def same(images: image_set.ImageSet, names: np.ndarray, classes: Sequence[str]) 
     Only images of these classes can, and that leaves few of 14 million names to compare.
     """
     rows = of_classes(whole(images), classes).rows
-    return rows[np.isin(images.names[rows], names)]
+    return rows[np.isin(stems(images.names[rows]), stems(names))]
+
+
+def stems(names: np.ndarray) -> np.ndarray:
+    """Names `class/file` without the file's ending.
+
+    One copy of a set has an image as `.JPEG`, another, in shards or shrunk, as `.jpg`.
+    """
+    names = np.append(names, b"")  # NumPy does not part an array without texts
+    before, _, ending = np.strings.rpartition(names, b".")
+    cut = (np.strings.str_len(before) > 0) & (np.strings.find(ending, b"/") < 0)
+    return np.where(cut, before, names)[:-1]
 
 
 def root_of(roots: Mapping[str, str], name: str) -> Path:
