@@ -62,7 +62,7 @@ def test_a_setting_s_name_is_a_folder_s_name(tmp_path, length):
         ({"micro_batch": -1}, "'micro_batch' is -1"),
         ({"save_every": -1}, "'save_every' is -1"),
         ({"source_images": -1}, "'source_images' is -1"),
-        ({"device": "gpu"}, "'device' is 'gpu', one of cpu, cuda wanted"),
+        ({"device": "gpu"}, "'device' is 'gpu', one of cpu, cuda wanted; did you mean 'cuda'"),
     ],
 )
 def test_a_parameter_out_of_range_is_refused(monkeypatch, values, told):

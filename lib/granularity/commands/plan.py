@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from granularity import notebook
+from granularity.inputs.nearest import nearest
 from granularity.planning import sizes
 from granularity.planning.outlook import outlook, total
 
@@ -123,4 +124,6 @@ def file_of(size: str, root: Path) -> Path:
     if (root / known).is_file():
         return known
     there = sorted(path.stem for path in (root / sizes.PARAMETERS).glob("*.yaml"))
-    raise FileNotFoundError(f"no size {size!r}; there are {', '.join(there)}, or name a file")
+    near = nearest(size, there, cutoff=0)
+    told = f"there are {', '.join(there)}, or name a file; did you mean {near!r}?"
+    raise FileNotFoundError(f"no size {size!r}; {told}")

@@ -239,7 +239,8 @@ def refuse_out_of_range(values: Mapping, place: str) -> None:
                 told = f"'{name}' is {value}, at least {low} wanted"
                 raise notebook.ParameterError(f"{place}: parameter {told}")
     if values.get("device", "cpu") not in DEVICES:
-        near = nearest(values["device"], DEVICES, cutoff=0)
+        meant = "cuda" if values["device"] == "gpu" else values["device"]
+        near = nearest(meant, DEVICES, cutoff=0)
         told = f"'device' is {values['device']!r}, one of {', '.join(DEVICES)} wanted"
         raise notebook.ParameterError(f"{place}: parameter {told}; did you mean '{near}'?")
 
