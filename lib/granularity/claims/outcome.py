@@ -13,8 +13,10 @@ MACHINERY = "machinery only"  # runs of a size that proves no claim, whatever th
 
 
 def part_name(name: str) -> str:
-    """A part of a rule, as pages call it; early rules, whose texts stay, call two otherwise."""
+    """A part of a rule, as pages call it; early rules, whose texts stay, call some otherwise."""
     early = {"ImageNet arm": "Experiment A", "iNaturalist-style arm": "Experiment B"}
+    early |= {"nested": "random inside", "free": "random over all"}
+    early |= {"the right arm of the U": "the right side of the U"}
     return early.get(name, name)
 
 
