@@ -58,8 +58,9 @@ def names_of(kingdom: str, rank: str, latin: str) -> list[str]:
     mine = {synset for synset in found if synset.lexname() == lexicographers}
     mine = sorted(mine, key=lambda synset: synset.offset())  # NLTK gives them in no fixed order
     names = dict.fromkeys(name for synset in mine for name in english(synset) if name != latin)
-    looks_latin = re.compile(r"[A-Z][a-z]+( [a-z]+)?") if rank != "species" else re.compile("")
-    return [name for name in names if not looks_latin.fullmatch(name)]
+    if rank == "species":
+        return list(names)
+    return [name for name in names if not re.fullmatch(r"[A-Z][a-z]+( [a-z]+)?", name)]
 
 
 def has_species(synset: Synset) -> bool:

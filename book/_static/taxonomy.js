@@ -16,6 +16,8 @@
     return below.map(([name, deeper]) => {
       const node = { name, above, depth: above ? above.depth + 1 : 0, species: 1, kinds: {} };
       if (node.depth === 6) node.name = `${above.name} ${name}`;
+      node.kingdom = above ? above.kingdom : name;
+      node.english = data.english[node.kingdom]?.[ranks[node.depth]]?.[node.name] ?? [];
       nodes.push(node);
       node.below = deeper ? grow(deeper, node) : [];
       if (deeper) {
@@ -44,7 +46,6 @@
   function key(node) { // as the address has it: names are not unique, paths are
     return path(node).map(({ name }) => name).join("/");
   }
-  const englishOf = (node) => data.english[path(node)[0].name]?.[ranks[node.depth]]?.[node.name] ?? [];
   const topsOf = (kind) => // the largest classes that lie in a supercategory as a whole
     nodes.filter((node) => pure(node) && kind in node.kinds && !(node.above && pure(node.above)));
 
@@ -57,15 +58,18 @@
   const entry = (node, remark, share) => button(() => go({ taxon: key(node) }), [...spots(node), label(node)], remark, share);
   function origin(node) { // its English names, and what tells equal names apart
     const family = path(node)[4];
-    const english = englishOf(node).slice(0, SHOWN).join(", ");
+    const english = node.english.slice(0, SHOWN).join(", ");
     const where = node.depth > 4 ? `${family.name}, ` : "";
     const what = node.depth < 6 ? `, ${many(node.species)}` : "";
     return `${english && `${english}; `}${ranks[node.depth]}: ${where}${Object.keys(node.kinds).join(", ")}${what}`;
   }
   function classes(heading, list, whole) {
     const largest = Math.max(...list.map((node) => node.species));
-    const english = (node) => englishOf(node).slice(0, 1).join();
-    const each = (node) => (node.depth < 6 ? entry(node, [number(node.species), english(node)].filter(Boolean).join(", "), node.species / largest) : entry(node, english(node)));
+    const each = (node) => {
+      const [english = ""] = node.english;
+      if (node.depth === 6) return entry(node, english);
+      return entry(node, number(node.species) + (english && `, ${english}`), node.species / largest);
+    };
     return shelf(heading, list, each, whole);
   }
   const kindButton = (kind) =>
@@ -97,7 +101,7 @@
       pure(node) && before > 0 ? rows.splice(before, 0, row) : rows.push(row);
     }
     const remarks = [];
-    if (englishOf(node).length) remarks.push(`In English: ${englishOf(node).join(", ")}.`);
+    if (node.english.length) remarks.push(`In English: ${node.english.join(", ")}.`);
     if (!pure(node)) remarks.push("This class crosses the target: it has species in several supercategories, which are counted as far as they lie in it.");
     if (line[0].name === "Fungi" && node.depth > 0)
       remarks.push("Fungi: the names from phylum to family were filled in, and can differ from the dataset's.");
@@ -110,13 +114,13 @@
   }
 
   // The dataset's table has names in Latin; WordNet has English ones for some of them.
-  const named = byKind.map((kind) => ({ name: kind, kind, species: kinds[kind], depth: -1 }));
+  const named = byKind.map((kind) => ({ name: kind, kind, english: [], species: kinds[kind], depth: -1 }));
   const go = explorer(place, {
-    nodes: [...named, ...nodes], words: (node) => (node.kind ? [node.name] : [node.name, ...englishOf(node)]), order: (node) => node.depth, size: (node) => node.species, view,
+    nodes: [...named, ...nodes], words: (node) => [node.name, ...node.english], order: (node) => node.depth, size: (node) => node.species, view,
     entry: (node) => (node.kind ? button(() => go({ supercategory: node.kind }), [spot(node.kind), node.kind], `supercategory, ${many(node.species)}`)
       : entry(node, origin(node))),
     prompt: () => "Find a species or a class of any rank by its Latin name or an English one, as Turdus or robin, or a supercategory, as Birds",
-    nothing: `Nothing found. English names are known of ${number(nodes.filter((node) => englishOf(node).length).length)} species and classes alone; all have a Latin one. `
+    nothing: `Nothing found. English names are known of ${number(nodes.filter((node) => node.english.length).length)} species and classes alone; all have a Latin one. `
       + `Or start from a supercategory: ${byKind.join(", ")}.`,
   });
 })();

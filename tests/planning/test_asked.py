@@ -141,6 +141,7 @@ def test_sets_are_opened_once_for_jobs_that_differ_in_seed_and_recipe(monkeypatc
         assert read(run, [changed], where) == [before + 1]
 
 
+OVERLAPS = ["contained", "disjoint"]
 JOB = {"dataset": "imagenet", "level": [0], "pretraining": {"preset": "vit_b16_i21k"}}
 JOB |= {"finetuning": {"preset": "vit_b16_i1k_finetune"}}
 
@@ -153,6 +154,9 @@ JOB |= {"finetuning": {"preset": "vit_b16_i1k_finetune"}}
          "no network 'vit_smal_patch16_224'; the nearest one is 'vit_small_patch16_224'"),
         ({"finetuning": {"preset": "vit_b16_i1k_finetune", "model": "resnet50"}},
          "another network"),
+        ({"finetuning": {"preset": "vit_b16_i1k_finetune", "model_options": {"depth": 2}}},
+         "another network"),
+        ({"overlap": ["contained", "disjunct"]}, "did you mean 'disjoint'"),
         ({"pretraining": {"preset": "resnet_small", "epochs": 1}, "processes": 8,
           "finetuning": {"preset": "resnet_small", "epochs": 1}}, "batch norm"),
         ({"tracker": "tensorbord"}, "did you mean 'tensorboard'"),
@@ -177,3 +181,11 @@ def test_lists_that_a_notebook_has_empty_are_taken(monkeypatch, given):
     text = {"size": "mine", "runs": {"imagenet/finetune": {"some": JOB | given}}}
     (job,) = outlook.jobs_of(sizes.of(text, "mine.yaml"))
     assert {name: job.values[name] for name in given} == given
+
+
+def test_a_list_of_overlaps_is_one_run_each(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = {"size": "mine", "runs": {"imagenet/finetune": {"some": JOB | {"overlap": OVERLAPS}}}}
+    (job,) = outlook.jobs_of(sizes.of(text, "mine.yaml"))
+    _, settings = asked.runs_of(job.run, job.values)
+    assert {setting["overlap"] for setting in settings} == set(OVERLAPS)

@@ -75,7 +75,7 @@ def studies(runs: Path | str, archived: Path | str) -> list[Study]:
     Raises Unfit where there is neither.
     """
     found = [study(archived, "our runs")] if Path(archived).exists() else []
-    if any(Path(runs).rglob("record.json")):
+    if tables.any_ran(Path(runs)):
         found.append(study(runs, "this build"))
     if not found:
         raise statistics.Unfit(f"{runs} holds no finetuned run of {hardness.SOURCE}")

@@ -45,7 +45,7 @@ def read(root: Path, *places: str) -> pd.DataFrame:
     parts = []
     for place in places:
         path = root / place
-        if path.suffix == ".jsonl" or any(path.rglob("record.json")):
+        if path.suffix == ".jsonl" or tables.any_ran(path):
             parts.append(tables.table(path).assign(place=place))
     if not parts:
         raise FileNotFoundError(f"no run in or below {', '.join(places)}: nothing ran yet")

@@ -104,7 +104,7 @@ def studies(runs: Path | str, published: Path | str) -> list[Study]:
     found, file = [], Path(published) / PUBLISHED
     if file.exists():
         found += _studies(file, "our runs")
-    if any(Path(runs).rglob("record.json")):  # else nothing ran yet, as where a notebook is opened
+    if tables.any_ran(Path(runs)):
         found += _studies(Path(runs), "this build")
     if not found:
         raise statistics.Unfit(f"{runs} holds no finetuned run of {KIND}")

@@ -14,9 +14,13 @@ MACHINERY = "machinery only"  # runs of a size that proves no claim, whatever th
 
 def part_name(name: str) -> str:
     """A part of a rule, as pages call it; early rules, whose texts stay, call some otherwise."""
-    early = {"ImageNet arm": "Experiment A", "iNaturalist-style arm": "Experiment B"}
-    early |= {"nested": "random inside", "free": "random over all"}
-    early |= {"the right arm of the U": "the right side of the U"}
+    early = {
+        "ImageNet arm": "Experiment A",
+        "iNaturalist-style arm": "Experiment B",
+        "nested": "random inside",
+        "free": "random over all",
+        "the right arm of the U": "the right side of the U",
+    }
     return early.get(name, name)
 
 

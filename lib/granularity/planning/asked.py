@@ -1,7 +1,7 @@
 """What a job of the graph asks for: its notebook's runs, and whether these are made already."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,11 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
             if entry is inaturalist.transfer:
                 parse(setting["labels"])
             refuse_networks(setting, values)
+            refuse_name("overlap", setting.get("overlap", OVERLAPS[0]), OVERLAPS)
         refuse_names(values)
     except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
-        raise notebook.ParameterError(f"{place}: {error.args[0]}") from None
+        told = error if isinstance(error, OSError) else error.args[0]
+        raise notebook.ParameterError(f"{place}: {told}") from None
     return entry, settings
 
 
@@ -95,23 +97,27 @@ def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> No
         networks.check_name(recipe)
         processes, pieces = values.get("processes", 1), values.get("micro_batch", 0)
         if processes > 1 or pieces:
-            share = pieces or recipe.batch_size // processes
-            networks.check_micro_batches(networks.check(recipe), recipe, share, processes)
-    if len({recipe.model for recipe in recipes}) > 1:
+            share = -(-recipe.batch_size // processes)  # as the engine divides a batch
+            at_once = min(pieces or share, share)
+            networks.check_micro_batches(networks.check(recipe), recipe, at_once, processes)
+    if len({canonical([recipe.model, recipe.model_options]) for recipe in recipes}) > 1:
         networks.check_both(*recipes)
 
 
 def refuse_names(values: Mapping[str, Any]) -> None:
-    """Raises ValueError for a set's root, a tracker or an overlap that there is not."""
-    names = {name for found in datasets.DATASETS.values() for name in found.roots}
-    wanted = {"overlap": OVERLAPS, "tracker": ["", *LOGGER_TYPE_TO_CLASS]}
-    given = [("roots", name, {*names, *ROOTS.values()}) for name in values.get("roots", {})]
-    given += [(field, values[field], known) for field, known in wanted.items() if field in values]
-    for field, name, known in given:
-        if name not in known:
-            near = nearest(str(name), known, cutoff=0)
-            there = ", ".join(sorted(filter(None, known)))
-            raise ValueError(f"{field} has {name!r}, one of {there} wanted; did you mean {near!r}?")
+    """Raises ValueError for a set's root or a tracker that there is not."""
+    sets = {name for found in datasets.DATASETS.values() for name in found.roots}
+    for name in values.get("roots", {}):
+        refuse_name("roots", name, {*sets, *ROOTS.values()})
+    refuse_name("tracker", values.get("tracker", ""), ["", *LOGGER_TYPE_TO_CLASS])
+
+
+def refuse_name(field: str, name: str, known: Collection[str]) -> None:
+    """Raises ValueError, with the nearest one, for a name that is none of those known."""
+    if name not in known:
+        near = nearest(str(name), known, cutoff=0)
+        there = ", ".join(sorted(filter(None, known)))
+        raise ValueError(f"{field} has {name!r}, one of {there} wanted; did you mean {near!r}?")
 
 
 def made(folder: Path, run: str, values: Mapping[str, Any], read: Sequence[Mapping | None]) -> bool:

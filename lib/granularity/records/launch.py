@@ -43,6 +43,7 @@ class Job:
 FIELDS = [field.name for field in fields(Job) if field.name not in ("data", "chosen")]
 # Set where standard input is a pipe that `launch` holds: it ends when that process does.
 LAUNCHED = "GRANULARITY_LAUNCHED"
+# Where a launcher's user, or torchrun itself, says how many processes there are to be.
 ASKED = ("ACCELERATE_NUM_PROCESSES", "WORLD_SIZE")
 # Instead of the user's own file of defaults, which could choose another precision or optimiser.
 ACCELERATE = {

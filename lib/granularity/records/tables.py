@@ -52,6 +52,11 @@ def collect(path: Path | str) -> list[dict]:
     return list(in_folders(path).values())
 
 
+def any_ran(path: Path) -> bool:
+    """Whether a folder holds a record: a size may ask for no such runs, or none was made yet."""
+    return any(path.rglob("record.json"))
+
+
 def in_folders(path: Path) -> dict[Path, dict]:
     """The runs that tables of contents below a folder list: file → record, in their order.
 
