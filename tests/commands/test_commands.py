@@ -57,6 +57,25 @@ def test_a_tracker_of_runs_without_a_log_is_refused(tmp_path, capsys):
     assert "theory.simulate has no log of steps" in capsys.readouterr().err
 
 
+@pytest.mark.fault("a job file that is not there, or of no entry ({entry})", "said in a line")
+@pytest.mark.parametrize("entry", ["", "imagenet.finetun"])
+def test_a_job_that_cannot_be_is_told_in_a_line(tmp_path, capsys, entry):
+    job = job_of(entry, tmp_path) if entry else str(tmp_path / "gone.yaml")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", job])
+    told = capsys.readouterr().err
+    assert ended.value.code == 1 and told.startswith("granularity train: ")
+    assert ("imagenet.finetune" if entry else "gone.yaml") in told
+
+
+@pytest.mark.fault("a part that is misspelt", "refused, with the nearest name")
+def test_a_misspelt_part_names_the_nearest(tmp_path, capsys):
+    (tmp_path / "imagenet1k" / "train" / "n01440764").mkdir(parents=True)
+    with pytest.raises(SystemExit):
+        main(["check", str(tmp_path / "imagenet1k"), "--part", "trian"])
+    assert "did you mean 'train'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_explains_itself(name):
     ended = called(name, "--help")

@@ -1,7 +1,9 @@
 """No image that a network is evaluated on was trained on, in any dataset, in any stage."""
 
 import hashlib
+import shutil
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from small_datasets import larger_source, same_images, small_toy
 
 from granularity.experiments import imagenet, inaturalist, sets, two_stages
 from granularity.images import splits
+from granularity.images.layouts import DataError
 
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 2, "warmup": 1}
 TINY = "tiny-imagenet-200"
@@ -133,3 +136,45 @@ def test_a_pretraining_says_that_it_holds_out_only_where_it_does():
     plain = imagenet.arms(**common)
     assert imagenet.arms(**common, held_out=False) == plain
     assert imagenet.arms(**common, held_out=True) == [arm | {"held_out": True} for arm in plain]
+
+
+# ------------------------------------------------------------------ images that are numbered
+
+
+def numbered(folder, into):
+    """The images of class folders by their place in the set, as a hub's are called."""
+    for place, file in enumerate(sorted(folder.rglob("*.*"))):
+        label = file.parent.name
+        (into / label).mkdir(parents=True, exist_ok=True)
+        (into / label / f"{place:08d}{file.suffix}").write_bytes(file.read_bytes())
+
+
+@pytest.mark.fault(
+    "a set whose images are numbers, and images to be kept apart by name ({which}, {choice})",
+    "refused, by the set's name; all of the source's images need no names",
+)
+@pytest.mark.parametrize("which", ["imagenet21k", "imagenet1k"])
+@pytest.mark.parametrize(
+    "choice", [{"overlap": "disjoint"}, {"held_out": True}, {"source_images": 5}]
+)
+def test_sets_that_number_their_images_are_told_apart_by_no_name(roots, tmp_path, which, choice):
+    real = real_layout(roots)
+    numbered(Path(real[which], "train"), tmp_path / which / "train")
+    if which == "imagenet1k":
+        shutil.copytree(Path(real[which], "val"), tmp_path / which / "val")
+    given = real | {which: str(tmp_path / which)}
+    with pytest.raises(DataError, match=rf"{which}/train numbers its images \(n\d+/0000"):
+        larger_source("imagenet", given, **choice)
+    found = larger_source("imagenet", given)
+    assert len(found.source) == len(larger_source("imagenet", real).source)
+
+
+def test_twins_are_left_out_under_another_ending(roots):
+    """A list of doubles may have been made of a copy whose files end otherwise."""
+    plain = larger_source("toy", roots)
+    held = sets.hold_out(plain)
+    seen = held.evaluation.names[0]
+    twin = next(name for name in held.target.names if name.split(b"/")[0] == seen.split(b"/")[0])
+    other = seen.rpartition(b".")[0] + b".webp"
+    found = sets.hold_out(plain, [frozenset({other, twin})])
+    assert set(held.target.names) - set(found.target.names) == {twin}

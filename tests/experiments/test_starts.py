@@ -1,6 +1,7 @@
 """Runs that start from weights: whose digest they say, what is refused, what stays as it was."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -10,8 +11,11 @@ import torch
 from safetensors.torch import save_file
 from small_datasets import small_toy
 
-from granularity.experiments import imagenet, inaturalist, starts
-from granularity.planning import asked
+from granularity import notebook
+from granularity.experiments import datasets, imagenet, inaturalist, starts
+from granularity.images.toy import drawing
+from granularity.planning import asked, missing
+from granularity.planning.plan import Job
 from granularity.records import runner
 from granularity.training import checkpoints, networks, one_stage
 from granularity.training.checkpoints import CheckpointError
@@ -106,6 +110,43 @@ def test_the_digest_is_in_key_and_record_and_no_place_is(drawn, tmp_path, weight
     assert (
         str(tmp_path) not in (tmp_path / "runs" / record["fingerprint"] / "record.json").read_text()
     )
+
+
+def test_weights_are_finetuned_without_the_source_of_imagenet(drawn, tmp_path, weights):
+    """Whoever trusts published weights needs no ImageNet-21k; the numbers are the same."""
+    both = {name: f"{drawn['toy']}/{name}" for name in ("imagenet21k", "imagenet1k")}
+    alone = {"imagenet1k": both["imagenet1k"], "start": str(weights[0])}
+    setting = BASELINE | {"dataset": "imagenet", "start": weights[0].name, "seed": 0}
+    (row,) = imagenet.looked_over([setting], alone)
+    assert row["images of the target"] == row["classes of the target"] * 8
+    assert not [name for name in row if "source" in name]
+    (read,) = imagenet.stated([setting], alone)
+    assert read == imagenet.stated([setting], both | alone)[0]
+    found, other = (
+        imagenet.finetune(**setting, roots=roots, stages=tmp_path / name)
+        for name, roots in (("one", alone), ("two", both | alone))
+    )
+    assert found["metrics"] == other["metrics"] and found["stage"] == other["stage"]
+    with pytest.raises(KeyError, match="no root is given for imagenet21k"):
+        imagenet.looked_over([setting, setting | {"labels": "level", "level": 0}], alone)
+
+
+def test_classes_of_a_source_that_is_not_opened_may_be_listed(drawn):
+    roots = {"imagenet1k": f"{drawn['toy']}/imagenet1k"}
+    choice = datasets.LargerSource("imagenet", classes=(*drawing.TARGET[:3], "n01440764"))
+    assert datasets.open_sets(choice, roots, source=False).classes == drawing.TARGET[:3]
+    wrong = replace(choice, classes=(*choice.classes, "n0144076x"))
+    with pytest.raises(ValueError, match=r"classes has 'n0144076x'.*nearest: n\d{8}"):
+        datasets.open_sets(wrong, roots, source=False)
+
+
+def test_the_plan_asks_for_the_roots_that_are_read(drawn):
+    values = notebook.declared("notebooks/imagenet/finetune.ipynb")
+    values |= {"dataset": "imagenet", "level": [], "placebo": [], "baseline": True}
+    assert set(missing.roots_of(Job("imagenet/finetune", "x", values))) == {"imagenet1k"}
+    values |= {"level": [0]}
+    both = {"imagenet1k", "imagenet21k"}
+    assert set(missing.roots_of(Job("imagenet/finetune", "x", values))) == both
 
 
 def test_runs_without_a_start_say_nothing_of_it(drawn):

@@ -3,12 +3,16 @@
 import contextlib
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
+import datasets as hub
 import numpy as np
+import pyarrow as arrow
 import pytest
 from image_files import encoded, laid_out, packed, settled
+from pyarrow import parquet
 
 from granularity.commands import check
 from granularity.experiments import datasets, sets
@@ -96,13 +100,29 @@ FORMS = {
     "ImageNet, a folder a class": [
         ("imagenet1k", "train", prefixed("train/", SMALL), SMALL),
         ("imagenet1k", "val", prefixed("val/", VALIDATION), VALIDATION),
+        ("imagenet1k", "val", prefixed("validation/", VALIDATION), VALIDATION),
+        ("imagenet1k", "val", prefixed("valid/", VALIDATION), VALIDATION),
         ("imagenet21k", "train", SMALL, SMALL),
     ],
     "ImageNet-21k, a tar file a class": [
         ("imagenet21k", "train", prefixed("winter21_whole/", by_class()), SMALL),
+        ("imagenet21k", "train", prefixed("fall11_whole/", by_class()), SMALL),
         ("imagenet21k", "train", prefixed("train/", by_class()), SMALL),
         ("imagenet21k", "train", by_class(), SMALL),
         ("winter21_whole", "train", by_class(), SMALL),
+    ],
+    "ImageNet-21k, a tar file of tar files": [
+        ("imagenet21k", "train", {"fall11_whole.tar": archive(by_class())}, SMALL),
+        (
+            "imagenet21k",
+            "train",
+            {"winter21_whole.tar": archive(prefixed("winter21_whole/", by_class()))},
+            SMALL,
+        ),
+    ],
+    "ImageNet-21k-P, unpacked": [
+        ("imagenet21k", "train", prefixed("imagenet21k_train/", SMALL), SMALL),
+        ("imagenet21k", "val", prefixed("imagenet21k_val/", SMALL), SMALL),
     ],
     "ImageNet-1k, a tar file of tar files": [
         ("imagenet1k", "train", {"ILSVRC2012_img_train.tar": archive(by_class())}, SMALL),
@@ -110,12 +130,20 @@ FORMS = {
     ],
     "ImageNet-1k, validation images without folders": [
         ("imagenet1k", "val", {"ILSVRC2012_img_val.tar": archive(flat(VALIDATION))}, VALIDATION),
+        (
+            "imagenet1k",
+            "val",
+            {"ILSVRC2012_img_val.tar": archive(prefixed("ILSVRC2012_img_val/", flat(VALIDATION)))},
+            VALIDATION,
+        ),
         ("imagenet1k", "val", prefixed("ILSVRC2012_img_val/", flat(VALIDATION)), VALIDATION),
         ("imagenet1k", "val", prefixed("val/", flat(VALIDATION)), VALIDATION),
     ],
     "ImageNet-1k, as Kaggle has it": [
         ("imagenet1k", "train", prefixed(f"{KAGGLE}train/", SMALL), SMALL),
         ("imagenet1k", "val", prefixed(f"{KAGGLE}val/", flat(VALIDATION)), VALIDATION),
+        ("imagenet1k", "train", prefixed("Data/CLS-LOC/train/", SMALL), SMALL),
+        ("imagenet1k", "train", prefixed("CLS-LOC/train/", SMALL), SMALL),
     ],
     "Tiny-ImageNet": [
         (
@@ -144,6 +172,7 @@ FORMS = {
     ],
     "WebDataset shards": [
         ("imagenet21k", "train", shards(**TEXT), SMALL),
+        ("imagenet21k", "train", prefixed("imagenet22k-", shards(**TEXT)), SMALL),
         (
             "imagenet21k",
             "train",
@@ -218,20 +247,12 @@ def test_large_archives_name_their_command(tmp_path, monkeypatch, root, part, fi
     assert [row.then.split()[0] for row in rows] == ["tar"]
 
 
-def lacks_datasets() -> bool:
-    try:
-        import datasets  # noqa: F401
-    except ImportError:
-        return True
-    return False
-
-
-@pytest.mark.skipif(not lacks_datasets(), reason="datasets is installed")
 @pytest.mark.fault(
     "a hub's set or a parquet export without `datasets`", "the command to install it"
 )
 @pytest.mark.parametrize("root", ["hfds/owner/imagenet-1k", "export"])
-def test_the_hub_and_exports_name_their_command(tmp_path, root):
+def test_the_hub_and_exports_name_their_command(tmp_path, monkeypatch, root):
+    monkeypatch.setitem(sys.modules, "timm.data.readers.reader_hfds", None)
     written(tmp_path / "export", {"data/train-00000-of-00001.parquet": b"PAR1"})
     where = root if root.startswith("hfds") else str(tmp_path / root)
     with pytest.raises(image_set.DataError, match="pip install datasets"):
@@ -242,7 +263,6 @@ def test_the_hub_and_exports_name_their_command(tmp_path, root):
 
 def exported(root: Path, nested: str, names: list[str]) -> Path:
     """A set in two parquet files as the hub exports them; class numbers are places in `ONE_K`."""
-    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     label = {"names": names, "_type": "ClassLabel"}
     told = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
@@ -253,17 +273,21 @@ def exported(root: Path, nested: str, names: list[str]) -> Path:
         {"image": {"bytes": content, "path": None}, "label": ONE_K.index(name.split("/")[0])}
         for name, content in IN_1K.items()
     ]
-    (root / nested).mkdir(parents=True)
     for split in ("train", "validation"):
         table = arrow.Table.from_pylist(rows, schema)
-        parquet.write_table(table, root / nested / f"{split}-00000-of-00001.parquet")
+        place = root / nested.format(split=split)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(table, place)
     return root
 
 
-@pytest.mark.parametrize("nested", ["", "data"])
+FILE = "{split}-00000-of-00001.parquet"  # of an export as the hub has it
+NESTED = [FILE, f"data/{FILE}", "default/{split}/0000.parquet", "{split}/0000.parquet"]
+
+
+@pytest.mark.parametrize("nested", NESTED)
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_a_parquet_export_is_read_by_a_run(tmp_path, monkeypatch, nested, part):
-    hub = pytest.importorskip("datasets")
     monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "hub")
     root = exported(tmp_path / "imagenet1k", nested, ["tench, Tinca tinca", "goldfish"])
     monkeypatch.setattr(sets.synset_lists, "read", lambda name: ONE_K[:2])  # else all have images
@@ -274,9 +298,8 @@ def test_a_parquet_export_is_read_by_a_run(tmp_path, monkeypatch, nested, part):
 
 
 def test_classes_of_an_export_that_are_no_synsets_are_refused(tmp_path, monkeypatch):
-    hub = pytest.importorskip("datasets")
     monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "hub")
-    root = exported(tmp_path / "imagenet21k", "", ["tench, Tinca tinca", "goldfish"])
+    root = exported(tmp_path / "imagenet21k", FILE, ["tench, Tinca tinca", "goldfish"])
     with pytest.raises(image_set.DataError, match="'tench, Tinca tinca', not a noun of WordNet"):
         sets.opened(str(root), "train", "imagenet21k")
 
@@ -291,6 +314,7 @@ def test_every_row_of_the_table_is_tested(capsys):
         "iNaturalist 2021, the archives",
         "Hugging Face hub",
         "Parquet export",
+        "An archive that can be read only from its beginning",
         "Packed images",
     }
     assert told == set(FORMS) | elsewhere
@@ -327,6 +351,28 @@ def test_numbers_of_imagenet_1k_need_no_list(tmp_path):
     written(tmp_path / "imagenet1k", {"train-0.tar": archive(made)})
     found = sets.opened(str(tmp_path / "imagenet1k"), "train", "imagenet1k")
     assert {n.decode(): found.content(i) for i, n in enumerate(found.names)} == IN_1K
+
+
+@pytest.mark.fault("a set that is still a .zip or a .tgz", "the command to unpack it")
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("tiny-imagenet-200.zip", "unzip tiny-imagenet-200.zip"),
+        ("train.tgz", "tar -xf train.tgz"),
+    ],
+)
+def test_an_archive_to_unpack_names_its_command(tmp_path, file, command):
+    root = written(tmp_path / "imagenet1k", {file: b"PK"})
+    with pytest.raises(FileNotFoundError, match=f"unpack it first: {command}"):
+        sets.opened(str(root), "train", "imagenet1k")
+
+
+@pytest.mark.fault("a root above the set's own folder", "the folder that is meant, by name")
+def test_a_root_above_its_set_is_told(tmp_path):
+    inside = prefixed("tiny-imagenet-200/train/", SMALL)
+    root = written(tmp_path / "tiny-imagenet-200", inside)
+    with pytest.raises(FileNotFoundError, match=r"is \S+/tiny-imagenet-200/tiny-imagenet-200 the"):
+        sets.opened(str(root), "train", "tiny-imagenet-200")
 
 
 @pytest.mark.fault(
@@ -379,7 +425,6 @@ def test_images_of_a_set_without_parts_are_no_validation_images(tmp_path):
 
 
 def test_webdataset_on_the_hub_is_read_by_a_run(tmp_path, monkeypatch):
-    hub = pytest.importorskip("datasets")
     monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "hub")
     monkeypatch.setattr(sets.synset_lists, "read", lambda name: ONE_K[:2])
     made = {}

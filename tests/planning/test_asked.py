@@ -164,11 +164,30 @@ JOB |= {"finetuning": {"preset": "vit_b16_i1k_finetune"}}
         ({"roots": {"imagnet1k": "/data"}}, "did you mean 'imagenet1k'"),
         ({"classes": "pilot.txt"}, "pilot.txt: neither a file nor"),
         ({"skip": [1]}, "it takes a text, or a list of such"),
+        ({"start": "timm:resnet50.a1_in1"}, "the nearest are 'resnet50.a1_in1k'"),
     ],
 )  # fmt: skip
 def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
     monkeypatch.chdir(ROOT)
     text = {"size": "mine", "runs": {"imagenet/finetune": {"some": JOB | changed}}}
+    with pytest.raises((notebook.ParameterError, ValueError), match=told):
+        outlook.jobs_of(sizes.of(text, "mine.yaml"))
+
+
+@pytest.mark.fault("a transfer's job has {changed}", "refused before the graph starts, by name")
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"dataset": "tiny-imagenet-200", "target": "balancd6"}, "no target named 'balancd6'"),
+        ({"training": "2021_train_min"}, "did you mean '2021_train_mini'"),
+        ({"embedding": "resnet50.a1_in1"}, "the nearest are 'resnet50.a1_in1k'"),
+        ({"labels": "ranc:family"}, "no label function named 'ranc:family'; nearest: rank"),
+    ],
+)
+def test_what_would_stop_a_transfer_later_is_refused_now(monkeypatch, changed, told):
+    monkeypatch.chdir(ROOT)
+    job = {"dataset": "inaturalist", "labels": "rank:family"} | changed
+    text = {"size": "mine", "runs": {"inaturalist/transfer": {"some": job}}}
     with pytest.raises((notebook.ParameterError, ValueError), match=told):
         outlook.jobs_of(sizes.of(text, "mine.yaml"))
 

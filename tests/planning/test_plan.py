@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from granularity import notebook, theory
 from granularity.claims import rules
-from granularity.experiments import datasets
+from granularity.experiments import datasets, starts
 from granularity.experiments.choices import LargerSource
 from granularity.fingerprints.digest import canonical
 from granularity.images import sources
@@ -250,6 +250,26 @@ def test_weights_of_the_embedding_are_told_of(tmp_path):
     assert not missing.missing(
         [job("inaturalist/transfer", **asked, weights="w.st")], tmp_path, HERE
     )
+
+
+def test_weights_to_start_from_are_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(starts, "try_to_load_from_cache", lambda *of: None)
+    tagged = [job("inaturalist/transfer", dataset="toy", start="timm:resnet50.a1_in1k")]
+    (told,) = missing.missing(tagged, tmp_path, HERE)
+    assert told.startswith("the weights resnet50.a1_in1k are not in the cache")
+    own = [job("inaturalist/transfer", dataset="toy", start="w.safetensors")]
+    assert missing.missing(own, tmp_path, HERE) == ["w.safetensors, to start from: not there"]
+    (tmp_path / "w.safetensors").touch()
+    assert not missing.missing(own, tmp_path, HERE)
+
+
+def test_a_set_of_the_hub_wants_its_package(tmp_path, monkeypatch):
+    roots = {"imagenet21k": "hfds/timm/imagenet-22k-wds", "imagenet1k": "hfds/ILSVRC/imagenet-1k"}
+    asked = [pretraining(roots=roots, imagenet21k="", imagenet1k="")]
+    assert missing.missing(asked, tmp_path, HERE) == []
+    monkeypatch.setattr(missing.importlib.util, "find_spec", lambda name: None)
+    told = missing.missing(asked, tmp_path, HERE)
+    assert len(told) == 2 and all("pip install datasets" in line for line in told)
 
 
 @pytest.mark.parametrize(

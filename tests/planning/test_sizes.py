@@ -191,6 +191,11 @@ def test_the_best_of_a_setting_names_its_jobs_folders_and_its_recipes(monkeypatc
         ("a setting that is not there", None, "no setting of imagenet/finetune; did you .*'rates'"),
         ("one recipe", {"finetuning": {}}, "tries no list of recipes 'finetuning'"),
         ("runs that hold nothing out", {"held_out": False}, "on images that it holds out"),
+        (
+            "two rates, both an edge",
+            {"finetuning": [RATES["finetuning"][0], RATES["finetuning"][-1]]},
+            "finetuning of the setting rates: every learning rate is an edge of its grid",
+        ),
     ],
 )
 def test_the_best_of_nothing_is_refused(monkeypatch, setting, rates, told):
@@ -200,3 +205,11 @@ def test_the_best_of_nothing_is_refused(monkeypatch, setting, rates, told):
     with pytest.raises(notebook.ParameterError, match=told) as refused:
         list(sizes.jobs(size))
     assert str(refused.value).startswith("mine.yaml, imagenet/finetune, levels: ")
+
+
+@pytest.mark.fault("a recipe is the best of two settings", "refused: one setting is compared")
+def test_the_best_of_two_settings_is_refused(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    size = open_size({"finetuning": {"best_of": ["rates", "levels"]}}, RATES)
+    with pytest.raises(notebook.ParameterError, match="which is no setting of imagenet/finetune"):
+        list(sizes.jobs(size))

@@ -420,5 +420,5 @@ def test_a_job_file_that_is_cut_short_stops_the_process(tmp_path):
     ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
-    assert "job.yaml: no YAML" in ended.stderr
+    assert "job.yaml: no YAML" in ended.stderr and "Traceback" not in ended.stderr
     saw_end(ended.returncode, ended.stderr)

@@ -80,19 +80,25 @@ def runs_of(folders: Sequence[Path], recipes: Sequence[Mapping[str, Any]]) -> li
 
 def best(tried: Sequence[Tried]) -> Tried:
     """The recipe that `RULE` chooses. Raises RecordError where all rates are edges of a grid."""
-    inner = [one for one in tried if not is_edge(one, tried)]
-    if not inner:
-        raise RecordError("every learning rate is an edge of its grid: try three or more")
+    recipes = [one.recipe for one in tried]
+    refuse_edges(recipes)
+    inner = [one for one in tried if not is_edge(one.recipe, recipes)]
     learnt = [one for one in inner if one.training_error <= LEARNT]
     return min(learnt or inner, key=lambda one: one.error)
 
 
-def is_edge(one: Tried, tried: Sequence[Tried]) -> bool:
-    """Whether no lower or no higher learning rate was tried in an otherwise equal recipe."""
-    recipe = recipe_of(one.recipe)
+def refuse_edges(recipes: Sequence[Mapping[str, Any]]) -> None:
+    """Raises RecordError where every rate is an edge, so that none could be chosen of any runs."""
+    if all(is_edge(recipe, recipes) for recipe in recipes):
+        raise RecordError("every learning rate is an edge of its grid: try three or more")
+
+
+def is_edge(one: Mapping[str, Any], recipes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether no lower or no higher learning rate is tried in an otherwise equal recipe."""
+    recipe = recipe_of(one)
     rates = [
         other.learning_rate
-        for other in (recipe_of(other.recipe) for other in tried)
+        for other in map(recipe_of, recipes)
         if at_one_rate(other) == at_one_rate(recipe)
     ]
     return recipe.learning_rate in (min(rates), max(rates))

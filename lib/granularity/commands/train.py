@@ -12,6 +12,7 @@ import psutil
 
 from granularity import surroundings
 from granularity.records import entries, launch
+from granularity.records.record import RecordError
 
 
 def main(words: Sequence[str]) -> None:
@@ -25,16 +26,23 @@ def main(words: Sequence[str]) -> None:
         help="tensorboard, wandb or another that accelerate knows: told what metrics.jsonl is",
     )
     asked = parser.parse_args(words[1:])
-    job = launch.read(asked.job)
+    try:
+        job = launch.read(asked.job)
+        entry = entries.entry_of(job["entry"])
+    except (OSError, launch.JobError, RecordError) as error:
+        parser.exit(1, f"granularity train: {error}\n")
     if asked.tracker:
-        if "places" not in inspect.signature(entries.entry_of(job["entry"])).parameters:
+        if "places" not in inspect.signature(entry).parameters:
             parser.error(f"--tracker: {job['entry']} has no log of steps to be told")
         job["places"] = job["places"] | {"tracker": asked.tracker}
     processes = 1
     with contextlib.suppress(psutil.Error):  # another user's, or gone
         processes = launch.asked_for(psutil.Process(os.getppid()).cmdline())
     found = int(os.environ.get("WORLD_SIZE", "1"))
-    launch.check_processes(processes, found)
+    try:
+        launch.check_processes(processes, found)
+    except launch.JobError as error:
+        parser.exit(1, f"granularity train: {error}\n")
     surroundings.forget()
     if os.environ.get(launch.LAUNCHED):
         threading.Thread(target=launch.end_with_launcher, daemon=True).start()

@@ -18,6 +18,7 @@ import numpy as np
 from granularity.experiments.choices import LargerSource, SameImages
 from granularity.experiments.sets import (
     Sets,
+    by_name,
     checked,
     hold_out,
     of_chosen,
@@ -25,7 +26,7 @@ from granularity.experiments.sets import (
     root_of,
     same,
 )
-from granularity.hierarchies import plankton, taxonomy
+from granularity.hierarchies import plankton, taxonomy, wordnet
 from granularity.hierarchies.synset_lists import WINTER_2021
 from granularity.images import copies, image_set, shares, splits
 from granularity.images.subset import Subset, at_most, of_classes, some, whole
@@ -70,7 +71,8 @@ class Dataset:
     `sizes` are known without opening anything, with all images of each class, by the type of what
     a run chooses. `roots` are the sets that lie on this machine: name → the parts that are read.
     `doubles` gives groups of names of identical training images, where they are known; `synsets` is
-    the list that the source's leaves are, by a name of `synset_lists.NAMES`.
+    the list that the source's leaves are, by a name of `synset_lists.NAMES`; `target_root` the root
+    that is enough for runs that read no source.
     """
 
     roots: Mapping[str, tuple[str, ...]]
@@ -79,6 +81,7 @@ class Dataset:
     sizes: Mapping[type, Callable[[Any], Size]] = field(default_factory=dict)
     doubles: Callable[[], list[frozenset[bytes]]] = list
     synsets: str = ""
+    target_root: str = ""
 
     def size_of(self, choice: LargerSource | SameImages) -> Size:
         """How many images a run reads that chooses some of these."""
@@ -104,18 +107,22 @@ def named(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def open_sets(choice: LargerSource, roots: Roots) -> Sets:
+def open_sets(choice: LargerSource, roots: Roots, source: bool = True) -> Sets:
     """The sets of a source and its target.
 
-    Raises KeyError for a dataset or a root that is not named, ValueError for what a dataset does
-    not have, DataError for sets that are not what they should be (see `sets.checked`).
+    Where no `source` is read and the target has a root of its own, only that is opened, and the
+    target stands for the source too. Raises KeyError for a dataset or root that is not named,
+    ValueError for what a dataset does not have, DataError for unsound sets (see `sets.checked`).
     """
     found = named(choice.dataset)
     if choice.overlap not in ("contained", "disjoint"):
         raise ValueError(f"overlap is {choice.overlap!r}, 'contained' or 'disjoint' wanted")
     if found.larger_source is None:
         raise ValueError(f"{choice.dataset} has no target of its own beside a larger source")
-    sets = checked(of_chosen(found.larger_source(choice, roots), choice.classes), choice.skip)
+    alone = "" if source else found.target_root
+    sets = of_target(choice, roots, alone) if alone else found.larger_source(choice, roots)
+    beyond = wordnet.nouns().names if alone else ()
+    sets = checked(of_chosen(sets, choice.classes, beyond), choice.skip)
     return hold_out(sets, found.doubles()) if choice.held_out else sets
 
 
@@ -146,27 +153,41 @@ def toy_imagenet(choice: LargerSource, roots: Roots) -> Sets:
     return of_two_sets(choice, {f"toy/{n}": root / n for n in ("imagenet21k", "imagenet1k")})
 
 
+def of_target(choice: LargerSource, roots: Roots, root: str) -> Sets:
+    """A target whose set lies in a root of its own, standing for its source too."""
+    return of_one_set(choice, root, root_of(roots, root))
+
+
+def of_one_set(choice: LargerSource, called: str, place: Path) -> Sets:
+    """Target and evaluation from `train` and `val` of one set; the target is the source, too."""
+    target, evaluation = (
+        opened(str(place), part, called, tuple(choice.skip)) for part in ("train", "val")
+    )
+    wanted = some(target, choice.target_images)
+    return Sets(wanted, wanted, whole(evaluation), target.classes)
+
+
 def of_two_sets(choice: LargerSource, places: Mapping[str, Path]) -> Sets:
     """Source and target from a set each, by the set's name and place.
 
     The target's images are contained in the source, or taken out of it.
     """
-    (larger, of_source), (smaller, of_target) = places.items()
-    skip = tuple(choice.skip)
-    source = opened(str(of_source), "train", larger, skip)
-    target, evaluation = (opened(str(of_target), part, smaller, skip) for part in ("train", "val"))
-    wanted, some_of = some(target, choice.target_images), some(source, choice.source_images)
-    rows, taken = wanted.rows, some_of.rows
+    (larger, of_source), smaller = places.items()
+    source = opened(str(of_source), "train", larger, tuple(choice.skip))
+    alone = of_one_set(choice, *smaller)
+    target, some_of = alone.target.images, some(source, choice.source_images)
+    wanted = choice.overlap == "disjoint" or choice.held_out or choice.source_images > 0
+    told_apart, taken = by_name(source, target, wanted), some_of.rows
     if choice.overlap == "disjoint":
         taken = np.setdiff1d(taken, same(source, target.names, target.classes))
-    elif not len(same(source, target.names, target.classes)):
+    elif told_apart and not len(same(source, target.names, target.classes)):
         raise image_set.DataError(
             f"overlap is 'contained', and no image of {target.name} is in {source.name} under its"
             f" name (as {os.fsdecode(target.names[0])}); 'disjoint' keeps two sets apart"
         )
     else:  # the target's own images first, whatever part of the source is taken
-        taken = np.union1d(taken, same(source, target.names[rows], target.classes))
-    return Sets(replace(some_of, rows=taken), wanted, whole(evaluation), target.classes)
+        taken = np.union1d(taken, same(source, alone.target.names, target.classes))
+    return replace(alone, source=replace(some_of, rows=taken))
 
 
 # --------------------------------------------------------------------------- Tiny-ImageNet
@@ -361,6 +382,7 @@ DATASETS = {
         larger_source=imagenet,
         sizes={LargerSource: lambda choice: Size(14_197_122, 1_281_167, 50_000, 21_843, 1_000)},
         synsets="imagenet21k",
+        target_root="imagenet1k",
     ),
     # The source as it can be had today. The paper's claims are judged on the one above alone.
     "imagenet-winter21": Dataset(
@@ -368,6 +390,7 @@ DATASETS = {
         larger_source=imagenet,
         sizes={LargerSource: lambda choice: Size(13_153_500, 1_281_167, 50_000, 19_167, 1_000)},
         synsets=WINTER_2021,
+        target_root="imagenet1k",
     ),
     "inaturalist": Dataset(
         roots={"inaturalist": ("{training}", "2021_valid")},

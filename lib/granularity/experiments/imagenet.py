@@ -120,9 +120,9 @@ def arms(
     return [arm | {name: value for name, value in same.items() if value} for arm in found]
 
 
-def sets_of(setting: Mapping, roots: Mapping[str, str]) -> Sets:
-    """The sets that a run with these arguments opens."""
-    return open_sets(chosen(LargerSource, setting)[0], roots)
+def sets_of(setting: Mapping, roots: Mapping[str, str], source: bool) -> Sets:
+    """The sets that a run with these arguments opens, with or without those of a `source`."""
+    return open_sets(chosen(LargerSource, setting)[0], roots, source)
 
 
 def reads(setting: Mapping) -> tuple[str, ...]:
@@ -132,12 +132,20 @@ def reads(setting: Mapping) -> tuple[str, ...]:
     return PARTS[1:] if setting["labels"] == "target" else PARTS
 
 
+def any_source(settings: Sequence[Mapping]) -> bool:
+    """Whether any of some runs reads a source."""
+    return any("source" in reads(setting) for setting in settings)
+
+
 def stated(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[dict]:
     """What each run will read, JSON-plain: of each part the set and its images, by name and size.
 
     For key and record of the run, before it starts; see `Subset.stated`.
     """
-    told = once(lambda setting: sets_of(setting, roots).stated(*PARTS), names_of(LargerSource))
+    source = any_source(settings)
+    told = once(
+        lambda setting: sets_of(setting, roots, source).stated(*PARTS), names_of(LargerSource)
+    )
     return [
         {part: told(setting)[part] for part in reads(setting)} | starts.stated(setting, roots)
         for setting in settings
@@ -149,8 +157,8 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
 
     Opens all sets and recipes, so that whatever is missing or misspelt is told before any work.
     """
-    names = names_of(LargerSource)
-    opened_once = once(lambda setting: {"sets": sets_of(setting, roots)}, names)
+    names, source = names_of(LargerSource), any_source(settings)
+    opened_once = once(lambda setting: {"sets": sets_of(setting, roots, source)}, names)
     rows = []
     for setting in settings:
         check_recipes(setting)
@@ -158,18 +166,21 @@ def looked_over(settings: Sequence[Mapping], roots: Mapping[str, str]) -> list[d
         sets = opened_once(setting)["sets"]
         if "source" in reads(setting):
             level_table(sets.source.images, setting["level"])
-        row = {name: setting[name] for name in names if name in setting} | counted(sets)
+        row = {name: setting[name] for name in names if name in setting} | counted(sets, source)
         rows += [row] if row not in rows else []
     return rows
 
 
-def counted(sets: Sets) -> dict:
-    """How many images and classes each part has, and how many of the target's the source has."""
+def counted(sets: Sets, of_source: bool = True) -> dict:
+    """How many images and classes each part has, and how many of the target's the source has.
+
+    Nothing `of_source` is told where none is read.
+    """
     source, target = sets.source, sets.target
     classes = set(classes_in(source))
     joined = same(source.images, target.names, sets.classes)
     short = {"classes with fewer than asked for": source.short} if source.short else {}
-    return short | {
+    told = short | {
         "images of the source": len(source),
         "classes of the source": len(classes),
         "images of the target": len(target),
@@ -180,6 +191,7 @@ def counted(sets: Sets) -> dict:
         "classes evaluated on": len(classes_in(sets.evaluation)),
         "left out": sets.left_out(*PARTS),
     }
+    return {name: value for name, value in told.items() if of_source or "source" not in name}
 
 
 def pretrain(
@@ -264,7 +276,7 @@ def finetune(
     """
     choice, places = chosen(LargerSource, places)
     machine, recipe = Machine(**places), recipe_of(finetuning)
-    sets = open_sets(choice, machine.roots)
+    sets = open_sets(choice, machine.roots, source=labels != "target")
     one_stage.check(recipe, len(sets.target), machine.micro_batch)
     begun, classes, before = starts.read(start, machine.roots), len(sets.classes), None
     if labels != "target":

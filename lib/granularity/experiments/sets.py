@@ -4,10 +4,10 @@
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -131,15 +131,15 @@ def refuse_in_both(training: Subset, evaluation: Subset) -> None:
     refuse_equal(training.images, evaluation.images)
 
 
-def of_chosen(sets: Sets, classes: Sequence[str]) -> Sets:
+def of_chosen(sets: Sets, classes: Sequence[str], beyond: Collection[str] = ()) -> Sets:
     """The sets with the images of some classes alone; all where none is named.
 
-    Raises ValueError, with the nearest class, for one that neither source nor target has, and
-    where fewer than two are the target's.
+    Raises ValueError, with the nearest class, for one that neither source nor target has and that
+    is none of those `beyond`, and where fewer than two are the target's.
     """
     if not classes:
         return sets
-    known = dict.fromkeys([*sets.source.images.classes, *sets.classes])
+    known = dict.fromkeys([*sets.source.images.classes, *sets.classes, *beyond])
     for label in classes:
         if label not in known:
             raise ValueError(
@@ -169,10 +169,9 @@ def hold_out(sets: Sets, doubles: Iterable[frozenset[bytes]] = ()) -> Sets:
     held = np.concatenate([group[-max(1, round(HELD_OUT * len(group))) :] for group in groups])
     evaluation = Subset(sets.target.images, np.sort(held))
     names = evaluation.names
-    known = set(names.tolist())
-    seen = np.concatenate(
-        [names, np.array([name for group in doubles if group & known for name in group], "S")]
-    )
+    known = set(stems(names).tolist())
+    twins = [group for group in map(sorted, doubles) if known & {*stems(np.array(group)).tolist()}]
+    seen = np.concatenate([names, np.array([name for group in twins for name in group], "S")])
     return replace(
         sets,
         source=without(sets.source, seen, evaluation.images.classes),
@@ -193,6 +192,27 @@ def same(images: image_set.ImageSet, names: np.ndarray, classes: Sequence[str]) 
     """
     rows = of_classes(whole(images), classes).rows
     return rows[np.isin(stems(images.names[rows]), stems(names))]
+
+
+def by_name(source: image_set.ImageSet, target: image_set.ImageSet, wanted: bool) -> bool:
+    """Whether images of two sets can be told apart by their names, and not by numbers alone.
+
+    A hub's images, and those of some shards, are called by their place. Raises DataError, naming
+    the set, where that is so and it is `wanted` to find some of one set in the other.
+    """
+    numbered = [
+        images
+        for images in (source, target)
+        if PurePath(os.fsdecode(images.names[0])).stem.isdecimal()
+    ]
+    if numbered and wanted and set(source.classes) & set(target.classes):
+        name = os.fsdecode(numbered[0].names[0])
+        raise DataError(
+            f"{numbered[0].name} numbers its images ({name}), so none of them can be found in the"
+            f" other set: overlap 'contained' with all images of the source works; 'disjoint',"
+            f" held_out and source_images want sets whose images have their names"
+        )
+    return not numbered
 
 
 def stems(names: np.ndarray) -> np.ndarray:

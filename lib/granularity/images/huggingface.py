@@ -31,8 +31,9 @@ def source_of(root: str | Path, part: str | None) -> str | None:
 def exported_in(root: str | Path, part: str | None) -> str | None:
     """The folder of parquet files, as timm's reader wants it; None where there are none."""
     folder = Path(root).expanduser()
-    inside = [folder, folder / "data", *([folder / part] if part else [])]
-    exported = any(any(place.glob("*.parquet")) for place in inside)
+    splits = [part, SPLITS.get(part, part)] if part else []
+    inside = ["", "data", *splits, *(f"default/{split}" for split in splits)]
+    exported = any(any((folder / place).glob("*.parquet")) for place in inside)
     return str(folder.resolve()) if exported else None
 
 

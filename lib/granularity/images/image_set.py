@@ -202,9 +202,11 @@ def _located(root: str | Path, part: str | None) -> tuple[Path, list[str], str]:
     shards = sorted(file.name for file in folder.glob(pattern)) if pattern else []
     if pattern and not shards:
         there = ", ".join(sorted(entry.name for entry in islice(folder.iterdir(), 6)))
+        meant = sources.meant(folder, part or "train")
         raise FileNotFoundError(
             f"{folder} holds no {part or 'class folders'} and no {pattern};"
-            f" it holds {there or 'nothing'}; `granularity check --help` shows what can be read"
+            f" it holds {there or 'nothing'}; {f'{meant} ' if meant else ''}`granularity check"
+            " --help` shows what can be read"
         )
     return folder, shards, name
 

@@ -25,24 +25,36 @@ class Layout:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # of the download, and of the folder in it
+KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")  # of the download, and inside it
+RELEASES = ("winter21_whole", "fall11_whole")  # of ImageNet-21k, as its archives are called
 LAYOUTS = (
     Layout(
         "ImageNet, a folder a class",
-        "train/n01440764/*.JPEG and val/n01440764/*.JPEG; a set that is all training images"
-        " may lie without train/",
-        parts={"train": (".",)},
+        "train/n01440764/*.JPEG and val/n01440764/*.JPEG (or validation/, valid/); a set that is"
+        " all training images may lie without train/",
+        parts={"train": (".",), "val": ("validation", "valid")},
     ),
     Layout(
         "ImageNet-21k, a tar file a class",
-        "winter21_whole/n00004475.tar, train/n00004475.tar, or n00004475.tar",
-        parts={"train": ("winter21_whole", ".")},
+        "winter21_whole/n00004475.tar, fall11_whole/n00004475.tar, train/n00004475.tar, or"
+        " n00004475.tar",
+        parts={"train": (*RELEASES, ".")},
+    ),
+    Layout(
+        "ImageNet-21k, a tar file of tar files",
+        "fall11_whole.tar or winter21_whole.tar",
+        parts={"train": tuple(f"{name}.tar" for name in RELEASES)},
     ),
     Layout(
         "ImageNet-21k, the archive of winter 2021",
         "winter21_whole.tar.gz",
         then="tar -xzf winter21_whole.tar.gz",
         parts={"train": ("winter21_whole.tar.gz",)},
+    ),
+    Layout(
+        "ImageNet-21k-P, unpacked",
+        "imagenet21k_train/n00005787/*.JPEG, and imagenet21k_val/",
+        parts={"train": ("imagenet21k_train",), "val": ("imagenet21k_val",)},
     ),
     Layout(
         "ImageNet-1k, a tar file of tar files",
@@ -57,7 +69,8 @@ LAYOUTS = (
     ),
     Layout(
         "ImageNet-1k, as Kaggle has it",
-        "ILSVRC/Data/CLS-LOC/train/n01440764/*.JPEG and ILSVRC/Data/CLS-LOC/val/*.JPEG",
+        "ILSVRC/Data/CLS-LOC/train/n01440764/*.JPEG and ILSVRC/Data/CLS-LOC/val/*.JPEG; the root"
+        " may be ILSVRC or Data, too",
         parts={part: tuple(f"{root}/{part}" for root in KAGGLE) for part in ("train", "val")},
     ),
     Layout(
@@ -86,7 +99,8 @@ LAYOUTS = (
     ),
     Layout(
         "WebDataset shards",
-        "train-0000.tar …, with a .cls (a number or a synset) or a .json beside each image",
+        "train-0000.tar or imagenet1k-train-0000.tar …, with a .cls (a number or a synset) or a"
+        " .json beside each image",
         then="works; numbers are lines of a classes.txt beside the shards, or ImageNet-1k's",
     ),
     Layout(
@@ -96,8 +110,13 @@ LAYOUTS = (
     ),
     Layout(
         "Parquet export",
-        "data/train-00000-of-00294.parquet …",
+        "data/train-00000-of-00294.parquet, or default/train/0000.parquet …",
         then="pip install datasets",
+    ),
+    Layout(
+        "An archive that can be read only from its beginning",
+        "tiny-imagenet-200.zip, train.tgz …",
+        then="unzip tiny-imagenet-200.zip, tar -xf train.tgz",
     ),
     Layout("Packed images", "what `granularity pack` wrote"),
 )
@@ -115,8 +134,9 @@ def part_of(root: Path, part: str) -> tuple[Path, str | None] | None:
     """
     if (root / part).is_dir():
         return root / part, None
-    if any(root.glob(f"{part}*.tar*")):
-        return root, f"{part}*.tar*"
+    for pattern in (f"{part}*.tar*", f"*-{part}*.tar*"):  # the second as timm's shards are called
+        if any(root.glob(pattern)):
+            return root, pattern
     places = (root / name for row in LAYOUTS for name in row.parts.get(part, ()))
     return next((told for place in places if (told := told_of(place, root))), None)
 

@@ -376,7 +376,7 @@ def _class_of(
             raise DataError(f"{path}: {inside} has no class number beside it")
         return told
     folders = [part for part in inside.parts[:-1] if part not in (".", "images")]
-    own = path.name.partition(".")[0]
-    if not folders and not known_layouts.SYNSET.fullmatch(own):
-        own = known_layouts.synset_of(inside.name) or own
-    return (folders[-1] if folders else own), inside.name
+    label = folders[-1] if folders else path.name.partition(".")[0]
+    if not known_layouts.SYNSET.fullmatch(label):  # the folder is no class: a name may say one
+        label = known_layouts.synset_of(inside.name) or label
+    return label, inside.name

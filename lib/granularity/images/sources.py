@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from granularity.images import known_layouts
+from granularity.inputs.nearest import nearest
+
 MB, GB, TB = 10**6, 10**9, 10**12
 
 
@@ -80,6 +83,23 @@ def missing(folder: Path) -> str:
     near = [source for key, source in SOURCES.items() if key in named] or SOURCES.values()
     told = ". ".join(map(str, near))
     return f"{folder}: no such folder. It can be downloaded here. {told}"
+
+
+UNPACKED_BY = {".zip": "unzip", ".tgz": "tar -xf", ".tbz2": "tar -xf", ".7z": "7z x"}
+
+
+def meant(root: Path, part: str) -> str:
+    """What to do where a folder has no such part, if that can be seen: unpack, or another name."""
+    known = {name for parts in RELEASES.values() for name in parts}
+    if part not in known and (near := nearest(part, known)):
+        return f"did you mean {near!r}?"
+    entries = sorted(root.iterdir())
+    for name in [entry.name for entry in entries if entry.is_file()]:
+        for ending, command in UNPACKED_BY.items():
+            if name.endswith(ending):
+                return f"unpack it first: {command} {name}"
+    below = [entry for entry in entries if entry.is_dir() and known_layouts.part_of(entry, part)]
+    return f"is {below[0]} the root?" if below else ""
 
 
 # Set, as its root or its list of classes is called: part → (classes, images) of each release.

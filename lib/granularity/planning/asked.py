@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import timm
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from granularity import notebook, theory
 from granularity.analysis import best_recipe
 from granularity.experiments import datasets, imagenet, inaturalist, starts
-from granularity.experiments.two_stages import check_recipes
+from granularity.experiments.choices import SameImages, chosen
+from granularity.experiments.two_stages import check_recipes, listed
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical, digest
 from granularity.inputs import renamed
@@ -29,6 +31,7 @@ TARGET = (*SOURCE, "baseline", "finetuning", "scratch")
 TRANSFER = ("dataset", "target", "training", "images", "labels", "embedding", "pretraining")
 TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed", "start")
 SAME_IMAGES = ("seed", "pretraining", "finetuning")  # what chooses no images of a run
+TRAINING = ("2021_train_mini", "2021_train")  # iNaturalist's folders of training images
 OVERLAPS = ("contained", "disjoint")
 MACHINE = ("folder", "processes", "workers")  # where a simulation is made, and no setting of it
 # Parameters that name where sets lie, and what the sets are called.
@@ -75,7 +78,7 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
         for setting in settings:
             check_recipes(setting)
             if "dataset" in setting:
-                datasets.named(setting["dataset"])
+                refuse_choice(entry, setting)
             if entry is inaturalist.transfer:
                 parse(setting["labels"])
             refuse_networks(setting, values)
@@ -85,6 +88,17 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
         told = error if isinstance(error, OSError) else error.args[0]
         raise notebook.ParameterError(f"{place}: {told}") from None
     return entry, settings
+
+
+def refuse_choice(entry: Callable, setting: Mapping[str, Any]) -> None:
+    """Raises for a dataset, a cut of its leaves, or a folder of its images that there is not."""
+    found = datasets.named(setting["dataset"])
+    if entry is not inaturalist.transfer:
+        return
+    choice, _ = chosen(SameImages, setting)
+    refuse_name("training", choice.training, TRAINING)
+    if SameImages in found.sizes:
+        found.size_of(choice)
 
 
 def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> None:
@@ -105,11 +119,18 @@ def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> No
 
 
 def refuse_names(values: Mapping[str, Any]) -> None:
-    """Raises ValueError for a set's root or a tracker that there is not."""
+    """Raises ValueError for a set's root, a tracker or weights of timm's that there are not."""
     sets = {name for found in datasets.DATASETS.values() for name in found.roots}
     for name in values.get("roots", {}):
         refuse_name("roots", name, {*sets, *ROOTS.values()})
     refuse_name("tracker", values.get("tracker", ""), ["", *LOGGER_TYPE_TO_CLASS])
+    named = [start] if (start := values.get("start", "")).startswith(starts.TIMM) else []
+    named += [name for name in listed(values.get("embedding", [])) if name != "instance"]
+    known = timm.list_models(pretrained=True) if named else ()
+    for name in named:
+        if name.removeprefix(starts.TIMM) not in known:
+            near = nearest(name.removeprefix(starts.TIMM), known, cutoff=0)
+            raise ValueError(f"timm has no weights called {name!r}; the nearest are {near!r}")
 
 
 def refuse_name(field: str, name: str, known: Collection[str]) -> None:

@@ -1,12 +1,13 @@
 """What a machine lacks for the runs of a plan: images, GPUs, weights."""
 
+import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import timm
 
-from granularity.experiments import inaturalist
+from granularity.experiments import imagenet, inaturalist, starts
 from granularity.experiments.datasets import named
 from granularity.experiments.two_stages import listed
 from granularity.images import huggingface, known_layouts, sources
@@ -21,10 +22,18 @@ def roots_of(job: Job) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The roots that a job reads: source → where it should lie, and its parts."""
     found, places = {}, asked.roots_of(job.values)
     for dataset in listed(job.values.get("dataset", "toy")):
-        for root, parts in named(dataset).roots.items():
+        known = named(dataset)
+        alone = known.target_root and not reads_source(job)
+        for root in [known.target_root] if alone else known.roots:
+            parts = known.roots[root]
             inside = tuple(part.format(**job.values) for part in parts)
             found[SOURCE_OF.get(root, root)] = (places.get(root, ""), inside)
     return found
+
+
+def reads_source(job: Job) -> bool:
+    """Whether any run of a job reads images of a source beside its target's."""
+    return imagenet.any_source(asked.runs_of(job.run, job.values)[1])
 
 
 def gigabytes_of(dataset: str) -> float:
@@ -64,7 +73,9 @@ def sets_missing(job: Job, root: Path) -> Iterator[str]:
             yield f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"
             continue
         lacking = [part for part in parts if not there(root, place, part)]
-        if lacking:
+        if lacking and huggingface.source_of(huggingface.place_of(root, place), lacking[0]):
+            yield f"{place}: it is read by the package datasets: pip install datasets"
+        elif lacking:
             yield f"{place}: no {' and no '.join(lacking)} there. {where}"
 
 
@@ -82,11 +93,29 @@ def machine_missing(job: Job, here: Here) -> Iterator[str]:
 def there(root: Path, place: str, part: str) -> bool:
     """Whether a part of a set is there, in any layout; of one on a hub it is not asked."""
     where = huggingface.place_of(root, place)
+    if huggingface.source_of(where, part) and importlib.util.find_spec("datasets") is None:
+        return False
     found = Path(where).is_dir() and known_layouts.part_of(Path(where), part)
     return bool(found) or huggingface.source_of(where, part) is not None
 
 
 def weights_missing(job: Job, root: Path) -> list[str]:
+    """What is to be said of the weights that runs start from, or that clusters are made with."""
+    return [*start_missing(job, root), *embedding_missing(job, root)]
+
+
+def start_missing(job: Job, root: Path) -> list[str]:
+    """Whether the weights that a job's runs start from are not here, in a sentence."""
+    start = job.values.get("start", "")
+    try:
+        file = starts.file_of(start)
+    except FileNotFoundError as error:
+        return [str(error)]
+    lacks = start and not (root / file).is_file()
+    return [f"{file}, to start from: not there"] if lacks else []
+
+
+def embedding_missing(job: Job, root: Path) -> list[str]:
     """What is to be said of the weights of the network that clusters are made with."""
     name = job.values.get("embedding") or inaturalist.SELF_SUPERVISED
     file = job.values.get("weights", "")

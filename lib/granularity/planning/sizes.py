@@ -14,10 +14,12 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from granularity import notebook
+from granularity.analysis import best_recipe
 from granularity.fingerprints.digest import digest
 from granularity.inputs import plain_yaml, strict
 from granularity.inputs.nearest import nearest
 from granularity.inputs.open_recipes import BEST_OF, RECIPES, is_open
+from granularity.records.record import RecordError
 
 NOTEBOOKS = Path("notebooks")
 PARAMETERS = NOTEBOOKS / "params"  # size files
@@ -212,10 +214,11 @@ def is_made(folder: Path) -> bool:
 def tried(size: Size, run: str, name: str, setting: object, place: str) -> dict[str, list]:
     """The recipes of a setting to choose from, and the folders of its jobs; see `open_recipes`.
 
-    Raises ParameterError for what is no setting, and for one that tries none on held-out images.
+    Raises ParameterError for what is no setting, for one that tries none on held-out images, and
+    for rates of which none could be chosen.
     """
     settings = size.runs[run]
-    if setting not in settings:
+    if setting not in [*settings]:  # whatever it is, a list of two for one
         near = nearest(str(setting), settings, cutoff=0)
         told = f"{name} is to be the best of {setting!r}, which is no setting of {run}"
         raise notebook.ParameterError(f"{place}: {told}; did you mean {near!r}?")
@@ -226,6 +229,12 @@ def tried(size: Size, run: str, name: str, setting: object, place: str) -> dict[
             f"the setting {setting} tries no list of recipes '{name}' on images that it holds out"
         )
         raise notebook.ParameterError(f"{place}: {told} (held_out: true)")
+    try:
+        best_recipe.refuse_edges(recipes)
+    except (RecordError, ValueError) as error:
+        raise notebook.ParameterError(
+            f"{place}: {name} of the setting {setting}: {error}"
+        ) from None
     folders = [(size.folder / run / job).as_posix() for job in jobs_of(setting, given)]
     return {BEST_OF: folders, RECIPES: recipes}
 

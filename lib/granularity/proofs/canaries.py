@@ -142,6 +142,7 @@ def beside(drawn: Mapping[str, str]) -> list[Canary]:
         ("inaturalist.transfer", {"dataset": "toy", "labels": "cross:12", "finetuning": {}}),
         ("imagenet.finetune", {"dataset": "toy", "labels": "target", **HELD_OUT}),
         ("inaturalist.transfer", {"dataset": TINY, "target": "balanced6", **LEAVES_OF_FOUR}),
+        ("imagenet.finetune", {"dataset": "imagenet", "labels": "target", "pretraining": {}}),
     ]
     found = [
         Canary(f"{kind}, {json.dumps(given)}", kind, {"seed": 3, **recipes, **given}, places)
