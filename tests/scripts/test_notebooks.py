@@ -13,6 +13,7 @@ from conftest import ROOT
 
 from granularity import notebook
 from granularity.fingerprints import source
+from granularity.records import record
 from granularity.training.presets import recipe_of
 
 NOTEBOOKS = sorted(
@@ -81,7 +82,7 @@ def test_it_holds_no_class_and_no_exit(path):
             assert "sys.exit" not in cell["source"]
 
 
-@pytest.mark.parametrize("size", ["smoke", "tiny", "rehearsal", "paper"])
+@pytest.mark.parametrize("size", ["smoke", "tiny", "rehearsal", "pilot", "paper"])
 def test_every_size_is_accepted(size):
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--nolock"]
     command += ["--configfile", f"notebooks/params/{size}.yaml"]
@@ -106,6 +107,54 @@ def test_a_size_without_any_run_has_its_page_on_this_build_all_the_same(tmp_path
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     made = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
     assert made["metrics"]["runs_compared"] == made["metrics"]["checks"] == 0
+
+
+# Runs of one kind alone, of the published ones: what a build may have, whose other jobs failed.
+ALONE = {
+    "one level": lambda run: run.get("level") == 0 and run["labels"] == "level",
+    "one rank": lambda run: run["labels"] == "rank:leaf",
+    "the baseline": lambda run: run["labels"] == "target" and run["seed"] == 0,
+    "one placebo": lambda run: str(run["labels"]).startswith("random"),
+}
+PLACES = {
+    "imagenet/granularity": {"runs": "imagenet"},
+    "inaturalist/hierarchy": {"runs": "inaturalist"},
+    "inaturalist/alignment": {"runs": "inaturalist"},
+    "agreement": {"finetuning": "imagenet", "transfer": "inaturalist"},
+}
+
+
+@pytest.mark.faults
+@pytest.mark.fault("a build that has runs of {alone} alone", "its pages, with what there is")
+@pytest.mark.parametrize("alone", ALONE)
+@pytest.mark.parametrize("chapter", PLACES)
+def test_whatever_ran_becomes_a_page(tmp_path, chapter, alone):
+    given = {}
+    for name, file in PLACES[chapter].items():
+        lines = (ROOT / f"book/results/tiny/{file}.jsonl").read_text(encoding="utf-8").splitlines()
+        runs = [run for run in map(json.loads, lines) if ALONE[alone](run["arguments"])]
+        for run in runs[:1]:
+            place = tmp_path / file / "some" / run["fingerprint"] / "record.json"
+            place.parent.mkdir(parents=True)
+            place.write_text(json.dumps(run), encoding="utf-8")
+            listed = {"kind": "contents", "metrics": {}, "runs": [run["fingerprint"]]}
+            record.write(place.parent.parent / "record.json", **listed)
+        given[name] = str(tmp_path / file)
+    words = [word for name, value in given.items() for word in ("-p", name, value)]
+    done = tmp_path / "done.ipynb"
+    call = [sys.executable, "-m", "papermill", "--cwd", str(ROOT), "--no-progress-bar"]
+    call += [str(ROOT / f"notebooks/{chapter}.ipynb"), str(done)]
+    ended = subprocess.run(
+        [*call, *words, "-p", "folder", str(tmp_path / "page")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    outputs = [output for cell in cells(done) for output in cell.get("outputs", ())]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    told = json.dumps([output.get("data", {}).get("text/markdown") for output in outputs])
+    assert not re.search(r"\bnan\b", told)
 
 
 def test_the_guide_s_recipe_by_hand_is_one():

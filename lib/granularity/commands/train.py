@@ -26,8 +26,12 @@ def main(words: Sequence[str]) -> None:
         help="tensorboard, wandb or another that accelerate knows: told what metrics.jsonl is",
     )
     asked = parser.parse_args(words[1:])
+    processes, found = 1, int(os.environ.get("WORLD_SIZE", "1"))
+    with contextlib.suppress(psutil.Error):  # another user's, or gone
+        processes = launch.asked_for(psutil.Process(os.getppid()).cmdline())
     try:
         job = launch.read(asked.job)
+        launch.check_processes(processes, found)
         entry = entries.entry_of(job["entry"])
     except (OSError, launch.JobError, RecordError) as error:
         parser.exit(1, f"granularity train: {error}\n")
@@ -35,14 +39,6 @@ def main(words: Sequence[str]) -> None:
         if "places" not in inspect.signature(entry).parameters:
             parser.error(f"--tracker: {job['entry']} has no log of steps to be told")
         job["places"] = job["places"] | {"tracker": asked.tracker}
-    processes = 1
-    with contextlib.suppress(psutil.Error):  # another user's, or gone
-        processes = launch.asked_for(psutil.Process(os.getppid()).cmdline())
-    found = int(os.environ.get("WORLD_SIZE", "1"))
-    try:
-        launch.check_processes(processes, found)
-    except launch.JobError as error:
-        parser.exit(1, f"granularity train: {error}\n")
     surroundings.forget()
     if os.environ.get(launch.LAUNCHED):
         threading.Thread(target=launch.end_with_launcher, daemon=True).start()

@@ -13,8 +13,12 @@ from granularity.figures import house_style
 
 
 def rows_of(study: Study) -> list[str]:
-    """The arms in the order of rows, kind by kind, without the baseline that they stand beside."""
-    return [arm for arm in transfer_runs.ordered(study.runs) if arm != BASELINE]
+    """The arms in the order of rows, kind by kind, without the baseline that they stand beside.
+
+    None where there is no baseline.
+    """
+    arms = transfer_runs.ordered(study.runs) if study.of(BASELINE).size else []
+    return [arm for arm in arms if arm != BASELINE]
 
 
 def draw_gains(
@@ -158,13 +162,15 @@ def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds
 def draw_by_class(axis: Axes, study: Study, readable: Callable[[str], str]) -> None:
     """Errors in each target class, sorted by the baseline's: it, the best rank, two kinds of ids.
 
-    `readable` names a class. The study's runs must have kept arrays.
+    Where there is no baseline they are sorted by the first arm that there is. `readable` names a
+    class. The study's runs must have kept arrays.
     """
     errors = transfer_runs.by_class(study.runs, study.arrays)
     others = transfer_runs.ordered(study.runs, ["random", "instance"])
     shown = [BASELINE, study.best_rank, *others[:1], *others[1:][-1:]]
     shown = [arm for arm in shown if arm in errors.columns.get_level_values(0)]
-    order = errors[BASELINE].mean(axis=1).sort_values().index
+    shown = shown or [*dict.fromkeys(errors.columns.get_level_values(0))][:1]
+    order = errors[shown[0]].mean(axis=1).sort_values().index
     for row, name in enumerate(order):
         for shift, arm in zip(np.linspace(0.24, -0.24, len(shown)), shown, strict=True):
             kind = transfer_runs.kind_of(arm)

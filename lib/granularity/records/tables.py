@@ -53,8 +53,12 @@ def collect(path: Path | str) -> list[dict]:
 
 
 def any_ran(path: Path) -> bool:
-    """Whether a folder holds a record: a size may ask for no such runs, or none was made yet."""
-    return any(path.rglob("record.json"))
+    """Whether a table of contents below a folder lists runs.
+
+    A size may ask for none, none was made yet, or the only job was stopped and left no table.
+    """
+    places = (file for file in path.rglob("record.json") if may_list(file.parent))
+    return any("runs" in read(file) for file in places)
 
 
 def in_folders(path: Path) -> dict[Path, dict]:
