@@ -164,7 +164,7 @@ JOB |= {"finetuning": {"preset": "vit_b16_i1k_finetune"}}
         ({"roots": {"imagnet1k": "/data"}}, "did you mean 'imagenet1k'"),
         ({"classes": "pilot.txt"}, "pilot.txt: neither a file nor"),
         ({"skip": [1]}, "it takes a text, or a list of such"),
-        ({"start": "timm:resnet50.a1_in1"}, "the nearest are 'resnet50.a1_in1k'"),
+        ({"start": "timm:resnet50.a1_in1"}, "the nearest ones are 'resnet50.a1_in1k'"),
     ],
 )  # fmt: skip
 def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
@@ -180,7 +180,7 @@ def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
     [
         ({"dataset": "tiny-imagenet-200", "target": "balancd6"}, "no target named 'balancd6'"),
         ({"training": "2021_train_min"}, "did you mean '2021_train_mini'"),
-        ({"embedding": "resnet50.a1_in1"}, "the nearest are 'resnet50.a1_in1k'"),
+        ({"embedding": "resnet50.a1_in1"}, "the nearest ones are 'resnet50.a1_in1k'"),
         ({"labels": "ranc:family"}, "no label function named 'ranc:family'; nearest: rank"),
     ],
 )

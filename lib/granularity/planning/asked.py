@@ -1,11 +1,11 @@
 """What a job of the graph asks for: its notebook's runs, and whether these are made already."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from granularity import notebook, theory
@@ -119,18 +119,18 @@ def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> No
 
 
 def refuse_names(values: Mapping[str, Any]) -> None:
-    """Raises ValueError for a set's root, a tracker or weights of timm's that there are not."""
+    """Raises ValueError or KeyError for a root, a tracker or timm's weights that there are not."""
     sets = {name for found in datasets.DATASETS.values() for name in found.roots}
     for name in values.get("roots", {}):
         refuse_name("roots", name, {*sets, *ROOTS.values()})
     refuse_name("tracker", values.get("tracker", ""), ["", *LOGGER_TYPE_TO_CLASS])
     named = [start] if (start := values.get("start", "")).startswith(starts.TIMM) else []
-    named += [name for name in listed(values.get("embedding", [])) if name != "instance"]
-    known = timm.list_models(pretrained=True) if named else ()
+    named += [
+        name for name in listed(values.get("embedding", [])) if name != inaturalist.SELF_SUPERVISED
+    ]
     for name in named:
-        if name.removeprefix(starts.TIMM) not in known:
-            near = nearest(name.removeprefix(starts.TIMM), known, cutoff=0)
-            raise ValueError(f"timm has no weights called {name!r}; the nearest are {near!r}")
+        with contextlib.suppress(FileNotFoundError):  # they need not be on this machine yet
+            starts.cached(name.removeprefix(starts.TIMM))
 
 
 def refuse_name(field: str, name: str, known: Collection[str]) -> None:

@@ -72,8 +72,10 @@ def sets_missing(job: Job, root: Path) -> Iterator[str]:
         if not place:
             yield f"{dataset}: no root is named in {job.run}, {job.setting}. {where}"
             continue
+        inside = huggingface.place_of(root, place)
+        on_hub = any(huggingface.source_of(inside, part) for part in parts)
         lacking = [part for part in parts if not there(root, place, part)]
-        if lacking and huggingface.source_of(huggingface.place_of(root, place), lacking[0]):
+        if on_hub and importlib.util.find_spec("datasets") is None:
             yield f"{place}: it is read by the package datasets: pip install datasets"
         elif lacking:
             yield f"{place}: no {' and no '.join(lacking)} there. {where}"
@@ -93,8 +95,6 @@ def machine_missing(job: Job, here: Here) -> Iterator[str]:
 def there(root: Path, place: str, part: str) -> bool:
     """Whether a part of a set is there, in any layout; of one on a hub it is not asked."""
     where = huggingface.place_of(root, place)
-    if huggingface.source_of(where, part) and importlib.util.find_spec("datasets") is None:
-        return False
     found = Path(where).is_dir() and known_layouts.part_of(Path(where), part)
     return bool(found) or huggingface.source_of(where, part) is not None
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,14 @@ def any_ran(path: Path) -> bool:
 
     A size may ask for none, none was made yet, or the only job was stopped and left no table.
     """
-    places = (file for file in path.rglob("record.json") if may_list(file.parent))
-    return any("runs" in read(file) for file in places)
+    return any(True for _ in contents_below(path))
+
+
+def contents_below(path: Path) -> Iterator[tuple[Path, dict]]:
+    """The tables of contents below a folder, in order: file and record."""
+    for file in sorted(path.rglob("record.json")):
+        if may_list(file.parent) and "runs" in (record := read(file)):
+            yield file, record
 
 
 def in_folders(path: Path) -> dict[Path, dict]:
@@ -66,8 +72,7 @@ def in_folders(path: Path) -> dict[Path, dict]:
 
     Records that no table lists are not looked at: they are of settings or code that are gone.
     """
-    places = [file for file in sorted(path.rglob("record.json")) if may_list(file.parent)]
-    contents = {file: record for file in places if "runs" in (record := read(file))}
+    contents = dict(contents_below(path))
     if not contents:
         raise FileNotFoundError(f"no table of contents of runs in or below {path}: nothing ran yet")
     found = [file.parent / run / "record.json" for file, r in contents.items() for run in r["runs"]]
