@@ -201,6 +201,24 @@ def test_cells_are_studies_by_images_and_length(monkeypatch, tmp_path):
     assert all(study.seeds == 2 for study in found.values())
 
 
+def test_a_run_is_augmented_unless_its_last_stage_says_otherwise():
+    plain = {"preset": "resnet_toy", "augmentation": "none"}
+    last = {
+        "two stages": ({"preset": "resnet_toy"}, plain),
+        "two with shifts": (plain, {"preset": "resnet_toy"}),
+        "one stage": ({"preset": "resnet_toy"}, {}),
+        "one plain stage": (plain, {}),
+    }
+    rows = [{"pretraining": first, "finetuning": second} for first, second in last.values()]
+    found = transfer_runs.augmented(pd.DataFrame(rows, index=list(last)))
+    assert found.to_dict() == {
+        "two stages": False,
+        "two with shifts": True,
+        "one stage": True,
+        "one plain stage": False,
+    }
+
+
 def test_studies_are_told_apart_by_what_differs():
     def table(**more):
         recipe = {"preset": "resnet_toy", "epochs": more.pop("epochs", 20)}

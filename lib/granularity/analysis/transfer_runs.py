@@ -28,7 +28,9 @@ SHARED = ("dataset", "target", "training", "images", "held_out", "pretraining")
 # Arms of the label function `target`, and what tables call them; the others are of its kinds.
 OF_TARGET = {BASELINE: "target, the baseline", ONE_PASS: "target, one pass"}
 
-PUBLISHED = "inaturalist.jsonl"  # the file of published runs, in the folder of a size
+# Files of published runs, in the folder of a size.
+PUBLISHED = "inaturalist.jsonl"
+MORE_IMAGES = "inaturalist_400.jsonl"  # of the cell in which every compared arm learns its images
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,12 @@ def cells(paths: Iterable[Path | str], arm: str, **where: object) -> dict[tuple[
             raise statistics.Unfit(f"two studies of {cell[0]} images and {cell[1]} epochs")
         found[cell] = Study("", "tiny", runs, {})
     return found
+
+
+def augmented(runs: pd.DataFrame) -> pd.Series:
+    """Whether the last stage of each run augmented its images, as presets do unless told not to."""
+    last = [run.finetuning or run.pretraining for run in runs.itertuples()]
+    return pd.Series([recipe.get("augmentation") != "none" for recipe in last], runs.index)
 
 
 def _key(run: Mapping) -> str:

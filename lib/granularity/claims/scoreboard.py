@@ -176,7 +176,9 @@ def waiting(claim: Claim, speaking: Rule, size: str, runs: pd.DataFrame) -> str:
     for rule in claim.rules[speaking.version :]:
         found = fixed.seeds_of(rule, runs).values() if size in rule.sizes else ()
         if any(found):
-            told = f"{min(found)} of its {rule.seeds} seeds have run in every arm"
+            whole = min(found)
+            have = "has" if whole == 1 else "have"
+            told = f"{whole} of its {rule.seeds} seeds {have} run in every arm"
             return f"Version {rule.version} waits: {told}, and it speaks when all have."
     return ""
 
