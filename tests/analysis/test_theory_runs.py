@@ -100,8 +100,25 @@ def test_a_map_has_a_number_in_every_cell_that_was_run():
     axis = mpl.figure.Figure().subplots()
     table = runs(error=lambda row: row["k"] / 20, k=[2, 4], noise=[0.1, 0.2])
     table = table[(table["k"] == 2) | (table["noise"] == 0.1)]
-    simulations.map_of(axis, table, "k", "noise", "hard_error")
+    simulations.map_of(axis, table, "k", "noise", "hard_error", "coarse")
     assert sorted(text.get_text() for text in axis.texts) == ["0.10", "0.10", "0.20"]
+
+
+def test_reaches_stand_widest_first_and_hold_both_labels():
+    axis = mpl.figure.Figure().subplots()
+    found = {
+        "coarse": {"k": (0.1, 0.3), "noise": (0.2, 0.6), "d": (0.4, 0.4)},
+        "fine": {"k": (0.0, 0.5), "noise": (0.0, 0.1)},
+    }
+    assert simulations.reaches(axis, found) == ["k", "noise", "d"]
+    drawn = {
+        lines.get_label(): [
+            segment[:, 0].round(2).tolist() for segment in lines.get_segments() if len(segment)
+        ]
+        for lines in axis.collections
+    }
+    assert drawn["coarse"] == [[0.1, 0.3], [0.2, 0.6], [0.4, 0.4]]
+    assert drawn["fine"][:2] == [[0.0, 0.5], [0.0, 0.1]]
 
 
 def test_a_map_can_be_kept_to_cells_that_were_all_run():

@@ -1,6 +1,6 @@
 """Figures of the theory's runs: every seed, mean and interval, along a parameter or in a plane."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -102,6 +102,30 @@ def along(
     return last
 
 
+def reaches(axis: Axes, found: Mapping[str, Mapping[str, tuple[float, float]]]) -> list[str]:
+    """How far a metric goes while one parameter at a time takes its values, widest first.
+
+    `found` are the lowest and highest mean by labels and parameter. Returns the rows' parameters.
+    """
+    names = {name for of_labels in found.values() for name in of_labels}
+    nothing = (np.nan, np.nan)
+
+    def widest(name: str) -> float:
+        ends = [of_labels.get(name, nothing) for of_labels in found.values()]
+        return float(np.nanmax([high - low for low, high in ends]))
+
+    rows = sorted(names, key=widest, reverse=True)
+    for (labels, of_labels), shift in zip(found.items(), (-0.14, 0.14), strict=True):
+        ends = np.array([of_labels.get(name, nothing) for name in rows])
+        places = np.arange(len(rows)) + shift
+        axis.hlines(places, *ends.T, color=house_style.COLOURS[labels], lw=5, label=labels)
+    axis.set_yticks(range(len(rows)), [SYMBOLS.get(name, name) for name in rows])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(visible=False, axis="y")
+    axis.grid(axis="x")
+    return rows
+
+
 WAYS = ("coarse", "random", "cluster", "fine")  # colours of the ways in which d and k grow
 
 
@@ -129,18 +153,22 @@ def name_ways(axis: Axes, ways: Sequence[Way]) -> None:
 
 
 def map_of(
-    axis: Axes, table: pd.DataFrame, across: str, upwards: str, metric: str, top: float = 0.6
+    axis: Axes,
+    table: pd.DataFrame,
+    across: str,
+    upwards: str,
+    metric: str,
+    colour: str,
+    top: float = 0.6,
 ) -> None:
-    """A phase diagram: the mean over seeds of a metric, as colour and number, in every cell."""
+    """A phase diagram: the mean over seeds of a metric, as shade and number, in every cell."""
     xs, ys = (sorted(table[name].unique().tolist()) for name in (across, upwards))
     grid = np.array([[mean(table, metric, **{across: x, upwards: y}) for x in xs] for y in ys])
-    axis.imshow(grid, cmap="cividis_r", vmin=0, vmax=top, origin="lower", aspect="auto")
+    house_style.cells(axis, grid, house_style.shades(colour), 0, top)
     for row, column in np.argwhere(~np.isnan(grid)):
         value = grid[row, column]
-        colour = "white" if value > 0.5 * top else "black"
-        axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+        look = {"ha": "center", "va": "center", "color": house_style.ink(axis, value)}
+        axis.text(column, row, f"{value:.2f}", **look)
     axis.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
     axis.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
     axis.set(xlabel=SYMBOLS.get(across, across), ylabel=SYMBOLS.get(upwards, upwards))
-    axis.grid(False)
-    axis.tick_params(length=0)

@@ -139,14 +139,14 @@ def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds
     for (n, length), values in gains.items():
         grid[images.index(n), epochs.index(length)] = 100 * np.nanmean(values)
     top = np.nanmax(np.abs(grid))
-    axis.imshow(grid, cmap="RdBu", vmin=-top, vmax=top, origin="lower", aspect="auto")
+    house_style.cells(axis, grid, "RdBu", -top, top)
     for (n, length), values in gains.items():
         row, column = images.index(n), epochs.index(length)
         mean, low, high = (100 * end for end in statistics.interval(values))
         text = spoken.number(mean, "+.1f")
         if low == low:
             text += f"\n{spoken.number(low, '+.1f')} to\n{spoken.number(high, '+.1f')}"
-        ink = "white" if abs(mean) > 0.7 * top else "black"
+        ink = house_style.ink(axis, mean)
         axis.text(column, row, text, ha="center", va="center", fontsize=10, color=ink)
         if len(values) < seeds:
             place = (column - 0.5, row - 0.5)
@@ -155,8 +155,6 @@ def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds
     axis.set_xticks(range(len(epochs)), [str(length) for length in epochs])
     axis.set_yticks(range(len(images)), [str(n) for n in images])
     axis.set(xlabel="epochs of pretraining", ylabel="images per class")
-    axis.grid(False)
-    axis.tick_params(length=0)
 
 
 def draw_by_class(axis: Axes, study: Study, readable: Callable[[str], str]) -> None:
