@@ -61,6 +61,17 @@ def test_the_profile_shows_every_seed_mean_and_interval_of_one_judge(gains):
     plt.close(figure)
 
 
+def test_the_baselines_errors_are_columns_of_one_judge(gains):
+    figure, axis = plt.subplots()
+    of_seed = {0: 0.1, 1: 0.3}
+    errors = {f"error_{k}": gains["seed"].map(of_seed) + 0.1 * k for k in range(1, 6)}
+    errors["error_2"] = gains["judge"].map({"both": 0.5, "third": 0.9})
+    mechanism.errors(axis, gains.assign(**errors), "both")
+    heights = [column.get_height() for column in axis.patches]
+    assert heights == pytest.approx([30, 50, 50, 60, 70])
+    plt.close(figure)
+
+
 def test_where_leaf_labels_gain_most_and_what_is_left_on_the_hardest():
     made = rows("leaf", "baseline and leaf", 0.02, 0.04) + rows("leaf", "third", 0.9, 0.9)
     table = pd.DataFrame(made).assign(gain_2=[0.1, 0.3, 0, 0])

@@ -35,7 +35,20 @@ def profile(axis: Axes, gains: pd.DataFrame, judge: str) -> None:
         bars = [mean - low, high - mean]
         axis.errorbar(x, mean, bars, color=shade, marker="o", ms=5, capsize=3, label=name)
     axis.axhline(0, color=house_style.COLOURS["baseline"], lw=1)
-    axis.set_xlabel("fifth of the images")
+    _fifths(axis)
+
+
+def errors(axis: Axes, gains: pd.DataFrame, judge: str) -> None:
+    """The baseline's mean error in per cent in each fifth of the images, as grey columns."""
+    where = {"compared": "leaf", "reference": REFERENCE, "judge": judge}
+    table = selection.select(gains, where)
+    means = [100 * table[f"error_{fifth}"].mean() for fifth in range(1, FIFTHS + 1)]
+    axis.bar(range(1, FIFTHS + 1), means, color=house_style.COLOURS["baseline"], alpha=0.5)
+    axis.set(ylim=(0, 100), xlabel="fifth of the images")
+    _fifths(axis)
+
+
+def _fifths(axis: Axes) -> None:
     axis.set_xticks(range(1, FIFTHS + 1), ["easiest", *range(2, FIFTHS), "hardest"])
 
 
