@@ -37,14 +37,15 @@ def test_every_group_of_label_functions_has_a_look():
 
 
 @pytest.mark.parametrize("across", [False, True])
-def test_seeds_mean_and_deviation_are_drawn(across):
+def test_seeds_mean_and_interval_are_drawn(across):
     figure, axis = plt.subplots()
-    assert house_style.with_deviation(axis, 1, [0.2, 0.3, 0.4], "random", across) == pytest.approx(
+    assert house_style.with_interval(axis, 1, [0.2, 0.3, 0.4], "random", across) == pytest.approx(
         0.3
     )
     (bar,) = axis.containers[0].lines[2]
     ends = np.sort(bar.get_segments()[0][:, 0 if across else 1])
-    assert ends == pytest.approx([0.2, 0.4])  # the deviation is 0.1
+    half = 4.3026527297 * 0.1 / 3**0.5  # t of two degrees of freedom from any table; deviation 0.1
+    assert ends == pytest.approx([0.3 - half, 0.3 + half])
     assert len(axis.collections[0].get_offsets()) == 3
     plt.close(figure)
 
@@ -52,9 +53,9 @@ def test_seeds_mean_and_deviation_are_drawn(across):
 @pytest.mark.parametrize("across", [False, True])
 def test_the_outermost_seed_lies_within_the_axes(across):
     figure, axis = plt.subplots()
-    house_style.with_deviation(
+    house_style.with_interval(
         axis, 0, [*[1.0] * 9, 5.0], "random", across
-    )  # mean 1.4, deviation 1.3
+    )  # mean 1.4, interval from 0.5
     low, high = axis.get_xlim() if across else axis.get_ylim()
-    assert low < 0.2 and high > 5
+    assert low < 0.5 and high > 5
     plt.close(figure)

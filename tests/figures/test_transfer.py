@@ -111,13 +111,16 @@ def test_classes_are_sorted_by_the_baseline(axis, study):
         (round(float(bar.lines[0].get_xdata()[0]), 3), round(float(bar.lines[0].get_ydata()[0]), 2))
         for bar in axis.containers
     }
-    wanted = {(0.5, 0.24), (0.0, 0.0), (1.0, -0.24), (1.0, 1.24), (0.5, 1.0), (1.0, 0.76)}
+    wanted = {(50, 0.22), (-50, -0.22), (50, 1.22), (0, 0.78)}
     assert points == wanted
-    assert axis.get_legend_handles_labels()[1] == [
-        "target, the baseline",
-        "species",
-        "random inside, 4",
-    ]
+    assert axis.get_legend_handles_labels()[1] == ["species", "random inside, 4"]
+    assert texts(axis) == ["50%", "100%", "baseline's\nerror"]
+
+
+def test_without_a_baseline_no_class_is_drawn(axis, study):
+    alone = dataclasses.replace(study, runs=study.runs[study.runs["arm"] == "random:4"])
+    transfer.draw_by_class(axis, alone, str.upper)
+    assert not axis.axison and not axis.containers
 
 
 def test_easy_and_hard_images_stand_in_the_order_of_the_hard_error(study, axis):

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from granularity.analysis import transfer_runs
+from granularity.analysis import statistics, transfer_runs
 from granularity.figures import numbers
 from granularity.labels.kinds import KINDS
 
@@ -93,17 +93,18 @@ def look(kind: str) -> dict[str, str]:
     return {"color": shade, "marker": marker, "markerfacecolor": face}
 
 
-def with_deviation(
+def with_interval(
     axis: Axes, x: float, values: Sequence[float], kind: str, across: bool = False, aside: float = 5
 ) -> float:
-    """The mean as a large point, with one standard deviation each way; beside it each seed.
+    """The mean as a large point with its 95% interval; beside it each seed.
 
     Values lie on the y axis, or `across`, on the x axis. Seeds are small points, `aside` points of
     print from the bar. Returns the mean.
     """
     array = np.asarray(values, dtype=float)
-    mean, shown = float(array.mean()), look(kind)
-    deviation = float(array.std(ddof=1)) if array.size > 1 else None  # one seed has none
+    mean, low, high = statistics.interval(array)
+    shown = look(kind)
+    bar = [[mean - low], [high - mean]] if low == low else None  # one seed has none
     shift = (0, -aside / 72) if across else (aside / 72, 0)
     beside = axis.transData + ScaledTranslation(*shift, axis.figure.dpi_scale_trans)
     small = {"color": shown["color"], "alpha": 0.6, "s": 14, "linewidths": 0, "zorder": 2}
@@ -111,10 +112,10 @@ def with_deviation(
     places = np.full(array.size, float(x))
     if across:
         axis.scatter(array, places, transform=beside, **small)
-        axis.errorbar(mean, x, xerr=deviation, linestyle="", **large)
+        axis.errorbar(mean, x, xerr=bar, linestyle="", **large)
     else:
         axis.scatter(places, array, transform=beside, **small)
-        axis.errorbar(x, mean, yerr=deviation, linestyle="", **large)
+        axis.errorbar(x, mean, yerr=bar, linestyle="", **large)
     # Points that are moved aside are not counted by the axis, which would cut the outermost off.
     axis.update_datalim(np.column_stack((array, places) if across else (places, array)))
     axis.autoscale_view()

@@ -158,29 +158,37 @@ def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds
 
 
 def draw_by_class(axis: Axes, study: Study, readable: Callable[[str], str]) -> None:
-    """Errors in each target class, sorted by the baseline's: it, the best rank, two kinds of ids.
+    """Gain over the baseline in points in each target class: of the best rank and two kinds of ids.
 
-    Where there is no baseline they are sorted by the first arm that there is. `readable` names a
-    class. The study's runs must have kept arrays.
+    At the right of a row stands the baseline's error, by which classes are sorted. `readable` names
+    a class. The study's runs must have kept arrays; without a baseline there is nothing to draw.
     """
     errors = transfer_runs.by_class(study.runs, study.arrays)
     others = transfer_runs.ordered(study.runs, ["random", "instance"])
-    shown = [BASELINE, study.best_rank, *others[:1], *others[1:][-1:]]
-    shown = [arm for arm in shown if arm in errors.columns.get_level_values(0)]
-    shown = shown or [*dict.fromkeys(errors.columns.get_level_values(0))][:1]
-    order = errors[shown[0]].mean(axis=1).sort_values().index
+    there = set(errors.columns.get_level_values(0)) if len(errors.columns) else set()
+    if BASELINE not in there:
+        axis.set_axis_off()
+        return
+    wanted = [study.best_rank, *others[:1], *others[1:][-1:]]
+    shown = [arm for arm in wanted if arm in there]
+    baseline = 100 * errors[BASELINE]
+    order = baseline.mean(axis=1).sort_values().index
+    end = axis.get_yaxis_transform()
     for row, name in enumerate(order):
-        for shift, arm in zip(np.linspace(0.24, -0.24, len(shown)), shown, strict=True):
+        for shift, arm in zip(np.linspace(0.22, -0.22, len(shown)), shown, strict=True):
+            gains = (baseline.loc[name] - 100 * errors.loc[name, arm]).dropna()
             kind = transfer_runs.kind_of(arm)
-            house_style.with_deviation(
-                axis, row + shift, errors.loc[name, arm], kind, True, aside=0
-            )
+            house_style.with_interval(axis, row + shift, gains, kind, True, aside=0)
+        text = f"{baseline.loc[name].mean():.0f}%"
+        axis.text(1.03, row, text, transform=end, va="center", fontsize=11, color="#444444")
+    place = {"transform": end, "va": "center", "fontsize": 11, "color": "#444444"}
+    axis.text(1.03, len(order) - 0.3, "baseline's\nerror", **place)
     for arm in shown:
         look = house_style.look(transfer_runs.kind_of(arm))
         axis.plot([], [], ls="", label=transfer_runs.name_of(arm), **look)
     axis.legend(ncols=2, loc="lower right", bbox_to_anchor=(1.03, 1.0), fontsize=11)
+    axis.axvline(0, color=house_style.COLOURS["baseline"], lw=1.2, ls="--")
     axis.set_yticks(range(len(order)), map(readable, order))
-    house_style.per_cent(axis.xaxis)
-    axis.set(xlabel=f"error after finetuning, %\n{study.title}", ylim=(-0.6, len(order) - 0.4))
+    axis.set(xlabel="gain over the baseline, points", ylim=(-0.6, len(order) - 0.4))
     axis.grid(axis="x")
     house_style.ground(axis, study.toy)
