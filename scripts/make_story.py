@@ -1,4 +1,6 @@
-"""Draws the figure of the README, and the book's card, from the published runs of the theory.
+"""Draws the figure of the README, the book's card and the paper's Table 1.
+
+The first two are from the published runs of the theory, the last from the claims' file.
 
     python scripts/make_story.py
 
@@ -9,22 +11,40 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from granularity import files
-from granularity.figures import house_style, overview
+from granularity.claims import rules
+from granularity.figures import answer, house_style, overview
 from granularity.records import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "book/results/theory/simulate.jsonl"
 PICTURE = ROOT / "book/images/story.svg"
+CLAIMS = ROOT / "book/claims.yml"
+TABLE_1 = ROOT / "book/images/table-1.svg"
 CARD = ROOT / "book/_static/card.png"  # what is shown where a page's address is shared
 
 
 def draw(path: Path) -> None:
-    """Writes the figure as SVG, without date or version."""
+    """Writes the README's figure as SVG, without date or version."""
     mpl.use("svg")
     house_style.style()
-    figure = overview.draw(tables.table(RUNS))
+    written(overview.draw(tables.table(RUNS)), path)
+
+
+def draw_table_1(path: Path) -> None:
+    """Writes the paper's Table 1 as a curve, likewise."""
+    mpl.use("svg")
+    house_style.style()
+    given = rules.read(CLAIMS.read_text(encoding="utf-8")).tables["table1"]
+    figure, axis = plt.subplots(figsize=(4.8, 3.8))
+    answer.of_paper(axis, pd.DataFrame(given.rows, columns=given.columns))
+    written(figure, path)
+
+
+def written(figure: plt.Figure, path: Path) -> None:
+    """Writes a figure as SVG; the same figure is the same file."""
     with files.whole(path) as part:
         figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
 
@@ -51,5 +71,6 @@ def draw_card(path: Path) -> None:
 
 if __name__ == "__main__":
     draw(PICTURE)
+    draw_table_1(TABLE_1)
     draw_card(CARD)
-    print(PICTURE.relative_to(ROOT), CARD.relative_to(ROOT))
+    print(*(path.relative_to(ROOT) for path in (PICTURE, TABLE_1, CARD)))

@@ -44,6 +44,16 @@ def test_the_paper_s_gains_are_those_of_its_table(table1):
     assert len(gains) == 6
 
 
+def test_table_1_is_drawn_with_all_its_numbers(table1):
+    _, axis = plt.subplots(figsize=(4.8, 3.8))
+    answer.of_paper(axis, table1)
+    curve, baseline = axis.lines
+    assert list(curve.get_ydata()) == [72.75, 75.53, 77.53, 80.26, 81.28, 82.51]
+    assert baseline.get_ydata() == [77.91, 77.91]
+    assert axis.get_xticklabels()[-1].get_text() == "leaf\n21,843"
+    assert overlapping(axis) == []
+
+
 def test_both_curves_stand_on_one_axis(study, table1):
     _, axis = plt.subplots(figsize=(4.8, 4.2))
     answer.paper_beside_ours(axis, study, table1)

@@ -1,4 +1,4 @@
-"""The figure of the README is the one that the published runs give."""
+"""The figures that are files are those that the published runs and the claims' file give."""
 
 import re
 import sys
@@ -37,6 +37,14 @@ def test_it_is_what_the_published_records_give(committed, tmp_path):
     make_story.draw(tmp_path / "story.svg")
     assert same((tmp_path / "story.svg").read_text(encoding="utf-8"), committed), (
         "the records have changed: python scripts/make_story.py"
+    )
+
+
+def test_table_1_is_drawn_from_the_claims_file(tmp_path):
+    make_story.draw_table_1(tmp_path / "table.svg")
+    stored = make_story.TABLE_1.read_text(encoding="utf-8")
+    assert same((tmp_path / "table.svg").read_text(encoding="utf-8"), stored), (
+        "Table 1 has changed: python scripts/make_story.py"
     )
 
 

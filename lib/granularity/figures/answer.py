@@ -1,5 +1,5 @@
-"""The three figures that answer the book's question: paper beside ours, the target's size, the
-distractors. Home and the results show them."""
+"""The figures that answer the book's question: paper beside ours, the target's size, the
+distractors, which Home and the results show; and the paper's own, which its page shows."""
 
 from collections.abc import Mapping
 
@@ -18,6 +18,28 @@ def paper_gains(table: pd.DataFrame) -> dict[int, float]:
     alone = table["accuracy"][table["level"].isna()].iloc[0]
     rows = table.dropna(subset=["level"])
     return {int(row.level): row.accuracy - alone for row in rows.itertuples()}
+
+
+def of_paper(axis: Axes, table: pd.DataFrame) -> None:
+    """The paper's Table 1: accuracy by level, coarse to fine, and the baseline's.
+
+    `table` as `paper_beside_ours` takes it, with the column `classes`.
+    """
+    rows = table.dropna(subset=["level"]).sort_values("level", ascending=False)
+    alone = table["accuracy"][table["level"].isna()].iloc[0]
+    black, grey = (house_style.COLOURS[name] for name in ("paper", "baseline"))
+    places = range(len(rows))
+    axis.plot(places, rows["accuracy"], color=black, marker="o", mfc="white", ms=7, lw=1)
+    for place, accuracy in zip(places, rows["accuracy"], strict=True):
+        below = {"xytext": (5, -18), "textcoords": "offset points", "ha": "center"}
+        axis.annotate(f"{accuracy:.2f}", (place, accuracy), fontsize=11, **below)
+    axis.axhline(alone, color=grey, lw=1.2, ls="--")
+    axis.text(-0.3, alone + 0.15, f"baseline, {alone:.2f}", color="#555555", va="bottom")
+    names = ["leaf" if level == 0 else f"{level:.0f}" for level in rows["level"]]
+    under = [f"{name}\n{count:,.0f}" for name, count in zip(names, rows["classes"], strict=True)]
+    axis.set_xticks(places, under)
+    axis.set(xlim=(-0.4, len(rows) - 0.6), ylim=(71, 84), ylabel="accuracy on ImageNet-1k, %")
+    axis.set_xlabel("label level in pretraining, and its number of classes")
 
 
 def our_gains(study: Study) -> dict[int, pd.Series]:
