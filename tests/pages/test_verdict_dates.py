@@ -52,4 +52,12 @@ def test_a_changelog_fits_below_the_heading_of_a_page():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     shown = verdict_dates.as_part_of_a_page(text)
     assert not any(line.startswith("#") for line in shown.splitlines())
-    assert "**0.1.0" in shown and "- A book from two commands" in shown
+    assert "- A book from two commands" in shown and "\n:::{dropdown} 0.1.0" in shown
+    two = verdict_dates.as_part_of_a_page("# Title\n\nOf all.\n\n## B\n\n- new\n\n## A\n\n- old\n")
+    assert [part.split() for part in two.split(":::")] == [
+        ["Of", "all."],
+        ["{dropdown}", "B", "-", "new"],
+        [],
+        ["{dropdown}", "A", "-", "old"],
+        [],
+    ]

@@ -165,6 +165,9 @@ JOB |= {"finetuning": {"preset": "vit_b16_i1k_finetune"}}
         ({"classes": "pilot.txt"}, "pilot.txt: neither a file nor"),
         ({"skip": [1]}, "it takes a text, or a list of such"),
         ({"start": "timm:resnet50.a1_in1"}, "the nearest ones are 'resnet50.a1_in1k'"),
+        ({"level": [-1]}, "at least 0 wanted"),
+        ({"level": [], "placebo": [17], "dataset": "tiny-imagenet-200"}, "more than one is 16"),
+        ({"level": [17], "dataset": "mini-imagenet-75"}, "more than one is 16"),
     ],
 )  # fmt: skip
 def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
@@ -182,6 +185,14 @@ def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
         ({"training": "2021_train_min"}, "did you mean '2021_train_mini'"),
         ({"embedding": "resnet50.a1_in1"}, "the nearest ones are 'resnet50.a1_in1k'"),
         ({"labels": "ranc:family"}, "no label function named 'ranc:family'; nearest: rank"),
+        ({"labels": ["target", "rank:famly"]}, "'rank:famly': no rank named .* nearest: family"),
+        ({"labels": "mixed:order,speces"}, "no rank named 'speces'; nearest: species"),
+        ({"labels": "misaligned:ordr:0.5"}, "no rank named 'ordr'; nearest: order"),
+        ({"labels": "rank:family", "dataset": "plankton", "target": "group"}, "valid: depth2"),
+        (
+            {"labels": "rank:depth99", "dataset": "tiny-imagenet-200", "target": "balanced"},
+            "no rank named 'depth99'",
+        ),
     ],
 )
 def test_what_would_stop_a_transfer_later_is_refused_now(monkeypatch, changed, told):

@@ -50,6 +50,7 @@ def verdicts_of(entry: Entry) -> Iterator[tuple[str, Rule, str]]:
 
 
 def as_part_of_a_page(changelog: str) -> str:
-    """A changelog without its title, whose headings are one level below those of a page."""
-    body = changelog.partition("\n")[2]
-    return re.sub(r"^## (.+)$", r"**\1**", body, flags=re.MULTILINE)
+    """A changelog without its title, each version folded under its name."""
+    before, *versions = re.split(r"^## ", changelog.partition("\n")[2], flags=re.MULTILINE)
+    folded = [version.partition("\n")[::2] for version in versions]
+    return before + "".join(f":::{{dropdown}} {name}\n{body}\n:::\n" for name, body in folded)

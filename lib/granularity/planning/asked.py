@@ -3,8 +3,9 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
@@ -15,10 +16,13 @@ from granularity.experiments.choices import SameImages, chosen
 from granularity.experiments.two_stages import check_recipes, listed
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical, digest
+from granularity.hierarchies import plankton, taxonomy, wordnet
 from granularity.inputs import renamed
 from granularity.inputs.nearest import nearest
 from granularity.inputs.open_recipes import RECIPES, is_open
+from granularity.labels.kinds import KINDS
 from granularity.labels.specification import parse
+from granularity.labels.tree import Tree, tree_of_cuts, tree_of_plankton, tree_of_taxonomy
 from granularity.records import tables
 from granularity.records.entries import kind_of, kind_of_function
 from granularity.records.record import RecordError
@@ -80,7 +84,9 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
             if "dataset" in setting:
                 refuse_choice(entry, setting)
             if entry is inaturalist.transfer:
-                parse(setting["labels"])
+                refuse_ranks(setting["dataset"], setting["target"], setting["labels"])
+            elif entry in (imagenet.pretrain, imagenet.finetune) and not setting.get("classes"):
+                refuse_level(setting["dataset"], setting["level"])
             refuse_networks(setting, values)
             refuse_name("overlap", setting.get("overlap", OVERLAPS[0]), OVERLAPS)
         refuse_names(values)
@@ -99,6 +105,58 @@ def refuse_choice(entry: Callable, setting: Mapping[str, Any]) -> None:
     refuse_name("training", choice.training, TRAINING)
     if SameImages in found.sizes:
         found.size_of(choice)
+
+
+@cache
+def refuse_ranks(dataset: str, target: str, labels: str) -> None:
+    """Raises ValueError for what is no label function, or one of a rank that a tree does not have.
+
+    Of drawn images no tree is known before they lie there.
+    """
+    kind, values = parse(labels)
+    forms = KINDS[kind].form.split(":")[1:]
+    names = [v for form, v in zip(forms, values, strict=True) if form.startswith("<rank>")]
+    tree = tree_of(dataset, target) if names else None
+    for name in itertools.chain(*(text.split(",") for text in names)) if tree else ():
+        try:
+            tree.rank(name)
+        except ValueError as error:
+            raise ValueError(f"label function {labels!r}: {error}") from error
+
+
+@cache
+def tree_of(dataset: str, target: str) -> Tree | None:
+    """The tree of a dataset's leaves, where it is known without the images."""
+    if dataset == "inaturalist":
+        return tree_of_taxonomy(taxonomy.shipped())
+    if dataset == datasets.PLANKTON:
+        return tree_of_plankton(plankton.shipped())
+    return tree_of_cuts(tiny_synsets(), target) if dataset == datasets.TINY else None
+
+
+@cache
+def refuse_level(dataset: str, level: int) -> None:
+    """Raises ValueError, with the highest, for a level where all leaves of a source are one class.
+
+    Of drawn images no leaves are known before they lie there.
+    """
+    found = datasets.named(dataset)
+    tiny = datasets.TINY in found.roots
+    leaves = wordnet.read_list(found.synsets) if found.synsets else tiny_synsets() if tiny else ()
+    if leaves:
+        imagenet.level_table(Leaves(f"the source of {dataset}", tuple(leaves)), level)
+
+
+class Leaves(NamedTuple):
+    """A set of images by what levels ask of it."""
+
+    name: str
+    classes: tuple[str, ...]
+
+
+def tiny_synsets() -> list[str]:
+    """The leaves of Tiny-ImageNet."""
+    return datasets.TINY_SYNSETS.read_text(encoding="utf-8").split()
 
 
 def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> None:
