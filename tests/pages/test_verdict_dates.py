@@ -48,6 +48,19 @@ def test_each_version_that_says_something_has_a_row_the_newest_first():
     assert verdict_dates.changes([entry(a=outcome.MACHINERY)], {"tiny": RUNS}) == []
 
 
+def test_a_version_that_waits_for_seeds_has_no_row():
+    found = entry(a=outcome.UNDECIDED, b=outcome.REPRODUCED, c=outcome.UNDECIDED)
+    waits = found.claim.rules[-1]
+    spoken, others = Verdict(outcome.REPRODUCED, ""), {**found.others}
+    others["tiny", 3] = others.pop(("tiny", 2))
+    found = dataclasses.replace(
+        found, verdicts={"tiny": spoken}, rules={"tiny": found.claim.rules[1]}, others=others
+    )
+    rows = verdict_dates.changes([found], {"tiny": RUNS})
+    assert waits.version == 3
+    assert [row["version"] for row in rows] == ["2", "1"]
+
+
 def test_a_changelog_fits_below_the_heading_of_a_page():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     shown = verdict_dates.as_part_of_a_page(text)

@@ -39,10 +39,14 @@ def last_day(runs: pd.DataFrame) -> str:
 
 
 def verdicts_of(entry: Entry) -> Iterator[tuple[str, Rule, str]]:
-    """The sizes and versions of a claim's rule that say something of it, and what."""
+    """The sizes and versions of a claim's rule that say something of it, and what.
+
+    A version that still waits for seeds says nothing yet.
+    """
     for size, verdict in entry.verdicts.items():
-        versions = {v: old for (at, v), old in entry.others.items() if at == size}
-        versions[entry.rules[size].version] = verdict
+        speaking = entry.rules[size].version
+        versions = {v: old for (at, v), old in entry.others.items() if at == size and v < speaking}
+        versions[speaking] = verdict
         for version, one in sorted(versions.items(), reverse=True):
             rule = entry.claim.version(version)
             if one.word not in SILENT and size in rule.sizes:
