@@ -161,14 +161,14 @@ def map_of(
     colour: str,
     top: float = 0.6,
 ) -> None:
-    """A phase diagram: the mean over seeds of a metric, as shade and number, in every cell."""
+    """A phase diagram: the mean of a share over seeds, as shade and per cent, in every cell."""
     xs, ys = (sorted(table[name].unique().tolist()) for name in (across, upwards))
     grid = np.array([[mean(table, metric, **{across: x, upwards: y}) for x in xs] for y in ys])
     house_style.cells(axis, grid, house_style.shades(colour), 0, top)
     for row, column in np.argwhere(~np.isnan(grid)):
         value = grid[row, column]
         look = {"ha": "center", "va": "center", "color": house_style.ink(axis, value)}
-        axis.text(column, row, f"{value:.2f}", **look)
+        axis.text(column, row, f"{100 * value:.0f}", **look)
     axis.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
     axis.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
     axis.set(xlabel=SYMBOLS.get(across, across), ylabel=SYMBOLS.get(upwards, upwards))
