@@ -8,6 +8,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import ScaledTranslation
@@ -128,21 +129,23 @@ def shades(colour: str) -> Colormap:
     return LinearSegmentedColormap.from_list(colour, ["white", full, full / 2])
 
 
-def cells(axis: Axes, grid: np.ndarray, colours: Colormap | str, low: float, high: float) -> None:
+def cells(
+    axis: Axes, grid: np.ndarray, colours: Colormap | str, low: float, high: float
+) -> QuadMesh:
     """Numbers (rows, columns) as coloured cells about whole coordinates, the first row below.
 
     They are drawn as lines and not as pixels, so that dark can turn their colours round.
     """
     rows, columns = (np.arange(count + 1) - 0.5 for count in np.shape(grid))
     look = {"cmap": colours, "vmin": low, "vmax": high, "edgecolors": "face", "linewidth": 0.3}
-    axis.pcolormesh(columns, rows, grid, **look)
     axis.grid(visible=False)
     axis.tick_params(length=0)
+    return axis.pcolormesh(columns, rows, grid, **look)
 
 
-def ink(axis: Axes, value: float) -> str:
-    """Black or white, whichever is read better on the colour of a value in an axis' cells."""
-    linear = np.array(axis.collections[0].to_rgba(value)[:3]) ** 2.2
+def ink(mesh: QuadMesh, value: float) -> str:
+    """Black or white, whichever is read better on the colour that a value has among `cells`."""
+    linear = np.array(mesh.to_rgba(value)[:3]) ** 2.2
     return "black" if linear @ [0.2126, 0.7152, 0.0722] > 0.18 else "white"
 
 

@@ -164,10 +164,10 @@ def map_of(
     """A phase diagram: the mean of a share over seeds, as shade and per cent, in every cell."""
     xs, ys = (sorted(table[name].unique().tolist()) for name in (across, upwards))
     grid = np.array([[mean(table, metric, **{across: x, upwards: y}) for x in xs] for y in ys])
-    house_style.cells(axis, grid, house_style.shades(colour), 0, top)
+    mesh = house_style.cells(axis, grid, house_style.shades(colour), 0, top)
     for row, column in np.argwhere(~np.isnan(grid)):
         value = grid[row, column]
-        look = {"ha": "center", "va": "center", "color": house_style.ink(axis, value)}
+        look = {"ha": "center", "va": "center", "color": house_style.ink(mesh, value)}
         axis.text(column, row, f"{100 * value:.0f}", **look)
     axis.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
     axis.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])

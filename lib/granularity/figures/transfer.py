@@ -139,14 +139,14 @@ def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds
     for (n, length), values in gains.items():
         grid[images.index(n), epochs.index(length)] = 100 * np.nanmean(values)
     top = np.nanmax(np.abs(grid))
-    house_style.cells(axis, grid, "RdBu", -top, top)
+    mesh = house_style.cells(axis, grid, "RdBu", -top, top)
     for (n, length), values in gains.items():
         row, column = images.index(n), epochs.index(length)
         mean, low, high = (100 * end for end in statistics.interval(values))
         text = spoken.number(mean, "+.1f")
         if low == low:
             text += f"\n{spoken.number(low, '+.1f')} to\n{spoken.number(high, '+.1f')}"
-        ink = house_style.ink(axis, mean)
+        ink = house_style.ink(mesh, mean)
         axis.text(column, row, text, ha="center", va="center", fontsize=10, color=ink)
         if len(values) < seeds:
             place = (column - 0.5, row - 0.5)
