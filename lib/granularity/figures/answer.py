@@ -15,9 +15,13 @@ PARTS = simulations.PARTS | {"hard_error_no_fine": "hard, fine feature\nremoved 
 
 def paper_gains(table: pd.DataFrame) -> dict[int, float]:
     """Gain over the baseline in points by level, of the paper's Table 1 (baseline: no level)."""
-    alone = table["accuracy"][table["level"].isna()].iloc[0]
+    alone = _baseline(table)
     rows = table.dropna(subset=["level"])
     return {int(row.level): row.accuracy - alone for row in rows.itertuples()}
+
+
+def _baseline(table: pd.DataFrame) -> float:
+    return table["accuracy"][table["level"].isna()].iloc[0]
 
 
 def of_paper(axis: Axes, table: pd.DataFrame) -> None:
@@ -26,7 +30,7 @@ def of_paper(axis: Axes, table: pd.DataFrame) -> None:
     `table` as `paper_beside_ours` takes it, with the column `classes`.
     """
     rows = table.dropna(subset=["level"]).sort_values("level", ascending=False)
-    alone = table["accuracy"][table["level"].isna()].iloc[0]
+    alone = _baseline(table)
     black, grey = (house_style.COLOURS[name] for name in ("paper", "baseline"))
     places = range(len(rows))
     axis.plot(places, rows["accuracy"], color=black, marker="o", mfc="white", ms=7, lw=1)

@@ -35,7 +35,6 @@ def draw_gains(
     """
     classes = [f"{study.mean(arm, 'classes'):,.0f}" for arm in rows]
     ((heading, column),) = (beside or {"classes": classes}).items()
-    end = axis.get_yaxis_transform()
     grey, band = house_style.COLOURS["baseline"], 100 * smallest
     axis.axvspan(-band, band, color=grey, alpha=0.13, lw=0)
     axis.axvline(0, color=grey, lw=1.2, ls="--")
@@ -46,13 +45,19 @@ def draw_gains(
         axis.plot(gains, [row] * len(gains), ".", color=look["color"], alpha=0.4, ms=5)
         bars = [[mean - low], [high - mean]] if low == low else None
         axis.errorbar(mean, row, xerr=bars, ls="", ms=7, capsize=3, **look)
-        axis.text(1.03, row, column[row], transform=end, va="center", fontsize=11, color="#444444")
-    axis.text(1.03, -0.9, heading, transform=end, va="center", fontsize=11, color="#444444")
+        _beside(axis, row, column[row])
+    _beside(axis, -0.9, heading)
     axis.set_yticks(range(len(rows)), [transfer_runs.name_of(arm) for arm in rows])
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="gain over the baseline, points")
     axis.grid(visible=False, axis="y")
     axis.grid(axis="x")
     house_style.ground(axis, study.toy)
+
+
+def _beside(axis: Axes, row: float, text: str) -> None:
+    """Writes a text at the right of a row, outside of the panel."""
+    look = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 11}
+    axis.text(1.03, row, text, color="#444444", **look)
 
 
 def draw_stages(axis: Axes, study: Study) -> None:
@@ -173,16 +178,13 @@ def draw_by_class(axis: Axes, study: Study, readable: Callable[[str], str]) -> N
     shown = [arm for arm in wanted if arm in there]
     baseline = 100 * errors[BASELINE]
     order = baseline.mean(axis=1).sort_values().index
-    end = axis.get_yaxis_transform()
     for row, name in enumerate(order):
         for shift, arm in zip(np.linspace(0.22, -0.22, len(shown)), shown, strict=True):
             gains = (baseline.loc[name] - 100 * errors.loc[name, arm]).dropna()
             kind = transfer_runs.kind_of(arm)
             house_style.with_interval(axis, row + shift, gains, kind, True, aside=0)
-        text = f"{baseline.loc[name].mean():.0f}%"
-        axis.text(1.03, row, text, transform=end, va="center", fontsize=11, color="#444444")
-    place = {"transform": end, "va": "center", "fontsize": 11, "color": "#444444"}
-    axis.text(1.03, len(order) - 0.3, "baseline's\nerror", **place)
+        _beside(axis, row, f"{baseline.loc[name].mean():.0f}%")
+    _beside(axis, len(order) - 0.3, "baseline's\nerror")
     for arm in shown:
         look = house_style.look(transfer_runs.kind_of(arm))
         axis.plot([], [], ls="", label=transfer_runs.name_of(arm), **look)

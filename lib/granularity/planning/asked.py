@@ -131,7 +131,9 @@ def tree_of(dataset: str, target: str) -> Tree | None:
         return tree_of_taxonomy(taxonomy.shipped())
     if dataset == datasets.PLANKTON:
         return tree_of_plankton(plankton.shipped())
-    return tree_of_cuts(tiny_synsets(), target) if dataset == datasets.TINY else None
+    if dataset == datasets.TINY:
+        return tree_of_cuts(wordnet.read_list(datasets.TINY_SYNSETS), target)
+    return None
 
 
 @cache
@@ -141,10 +143,10 @@ def refuse_level(dataset: str, level: int) -> None:
     Of drawn images no leaves are known before they lie there.
     """
     found = datasets.named(dataset)
-    tiny = datasets.TINY in found.roots
-    leaves = wordnet.read_list(found.synsets) if found.synsets else tiny_synsets() if tiny else ()
-    if leaves:
-        imagenet.level_table(Leaves(f"the source of {dataset}", tuple(leaves)), level)
+    source = found.synsets or (datasets.TINY_SYNSETS if datasets.TINY in found.roots else "")
+    if source:
+        leaves = tuple(wordnet.read_list(source))
+        imagenet.level_table(Leaves(f"the source of {dataset}", leaves), level)
 
 
 class Leaves(NamedTuple):
@@ -152,11 +154,6 @@ class Leaves(NamedTuple):
 
     name: str
     classes: tuple[str, ...]
-
-
-def tiny_synsets() -> list[str]:
-    """The leaves of Tiny-ImageNet."""
-    return datasets.TINY_SYNSETS.read_text(encoding="utf-8").split()
 
 
 def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> None:
