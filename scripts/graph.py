@@ -63,10 +63,11 @@ def limit(size: Size) -> int:
     return (HOUR if size.name == SMOKE else 0) if size.limit is None else size.limit
 
 
-def papermill(seconds: int, alone: str = "") -> str:
+def papermill(seconds: int, alone: str = "python -P ") -> str:
     """The command of a job, with its time limit: a cell that takes longer fails it."""
-    command = "papermill {input.notebook} {log.notebook} -f {input.parameters} --no-progress-bar"
-    return alone + command + (f" --execution-timeout {seconds}" if seconds else "")
+    command = "scripts/execute.py {input.notebook} {log.notebook} -f {input.parameters}"
+    limited = f" --execution-timeout {seconds}" if seconds else ""
+    return f"{alone}{command} --no-progress-bar{limited}"
 
 
 def on_its_own(seconds: int) -> str:

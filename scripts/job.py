@@ -1,6 +1,6 @@
 """Starts a job of the graph with GPUs of its own and its share of the cores.
 
-    python scripts/job.py GPUS CORES papermill notebook.ipynb …       a module that Python runs
+    python scripts/job.py GPUS CORES scripts/execute.py notebook.ipynb …     a script of ours
 
 Snakemake counts GPUs and hands none out. Here a job holds a lock on each that it takes until it
 ends, however it ends, and sees no other. Of the machine's cores it gets as large a share as of its
@@ -67,7 +67,7 @@ def share(own: Sequence[str], there: Sequence[str], cores: Sequence[int]) -> lis
 
 
 def main(gpus: int, cores: int, command: list[str]) -> None:
-    """Becomes the command, a module and its words, on the GPUs and cores of the job."""
+    """Becomes the command, a script and its words, on the GPUs and cores of the job."""
     if gpus and os.environ.get(GRANTED) != str(gpus):
         there = visible(os.environ)
         own = taken(gpus, there)
@@ -78,7 +78,7 @@ def main(gpus: int, cores: int, command: list[str]) -> None:
             workers, fit = cores // gpus - 1, max(1, len(part) // gpus - 1)
             if fit < workers:
                 command += ["-p", "workers", str(fit)]
-    os.execve(sys.executable, [sys.executable, "-P", "-m", *command], os.environ)
+    os.execve(sys.executable, [sys.executable, "-P", *command], os.environ)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import ROOT
 from faults_seen import saw_end
@@ -27,7 +29,7 @@ class Started:
     def __init__(self, folder, gpus, devices, cores=15):
         """Starts it where `devices` are visible."""
         (folder / "stub.py").write_text(STUB)
-        command = [sys.executable, str(ROOT / "scripts/job.py"), str(gpus), str(cores), "stub"]
+        command = [sys.executable, str(ROOT / "scripts/job.py"), str(gpus), str(cores), "stub.py"]
         self.process = subprocess.Popen(
             command,
             cwd=folder,
@@ -127,3 +129,35 @@ def test_gpus_are_counted_where_nothing_says_which_may_be_seen(tmp_path):
     assert job.visible({}, tmp_path) == ["0", "1"]
     assert job.visible({"CUDA_VISIBLE_DEVICES": "GPU-4, 7"}, tmp_path) == ["GPU-4", "7"]
     assert job.visible({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == []
+
+
+# Where a kernel listens, as the system sees it; its debugger has a port that the system chose.
+ASKED = """import psutil
+names = [str(c.laddr) for c in psutil.Process().net_connections(kind="unix")]
+print(*sorted({name for name in names if "/kernel-" in name}))"""
+
+
+def executed(folder, code):
+    """The graph's call on a notebook of one cell, ended."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(code)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "a.ipynb")
+    words = ["-P", str(ROOT / "scripts/execute.py"), "a.ipynb", "b.ipynb", "--no-progress-bar"]
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, check=False, capture_output=True, text=True
+    )
+
+
+@pytest.mark.fault("two kernels start at once", "neither has a port that the other could take")
+def test_kernels_of_the_graph_share_no_port(tmp_path):
+    assert executed(tmp_path, ASKED).returncode == 0
+    (made,) = nbformat.read(tmp_path / "b.ipynb", as_version=4).cells[-1].outputs
+    files = [Path(name) for name in made.text.split()]
+    assert [file.name for file in files] == [f"socket-{number}" for number in range(1, 6)]
+    assert not any(file.parent.exists() for file in files), "they go with their kernel"
+
+
+def test_a_cell_that_fails_fails_the_graph_s_call(tmp_path):
+    ended = executed(tmp_path, "raise ValueError('seen')")
+    assert ended.returncode == 1
+    assert "ValueError: seen" in ended.stderr

@@ -100,7 +100,7 @@ def test_the_readme_s_call_of_one_notebook_writes_its_record(tmp_path):
 
 
 def test_a_size_without_any_run_has_its_page_on_this_build_all_the_same(tmp_path):
-    command = [sys.executable, "-m", "papermill", "notebooks/agreement.ipynb"]
+    command = [sys.executable, "-P", "scripts/execute.py", "notebooks/agreement.ipynb"]
     command += [tmp_path / "out.ipynb", "--no-progress-bar", "-p", "folder", str(tmp_path)]
     for name in ("simulations", "pretraining", "finetuning", "transfer"):
         command += ["-p", name, str(tmp_path / "none")]
@@ -142,7 +142,7 @@ def test_whatever_ran_becomes_a_page(tmp_path, chapter, alone):
         given[name] = str(tmp_path / file)
     words = [word for name, value in given.items() for word in ("-p", name, value)]
     done = tmp_path / "done.ipynb"
-    call = [sys.executable, "-m", "papermill", "--cwd", str(ROOT), "--no-progress-bar"]
+    call = [sys.executable, "-P", "scripts/execute.py", "--cwd", str(ROOT), "--no-progress-bar"]
     call += [str(ROOT / f"notebooks/{chapter}.ipynb"), str(done)]
     ended = subprocess.run(
         [*call, *words, "-p", "folder", str(tmp_path / "page")],

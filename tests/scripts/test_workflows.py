@@ -201,7 +201,7 @@ def test_commands_that_the_graph_builds_hold_no_parameter_of_a_run():
         '"python scripts/book.py {SIZE}"',
     }
     made = (ROOT / "scripts/graph.py").read_text(encoding="utf-8")
-    (command,) = re.findall(r'command = "(papermill .*)"', made)
+    (command,) = re.findall(r'command = "(scripts/execute.py .*)"', made)
     (alone,) = re.findall(r'"(python scripts/job.py .*)"', made)
     assert set(re.findall(r"{(.*?)}", alone + command)) == {
         "input.notebook", "log.notebook", "input.parameters",
