@@ -22,6 +22,7 @@ def test_a_job_with_a_field_too_many_is_refused():
     [
         ("accelerate launch --num_processes 2 -m granularity.train job.yaml", 2),
         ("accelerate launch --num-processes=8 --multi_gpu -m granularity.train job.yaml", 8),
+        ("accelerate launch --num_processes 4 --num-processes=3 -m granularity.train x", 3),
         ("accelerate launch -m granularity.train job.yaml", 1),
         ("bash -l", 1),
     ],
@@ -37,10 +38,30 @@ def test_a_launcher_may_say_it_in_the_environment(name):
     assert launch.asked_for(["torchrun"], {}) == 1
 
 
-@pytest.mark.fault("accelerate is asked for two processes and starts one", "refused, with the way")
-def test_one_process_in_the_place_of_two_is_refused(tmp_path):
+# What `accelerate config` writes of a machine without GPUs, with two processes.
+SETTINGS = """compute_environment: LOCAL_MACHINE
+distributed_type: 'NO'
+mixed_precision: 'no'
+num_machines: 1
+num_processes: 2
+use_cpu: true
+"""
+
+
+@pytest.mark.fault(
+    "accelerate is asked for two processes and starts one ({by})", "refused, with the way"
+)
+@pytest.mark.parametrize(
+    "by", ["--num_processes 2", "--config_file own-settings.yaml", "the user's settings"]
+)
+def test_one_process_in_the_place_of_two_is_refused(tmp_path, by):
     (tmp_path / "job.yaml").write_text("{entry: x.y, settings: [], places: {}, folder: x}\n")
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu"]
+    (tmp_path / "own-settings.yaml").write_text(SETTINGS)
+    if by == "the user's settings":
+        (tmp_path / "accelerate").mkdir()
+        (tmp_path / "accelerate/default_config.yaml").write_text(SETTINGS)
+    words = by.split() if by.startswith("--") else []
+    command = [sys.executable, "-m", "accelerate.commands.launch", *words, "--cpu"]
     command += ["-m", "granularity.train", "job.yaml"]
     given = os.environ | {"PYTHONPATH": str(ROOT / "lib"), "CUDA_VISIBLE_DEVICES": ""}
     given["HF_HOME"] = str(tmp_path)  # no settings of the user's

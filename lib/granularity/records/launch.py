@@ -10,6 +10,7 @@ From a shell, in one process or in several:
 say where things lie on this machine) and `folder`.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from accelerate.commands.config import config_args
 
 from granularity import files, surroundings
 from granularity.inputs import plain_yaml
@@ -68,15 +71,31 @@ def end_with_launcher() -> None:
 
 
 def asked_for(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
-    """How many processes a launcher's command line, or else its environment, asks for; 1 for none.
+    """How many processes a launcher's command line, environment or file asks for; 1 for none.
 
-    torchrun says it in its workers' `WORLD_SIZE`, a user of accelerate may in a variable.
+    The first of them that says it. torchrun says it in its workers' `WORLD_SIZE`, a user of
+    accelerate may in a variable, and in the file of settings that `accelerate config` writes.
     """
-    words = [word.replace("-", "_") for word in " ".join(command).replace("=", " ").split()]
-    places = [place for place, word in enumerate(words[:-1]) if word == "__num_processes"]
-    said = [words[places[-1] + 1]] if places else []
+    said = option_of("num_processes", command)
     said += [environment[name] for name in ASKED if environment.get(name)]
+    if any(Path(word).name.startswith("accelerate") for word in command):
+        said += [str(in_settings(option_of("config_file", command)))]
     return next((int(word) for word in said if word.isdigit()), 1)
+
+
+def option_of(name: str, command: Sequence[str]) -> list[str]:
+    """The last value of an option on a command line, `--a-b 1` or `--a_b=1`; empty without one."""
+    words = itertools.chain(*(word.split("=", 1) for word in command))
+    pairs = itertools.pairwise(words)
+    return [given for word, given in pairs if word.replace("-", "_") == f"__{name}"][-1:]
+
+
+def in_settings(file: Sequence[str]) -> int | None:
+    """How many processes the settings of accelerate name: `file`, or else the user's own."""
+    try:
+        return config_args.load_config_from_file(*file or [None]).num_processes
+    except (OSError, ValueError, TypeError):  # no file, or none that accelerate reads
+        return None
 
 
 def check_processes(asked: int, found: int) -> None:
