@@ -168,6 +168,10 @@ JOB |= {"finetuning": {"preset": "vit_b16_i1k_finetune"}}
         ({"level": [-1]}, "at least 0 wanted"),
         ({"level": [], "placebo": [17], "dataset": "tiny-imagenet-200"}, "more than one is 16"),
         ({"level": [17], "dataset": "mini-imagenet-75"}, "more than one is 16"),
+        ({"level": [40], "dataset": "toy"}, "more than one is"),
+        ({"dataset": "plankton"}, "dataset has 'plankton', one of imagenet, "),
+        ({"skip": "brokn"}, "did you mean 'broken'"),
+        ({"classes": ["n02084072", "n02084071"]}, "'n02084072', no synset .* nearest: n0"),
     ],
 )  # fmt: skip
 def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
@@ -192,6 +196,21 @@ def test_what_would_stop_a_job_later_is_refused_now(monkeypatch, changed, told):
         (
             {"labels": "rank:depth99", "dataset": "tiny-imagenet-200", "target": "balanced"},
             "no rank named 'depth99'",
+        ),
+        ({"labels": "rank:famly", "dataset": "toy"}, "no rank named 'famly'; nearest: family"),
+        ({"labels": "random:500001"}, "2 to 500,000 are possible"),
+        ({"labels": "random-free:841", "dataset": "toy"}, "841 classes of 840 images"),
+        ({"labels": "random:1"}, "1 classes of 500,000 images; 2 to"),
+        ({"labels": "random:501", "images": 1, "dataset": "toy"}, "2 to 60 are possible"),
+        ({"labels": "mixed:class,class"}, "different ones can be mixed"),
+        ({"labels": "misaligned:species:0.5"}, "one leaf a class"),
+        ({"target": "balanced"}, "did you mean 'supercategory'"),
+        ({"target": "supercategory", "dataset": "plankton"}, "did you mean 'group'"),
+        ({"dataset": "mini-imagenet-75"}, "one of inaturalist, plankton, tiny-imagenet-200, toy"),
+        ({"labels": "cross:10001"}, "10,000 .one a leaf. are possible"),
+        (
+            {"labels": "cluster-free:30337", "dataset": "plankton", "target": "group"},
+            "images; 2 to",
         ),
     ],
 )

@@ -11,17 +11,19 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from granularity import notebook, theory
 from granularity.analysis import best_recipe
-from granularity.experiments import datasets, imagenet, inaturalist, starts
+from granularity.experiments import datasets, imagenet, inaturalist, sets, starts
 from granularity.experiments.choices import SameImages, chosen
 from granularity.experiments.two_stages import check_recipes, listed
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical, digest
 from granularity.hierarchies import plankton, taxonomy, wordnet
+from granularity.images.toy.drawing import SYNSETS
+from granularity.images.toy.species_drawing import SPECIES
 from granularity.inputs import renamed
 from granularity.inputs.nearest import nearest
 from granularity.inputs.open_recipes import RECIPES, is_open
 from granularity.labels.kinds import KINDS
-from granularity.labels.specification import parse
+from granularity.labels.specification import make, parse
 from granularity.labels.tree import Tree, tree_of_cuts, tree_of_plankton, tree_of_taxonomy
 from granularity.records import tables
 from granularity.records.entries import kind_of, kind_of_function
@@ -37,6 +39,8 @@ TRANSFER += ("finetuning", "one_pass", "held_out", "skip", "seed", "start")
 SAME_IMAGES = ("seed", "pretraining", "finetuning")  # what chooses no images of a run
 TRAINING = ("2021_train_mini", "2021_train")  # iNaturalist's folders of training images
 OVERLAPS = ("contained", "disjoint")
+TARGETS = {"inaturalist": "supercategory", "toy": "supercategory", datasets.PLANKTON: "group"}
+OF_LEAVES = ("target", "ranks", "regrouped")  # groups of label functions that no image decides
 MACHINE = ("folder", "processes", "workers")  # where a simulation is made, and no setting of it
 # Parameters that name where sets lie, and what the sets are called.
 ROOTS = {"toy_root": "toy", "tiny_imagenet": "tiny-imagenet-200", "imagenet21k": "imagenet21k"}
@@ -84,11 +88,14 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
             if "dataset" in setting:
                 refuse_choice(entry, setting)
             if entry is inaturalist.transfer:
-                refuse_ranks(setting["dataset"], setting["target"], setting["labels"])
+                refuse_labels(setting["dataset"], setting["target"], setting["labels"])
+                refuse_count(setting)
             elif entry in (imagenet.pretrain, imagenet.finetune) and not setting.get("classes"):
                 refuse_level(setting["dataset"], setting["level"])
             refuse_networks(setting, values)
             refuse_name("overlap", setting.get("overlap", OVERLAPS[0]), OVERLAPS)
+            for kind in listed(setting.get("skip", [])):
+                refuse_name("skip", kind, sets.SKIP)
         refuse_names(values)
     except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
         told = error if isinstance(error, OSError) else error.args[0]
@@ -99,54 +106,84 @@ def checked(run: str, values: Mapping[str, Any], place: str) -> tuple[Callable, 
 def refuse_choice(entry: Callable, setting: Mapping[str, Any]) -> None:
     """Raises for a dataset, a cut of its leaves, or a folder of its images that there is not."""
     found = datasets.named(setting["dataset"])
-    if entry is not inaturalist.transfer:
-        return
+    same = entry is inaturalist.transfer
+    can = {n for n, f in datasets.DATASETS.items() if (f.same_images if same else f.larger_source)}
+    refuse_name("dataset", setting["dataset"], can)
+    if not same:
+        return refuse_classes(setting.get("classes", []))
     choice, _ = chosen(SameImages, setting)
     refuse_name("training", choice.training, TRAINING)
     if SameImages in found.sizes:
         found.size_of(choice)
 
 
-@cache
-def refuse_ranks(dataset: str, target: str, labels: str) -> None:
-    """Raises ValueError for what is no label function, or one of a rank that a tree does not have.
+def refuse_classes(classes: Sequence[str]) -> None:
+    """Raises ValueError, with the nearest one, for a chosen class that is no noun of WordNet."""
+    known = wordnet.nouns().names
+    for label in classes:
+        if label not in known:
+            near = nearest(label, known, cutoff=0)
+            raise ValueError(
+                f"classes has {label!r}, no synset of WordNet's nouns; nearest: {near}"
+            )
 
-    Of drawn images no tree is known before they lie there.
+
+@cache
+def refuse_labels(dataset: str, target: str, labels: str) -> None:
+    """Raises ValueError for what is no label function, or one that cannot be made of these leaves.
+
+    Those of images are made once the images are there.
     """
-    kind, values = parse(labels)
-    forms = KINDS[kind].form.split(":")[1:]
-    names = [v for form, v in zip(forms, values, strict=True) if form.startswith("<rank>")]
-    tree = tree_of(dataset, target) if names else None
-    for name in itertools.chain(*(text.split(",") for text in names)) if tree else ():
-        try:
-            tree.rank(name)
-        except ValueError as error:
-            raise ValueError(f"label function {labels!r}: {error}") from error
+    group = KINDS[parse(labels)[0]].group
+    tree = tree_of(dataset, target)
+    if group in OF_LEAVES and make(labels, tree, None, seed=0).num_classes < 2:
+        raise ValueError(f"labels are {labels!r}: one class of all leaves, which teaches nothing")
+
+
+def refuse_count(setting: Mapping[str, Any]) -> None:
+    """Raises ValueError for one class of all images, or for more classes than there are images.
+
+    A set that lies here may be a part of the one that is known, so it may have fewer.
+    """
+    kind, values = parse(setting["labels"])
+    if "<K>" in KINDS[kind].form and KINDS[kind].group not in OF_LEAVES:
+        most = datasets.named(setting["dataset"]).size_of(chosen(SameImages, setting)[0]).source
+        if not 2 <= int(values[0]) <= most:
+            raise ValueError(
+                f"label function {setting['labels']!r}: {int(values[0]):,} classes of {most:,}"
+                f" images; 2 to {most:,} are possible"
+            )
 
 
 @cache
-def tree_of(dataset: str, target: str) -> Tree | None:
-    """The tree of a dataset's leaves, where it is known without the images."""
-    if dataset == "inaturalist":
-        return tree_of_taxonomy(taxonomy.shipped())
+def tree_of(dataset: str, target: str) -> Tree:
+    """The tree of a dataset's leaves, known without its images.
+
+    Raises ValueError for a target that it does not have.
+    """
+    if dataset in TARGETS:
+        refuse_name("target", target, [TARGETS[dataset]])
     if dataset == datasets.PLANKTON:
         return tree_of_plankton(plankton.shipped())
     if dataset == datasets.TINY:
         return tree_of_cuts(wordnet.read_list(datasets.TINY_SYNSETS), target)
-    return None
+    drawn = dataset == "toy"
+    return tree_of_taxonomy(taxonomy.read(SPECIES) if drawn else taxonomy.shipped())
 
 
 @cache
 def refuse_level(dataset: str, level: int) -> None:
-    """Raises ValueError, with the highest, for a level where all leaves of a source are one class.
+    """Raises ValueError, with the highest, for a level at which all leaves are one class."""
+    leaves = Leaves(f"the source of {dataset}", leaves_of(dataset))
+    imagenet.level_table(leaves, level)
 
-    Of drawn images no leaves are known before they lie there.
-    """
+
+def leaves_of(dataset: str) -> tuple[str, ...]:
+    """The synsets of a dataset's source."""
     found = datasets.named(dataset)
-    source = found.synsets or (datasets.TINY_SYNSETS if datasets.TINY in found.roots else "")
-    if source:
-        leaves = tuple(wordnet.read_list(source))
-        imagenet.level_table(Leaves(f"the source of {dataset}", leaves), level)
+    if not found.roots:
+        return SYNSETS
+    return tuple(wordnet.read_list(found.synsets or datasets.TINY_SYNSETS))
 
 
 class Leaves(NamedTuple):
@@ -175,9 +212,9 @@ def refuse_networks(setting: Mapping[str, Any], values: Mapping[str, Any]) -> No
 
 def refuse_names(values: Mapping[str, Any]) -> None:
     """Raises ValueError or KeyError for a root, a tracker or timm's weights that there are not."""
-    sets = {name for found in datasets.DATASETS.values() for name in found.roots}
+    own = {name for found in datasets.DATASETS.values() for name in found.roots}
     for name in values.get("roots", {}):
-        refuse_name("roots", name, {*sets, *ROOTS.values()})
+        refuse_name("roots", name, {*own, *ROOTS.values()})
     refuse_name("tracker", values.get("tracker", ""), ["", *LOGGER_TYPE_TO_CLASS])
     named = [start] if (start := values.get("start", "")).startswith(starts.TIMM) else []
     named += [
