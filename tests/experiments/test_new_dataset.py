@@ -114,3 +114,9 @@ def test_the_plan_takes_as_many_images_of_tiny_imagenet_as_are_asked_for():
     assert plan.size_of(LargerSource, asked) == Size(80_000, 20_000, 2_500, 200, 50)
     fewer = {**asked, "source_images": 142, "target_images": 0}
     assert plan.size_of(LargerSource, fewer) == Size(28_400, 5_000, 2_500, 200, 50)
+
+
+def test_one_word_of_what_is_skipped_is_a_list_of_one():
+    (level,) = imagenet.arms(level=0, skip="extra")
+    (transfer,) = inaturalist.arms(labels="target", finetuning={}, skip="extra")
+    assert level["skip"] == transfer["skip"] == ["extra"]

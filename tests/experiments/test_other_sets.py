@@ -94,6 +94,12 @@ def test_images_of_a_class_are_counted_and_the_target_is_in_no_source(roots, dra
         larger_source(MINI, roots, overlap="contained")
 
 
+@pytest.mark.fault("a target with more images of a class than the source that has it", "refused")
+def test_a_source_holds_no_target_larger_than_itself(roots):
+    with pytest.raises(ValueError, match="target_images is 3, source_images 2"):
+        larger_source(TINY, roots, overlap="contained", source_images=2, target_images=3)
+
+
 def test_runs_on_new_classes(roots, drawn_copies, tmp_path):
     (setting,) = imagenet.arms(
         level=[0], dataset=MINI, overlap="disjoint", pretraining=SHORT, finetuning=TUNED, seed=0

@@ -26,8 +26,7 @@ from granularity.experiments.sets import (
     root_of,
     same,
 )
-from granularity.hierarchies import plankton, taxonomy, wordnet
-from granularity.hierarchies.synset_lists import WINTER_2021
+from granularity.hierarchies import plankton, synset_lists, taxonomy, wordnet
 from granularity.images import copies, image_set, shares, splits
 from granularity.images.subset import Subset, at_most, of_classes, some, whole
 from granularity.inputs.nearest import nearest
@@ -120,7 +119,8 @@ def open_sets(choice: LargerSource, roots: Roots, source: bool = True) -> Sets:
     if found.larger_source is None:
         raise ValueError(f"{choice.dataset} has no target of its own beside a larger source")
     alone = "" if source else found.target_root
-    sets = of_target(choice, roots, alone) if alone else found.larger_source(choice, roots)
+    root = root_of(roots, alone) if alone else Path()
+    sets = of_one_set(choice, alone, root) if alone else found.larger_source(choice, roots)
     beyond = wordnet.nouns().names if alone else ()
     sets = checked(of_chosen(sets, choice.classes, beyond), choice.skip)
     return hold_out(sets, found.doubles()) if choice.held_out else sets
@@ -151,11 +151,6 @@ def toy_imagenet(choice: LargerSource, roots: Roots) -> Sets:
     """The drawn ImageNet, in the layout of the real one below the toy's root."""
     root = root_of(roots, "toy")
     return of_two_sets(choice, {f"toy/{n}": root / n for n in ("imagenet21k", "imagenet1k")})
-
-
-def of_target(choice: LargerSource, roots: Roots, root: str) -> Sets:
-    """A target whose set lies in a root of its own, standing for its source too."""
-    return of_one_set(choice, root, root_of(roots, root))
 
 
 def of_one_set(choice: LargerSource, called: str, place: Path) -> Sets:
@@ -207,11 +202,16 @@ def tiny_imagenet(roots: Roots, skip: Sequence[str] = ()) -> tuple[Subset, image
 
 
 def tiny_source(choice: LargerSource, roots: Roots) -> Sets:
-    """Tiny-ImageNet: 400 images of a class are the source's, 100 the target's, by their names."""
+    """Tiny-ImageNet: 400 images of a class are the source's, 100 the target's, by their names.
+
+    Raises ValueError for a target that has more of a class than the source which contains it.
+    """
     training, evaluation = tiny_imagenet(roots, choice.skip)
     images, classes = training.images, training.images.classes[::4]
     apart = choice.overlap == "disjoint"
     source, target = choice.source_images or 400, choice.target_images or 100
+    if not apart and target > source:
+        raise ValueError(f"target_images is {target}, source_images {source}: too few hold it")
     parts = splits.split(images, {"target": target, "source": source - target * (not apart)})
     taken = parts["source"] if apart else np.union1d(parts["source"], parts["target"])
     of_target = Subset(images, np.intersect1d(parts["target"], training.rows))
@@ -389,7 +389,7 @@ DATASETS = {
         roots={"imagenet21k": ("train",), "imagenet1k": ("train", "val")},
         larger_source=imagenet,
         sizes={LargerSource: lambda choice: Size(13_153_500, 1_281_167, 50_000, 19_167, 1_000)},
-        synsets=WINTER_2021,
+        synsets=synset_lists.WINTER_2021,
         target_root="imagenet1k",
     ),
     "inaturalist": Dataset(

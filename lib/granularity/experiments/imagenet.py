@@ -94,7 +94,7 @@ def arms(
     baseline: bool = False,
     finetuning: Mapping | None = None,
     scratch: Mapping | None = None,
-    skip: Sequence[str] = (),
+    skip: str | Sequence[str] = (),
     start: str = "",
     classes: str | Path | Sequence[str] = (),
     **common: object,
@@ -116,7 +116,7 @@ def arms(
     if finetuning is None:  # a record without this argument means the same as one with False
         found = [{n: v for n, v in arm.items() if n != "held_out" or v} for arm in found]
     listed_classes = synset_lists.read(classes) if isinstance(classes, str | Path) else classes
-    same = {"skip": list(skip), "classes": sorted(set(listed_classes))} | starts.arguments(start)
+    same = {"skip": listed(skip), "classes": sorted(set(listed_classes))} | starts.arguments(start)
     return [arm | {name: value for name, value in same.items() if value} for arm in found]
 
 

@@ -150,7 +150,7 @@ def arms(
     labels: str | Sequence[str],
     finetuning: Mapping | Sequence[Mapping],
     one_pass: bool = False,
-    skip: Sequence[str] = (),
+    skip: str | Sequence[str] = (),
     start: str = "",
     **common: object,
 ) -> list[dict]:
@@ -163,7 +163,7 @@ def arms(
     found = [common | {"labels": spec, "finetuning": finetuning} for spec in listed(labels)]
     found += [common | {"labels": "target", "finetuning": {}}] if one_pass else []
     found = combinations(found)
-    found = [arm | {"skip": list(skip)} for arm in found] if skip else found
+    found = [arm | {"skip": listed(skip)} for arm in found] if skip else found
     return [arm | starts.arguments(start) for arm in found]
 
 
