@@ -40,10 +40,14 @@ def runs(gain, spread=0.005, seeds=8, **more) -> pd.DataFrame:
     ("table", "word", "reason"),
     [
         (runs(0.020), "reproduced", "above 0"),
-        (runs(0.000), "not reproduced", "below 0.01"),
-        (runs(-0.100), "not reproduced", "below 0.01"),
-        (runs(0.006), "undecided", "mean is below 0.01"),  # from 0.0015 to 0.0105
-        (runs(0.005, spread=0.004), "smaller than the smallest effect", "above 0 and below 0.01"),
+        (runs(0.000), "not reproduced", "below the smallest effect, 1 point"),
+        (runs(-0.100), "not reproduced", "below the smallest effect, 1 point"),
+        (runs(0.006), "undecided", "mean is below the smallest effect"),  # from 0.0015 to 0.0105
+        (
+            runs(0.005, spread=0.004),
+            "smaller than the smallest effect",
+            "above 0 and below the smallest",
+        ),
         (runs(0.004, spread=0.02), "undecided", "too wide"),
         (runs(0.020, seeds=7), "undecided", "7 seeds, and the rule wants 8"),
         (runs(0.020, seeds=1), "undecided", "1 seed, and"),

@@ -66,19 +66,26 @@ def judged_effect(rule: Rule, runs: pd.DataFrame, values_of: Callable[[], pd.Ser
     return replace(found, word=UNDECIDED, reason=failure) if failure else found
 
 
+def in_words(rule: Rule) -> str:
+    """The smallest effect that a rule counts: in points, or in per cent of an arm's error."""
+    size = 100 * rule.smallest_effect
+    return f"{size:g}%" if rule.relative_to else f"{size:g} point{'s' * (size != 1)}"
+
+
 def decided(values: pd.Series, rule: Rule) -> Verdict:
     """The verdict on one effect whose positive sign is the paper's direction."""
     mean, low, high = interval(values, rule.interval)
     smallest = rule.smallest_effect
+    least = f"the smallest effect, {in_words(rule)}"
     if len(values) < rule.seeds:
         word, reason = UNDECIDED, few(len(values), rule)
     elif low > 0 and mean >= smallest:
-        word, reason = REPRODUCED, f"the interval is above 0, its mean not below {smallest:g}"
+        word, reason = REPRODUCED, f"the interval is above 0, and its mean is at least {least}"
     elif high < smallest:
         word = SMALLER if low > 0 else NOT_REPRODUCED
-        reason = f"the whole interval is {'above 0 and ' * (low > 0)}below {smallest:g}"
+        reason = f"the whole interval is {'above 0 and ' * (low > 0)}below {least}"
     elif low > 0:
-        word, reason = UNDECIDED, f"above 0, but the mean is below {smallest:g}"
+        word, reason = UNDECIDED, f"above 0, but the mean is below {least}"
     else:
-        word, reason = UNDECIDED, f"the interval holds 0 and {smallest:g}: too wide to tell"
+        word, reason = UNDECIDED, f"the interval holds 0 and {least}: too wide to tell"
     return Verdict(word, reason, len(values), mean, low, high, p_value(values))

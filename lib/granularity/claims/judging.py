@@ -146,7 +146,7 @@ def combine(parts: Mapping[str, Verdict]) -> Verdict:
         ]
         reason = next(iter(reasons)) if len(reasons) == 1 else "; ".join(told)
         if word in (REPRODUCED, NOT_REPRODUCED, SMALLER):
-            reason = f"all {len(parts)} parts agree"
+            reason = f"{'both' if len(parts) == 2 else f'all {len(parts)}'} parts say so"
     elif MACHINERY in words:
         word, reason = MACHINERY, next(v.reason for v in parts.values() if v.word == MACHINERY)
     else:

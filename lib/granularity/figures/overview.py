@@ -48,7 +48,9 @@ def responses(axis: Axes, runs: pd.DataFrame) -> None:
             axis.text(across, top + 0.04, f"{labels}\nlabels", color=colour, ha="center")
     axis.set_xticks(range(len(FEATURES)), FEATURES.values())
     axis.tick_params(axis="x", length=0)
-    axis.set(xlim=(-0.6, 1.6), ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="response to it")
+    axis.set(
+        xlim=(-0.6, 1.6), ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="response of the best neuron"
+    )
     axis.set_title(f"What the networks learned ({SHOWN} subclasses)")
 
 
