@@ -1,5 +1,7 @@
 """Every claim's effects in one figure: mean, interval, the smallest that counts, the paper's."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -38,7 +40,8 @@ def draw(effects: pd.DataFrame, titles: dict[str, str]) -> Figure:
     axis.axvline(0, color="#666666", lw=1, zorder=1)
     axis.set_yticks(heights, words)
     axis.tick_params(axis="y", length=0)
-    axis.set(ylim=(tall.sum(), 0), xlabel="effect in points; where % is said, share of the error")
+    shares = "; where % is said, share of the error" * bool(effects["relative"].any())
+    axis.set(ylim=(tall.sum(), 0), xlabel=f"effect in points{shares}")
     axis.grid(visible=True, axis="x")
     axis.grid(visible=False, axis="y")
     shown = [Line2D([], [], **look, label=titles.get(name, name)) for name, look in looks.items()]
@@ -50,7 +53,8 @@ def draw(effects: pd.DataFrame, titles: dict[str, str]) -> Figure:
 
 def label(row: object) -> str:
     """A claim and its part, in lines that fit beside the figure."""
-    text = f"{row.claim}  {row.part}".strip() + " (%)" * bool(row.relative)
+    part = re.sub(r"target images (\d+)", r"\1 images", row.part)
+    text = f"{row.claim}  {part}".strip() + " (%)" * bool(row.relative)
     lines = [""]
     for word in text.split(" "):
         if len(lines[-1]) + len(word) >= LETTERS:

@@ -121,6 +121,7 @@ def draw_measure(axis: Axes, study: Study, measure: str, text: str) -> None:
     axis.axhline(0, color=house_style.COLOURS["baseline"], lw=1.2, ls="--")
     low, high = axis.get_xlim()
     axis.set_xlim(low, high + 0.75 * (high - low))
+    axis.set_xticks([tick for tick in axis.get_xticks() if low <= tick <= high])
     heights = house_style.apart(
         [gain for _, gain, _ in points.values()], 0.075 * np.diff(axis.get_ylim())[0]
     )
@@ -137,7 +138,7 @@ def draw_measure(axis: Axes, study: Study, measure: str, text: str) -> None:
 def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds: int) -> None:
     """Gain of leaf labels by images per class and epochs: a cell's colour, mean and interval.
 
-    `gains` are differences of errors by (images, epochs). Cells with fewer seeds are hatched.
+    `gains` are differences of errors by (images, epochs). Cells of fewer seeds: framed.
     """
     images, epochs = (sorted({cell[part] for cell in gains}) for part in (0, 1))
     grid = np.full((len(images), len(epochs)), np.nan)
@@ -154,9 +155,8 @@ def draw_map(axis: Axes, gains: Mapping[tuple[int, int], Sequence[float]], seeds
         ink = house_style.ink(mesh, mean)
         axis.text(column, row, text, ha="center", va="center", fontsize=10, color=ink)
         if len(values) < seeds:
-            place = (column - 0.5, row - 0.5)
-            hatch = {"fill": False, "hatch": "..", "lw": 0, "edgecolor": "#00000030"}
-            axis.add_patch(Rectangle(place, 1, 1, **hatch))
+            frame = {"fill": False, "ls": ":", "lw": 1.5, "edgecolor": ink}
+            axis.add_patch(Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, **frame))
     axis.set_xticks(range(len(epochs)), [str(length) for length in epochs])
     axis.set_yticks(range(len(images)), [str(n) for n in images])
     axis.set(xlabel="epochs of pretraining", ylabel="images per class")
