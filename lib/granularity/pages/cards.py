@@ -89,7 +89,8 @@ def paper_values(claim: Claim) -> Iterator[Said]:
     """What the paper states, with the mark where it is not the claim's."""
     for value in claim.paper:
         mark = "" if value.mark == claim.mark else f" ({value.mark})"
-        yield Said(f"{value.what}: {f'{value.value} {value.unit}'.strip()}{mark}")
+        unit = value.unit if value.unit == "%" else f" {value.unit}".rstrip()
+        yield Said(f"{value.what}: {value.value}{unit}{mark}")
 
 
 def ours(found: Verdict, shown: Sequence[Line]) -> Iterator[Said]:
