@@ -95,10 +95,11 @@ def draw_easy_hard(axis: Axes, study: Study) -> None:
             axis.errorbar(mean, row, xerr=bars, color=colour, marker="o", ms=7, capsize=3)
         axis.axvline(100 * study.mean(BASELINE, f"{kind}_error"), color="#666666", ls="--", lw=1)
         x = 100 * study.mean(arms[-1], f"{kind}_error")
-        where = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center"}
-        axis.annotate(kind, (x, len(arms) - 1), **where, color="#444444")
+        where = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
+        top = axis.get_xaxis_transform()  # above the axes, where no line runs
+        axis.annotate(kind, (x, 1), xycoords=top, **where, color="#444444")
     axis.set_yticks(range(len(arms)), [transfer_runs.name_of(arm) for arm in arms])
-    axis.set(ylim=(-0.6, len(arms) + 0.1), xlabel="error on easy and on hard images, %")
+    axis.set(ylim=(-0.6, len(arms) - 0.4), xlabel="error on easy and on hard images, %")
     axis.grid(visible=False, axis="y")
     axis.grid(axis="x")
     house_style.ground(axis, study.toy)
