@@ -49,6 +49,7 @@ FORGES = {
 }
 COMMITS = {"gitlab.com": "-/commit", "bitbucket.org": "commits"}  # "commit" at the others
 CARD = "_static/card.png"  # what a card shows: scripts/make_story.py draws it
+IN_SHORT = "In short. "  # what begins the answer of a page
 LONGEST = 200  # letters of a description: searches and cards show no more
 
 
@@ -95,9 +96,10 @@ def install_lines(repository: str) -> str:
 
 
 def described(doctree: nodes.document) -> str:
-    """The first paragraph of a page as plain text, cut at a word where it is long."""
-    first = next((p.astext() for p in doctree.findall(nodes.paragraph) if p.astext().strip()), "")
-    text = " ".join(first.split())
+    """What a page says in short, or else its first paragraph; cut at a word where it is long."""
+    said = [" ".join(p.astext().split()) for p in doctree.findall(nodes.paragraph)]
+    answers = [text.removeprefix(IN_SHORT) for text in said if text.startswith(IN_SHORT)]
+    text = next(filter(None, [*answers, *said]), "")
     return text if len(text) <= LONGEST else f"{text[:LONGEST].rpartition(' ')[0]} …"
 
 

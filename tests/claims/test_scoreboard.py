@@ -292,3 +292,5 @@ def test_numbers_are_printed_with_interval_and_seeds():
     assert cards.number(0.4, 0.3, 0.5, None) == "40.0% (30.0–50.0)"
     assert cards.number(0.4, nan, nan, 1) == "40.0%, 1 seed"
     assert cards.number(nan, nan, nan, 3) == "3 seeds"
+    assert cards.number(0.0, 0.0, 0.0, 3) == "0%, 3 seeds"
+    assert cards.number(0.0001, 0.0, 0.0004, None) == "< 0.1% (0.0–0.0)"

@@ -113,6 +113,13 @@ def test_a_description_is_the_first_paragraph_cut_at_a_word():
     assert pages.described(document()) == ""
 
 
+def test_a_description_is_what_a_page_says_in_short():
+    answer = nodes.paragraph()
+    answer += [nodes.strong("", "In short."), nodes.Text(" Yes, by\n11 points.")]
+    page = document(nodes.paragraph("", "Does it help?"), answer, nodes.paragraph("", "more"))
+    assert pages.described(page) == "Yes, by 11 points."
+
+
 def test_the_head_has_a_description_and_a_card_where_the_site_is_known():
     found = pages.tags('A "title"', "It's <b>.", "Book", "https://x.example/book/")
     assert '<meta name="description" content="It&#x27;s &lt;b&gt;." />' in found

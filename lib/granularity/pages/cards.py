@@ -132,8 +132,8 @@ def number(mean: float, low: float, high: float, seeds: int | None) -> str:
     """An error's mean, interval and, where given, its seeds: `41.2% (40.0–42.0), 10 seeds`."""
     if mean != mean:
         return counted(seeds or 0)
-    between = "" if low != low else f" ({100 * max(low, 0):.1f}–{100 * high:.1f})"
-    said = f"{100 * mean:.1f}%" if mean == 0 or mean >= 0.0005 else "< 0.1%"
+    between = "" if low != low or not high else f" ({100 * max(low, 0):.1f}–{100 * high:.1f})"
+    said = f"{100 * mean:.1f}%" if mean >= 0.0005 else "< 0.1%" if mean else "0%"
     return said + between + (f", {counted(seeds)}" if seeds else "")
 
 
