@@ -183,6 +183,21 @@ def test_real_runs_beside_a_pilot_are_judged_and_the_pilot_is_told_of():
     )
 
 
+@pytest.mark.fault("runs on some chosen classes (claim {name})", "not judged: told")
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_run_on_chosen_classes_is_of_no_rule(name):
+    claim = BOOK.claims[name]
+    table = experiment(claim.rule("paper"))
+    part = table.assign(chosen_classes=[["n01440764", "n01443537"]] * len(table), error=0.9)
+    assert "it has some chosen classes alone" in str(
+        judging.verdict(claim.rule("paper"), part, "paper")
+    )
+    alone, both = (
+        judging.verdict(claim.rule("paper"), t, "paper") for t in (table, pd.concat([table, part]))
+    )
+    assert (both.word, both.mean, both.low) == (alone.word, alone.mean, alone.low)
+
+
 @pytest.mark.fault("runs that started from published weights (claim {name})", "not judged: told")
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_run_that_started_from_weights_is_never_the_paper_s_recipe(name):

@@ -10,6 +10,7 @@ from small_datasets import larger_source
 
 from granularity.experiments import datasets, imagenet, sets
 from granularity.images.toy import drawing
+from granularity.records import runner, tables
 
 torch.set_num_threads(1)
 SHORT = {"preset": "resnet_toy", "image_size": 16, "epochs": 0, "steps": 3, "warmup": 1}
@@ -145,3 +146,15 @@ def test_the_plan_knows_that_a_pilot_is_smaller():
 def test_sets_without_a_choice_are_as_they_were(roots):
     found = datasets.toy_imagenet(datasets.LargerSource("toy"), roots)
     assert sets.of_chosen(found, ()) is found
+
+
+@pytest.mark.fault(
+    "a run on chosen classes", "its record has both: those it was to have, and its labels"
+)
+def test_a_run_on_chosen_classes_has_its_record(roots, tmp_path):
+    settings = imagenet.arms(level=0, classes=list(CHOSEN), pretraining=SHORT, seed=0)
+    places = {"roots": roots, "stages": str(tmp_path / "stages")}
+    (made,) = runner.complete(tmp_path / "runs", imagenet.pretrain, settings, places=places)
+    row = tables.row(made)
+    assert made["metrics"]["classes"] == row["classes"] == len(CHOSEN)
+    assert row["chosen_classes"] == sorted(CHOSEN)

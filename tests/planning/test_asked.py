@@ -1,6 +1,7 @@
 """A job is done only where the runs that its parameters ask for have their records."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -230,6 +231,15 @@ def test_lists_that_a_notebook_has_empty_are_taken(monkeypatch, given):
     text = {"size": "mine", "runs": {"imagenet/finetune": {"some": JOB | given}}}
     (job,) = outlook.jobs_of(sizes.of(text, "mine.yaml"))
     assert {name: job.values[name] for name in given} == given
+
+
+@pytest.mark.parametrize("size", ["paper", "pilot"])
+def test_the_winter_release_is_a_dataset_like_the_other(monkeypatch, size):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / f"notebooks/params/{size}.yaml").read_text(encoding="utf-8")
+    winter = yaml.safe_load(re.sub(r"dataset: imagenet\b", "dataset: imagenet-winter21", text))
+    jobs = outlook.jobs_of(sizes.of(winter | {"size": "winter"}, "winter.yaml"))
+    assert any(job.values.get("dataset") == "imagenet-winter21" for job in jobs)
 
 
 def test_a_list_of_overlaps_is_one_run_each(monkeypatch):

@@ -59,10 +59,10 @@ def parted(
 ) -> tuple[pd.DataFrame, str]:
     """The runs without those of the arms that fail a demand; how many these are, and the first's.
 
-    A run that started from weights is of no rule, whatever else it says: the rules are about
-    networks that start from their seed. A demand binds the runs that have the values `of`. What a
-    rule demands every run has to say; `scale` speaks of runs of all kinds and ages, and a run that
-    does not say something passes.
+    A run that started from weights or has some chosen classes alone is of no rule, whatever else it
+    says: the rules are about networks that start from their seed, and about whole sets. A demand
+    binds the runs that have the values `of`. What a rule demands every run has to say; `scale`
+    speaks of runs of all kinds and ages, and a run that does not say something passes.
     """
     runs = runs.reset_index(drop=True)
     lacks = np.full(len(runs), "", dtype=object)
@@ -71,6 +71,8 @@ def parted(
     for row, run in told.items():
         if is_said(run.get("start")) and run["start"]:
             lacks[row] = f"it started from the weights {run['start']}, and no rule is of such runs"
+        if is_said(run.get("chosen_classes")):
+            lacks[row] = "it has some chosen classes alone, and no rule is of such runs"
     for demand in (*demands, *scale):
         for row in select(read, demand.of).index:
             are = demand.are

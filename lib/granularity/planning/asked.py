@@ -16,7 +16,7 @@ from granularity.experiments.choices import SameImages, chosen
 from granularity.experiments.two_stages import check_recipes, listed
 from granularity.fingerprints import equivalence
 from granularity.fingerprints.digest import canonical, digest
-from granularity.hierarchies import plankton, taxonomy, wordnet
+from granularity.hierarchies import plankton, synset_lists, taxonomy, wordnet
 from granularity.images.toy.drawing import SYNSETS
 from granularity.images.toy.species_drawing import SPECIES
 from granularity.inputs import renamed
@@ -183,7 +183,7 @@ def leaves_of(dataset: str) -> tuple[str, ...]:
     found = datasets.named(dataset)
     if not found.roots:
         return SYNSETS
-    return tuple(wordnet.read_list(found.synsets or datasets.TINY_SYNSETS))
+    return tuple(synset_lists.read(found.synsets or datasets.TINY_SYNSETS))
 
 
 class Leaves(NamedTuple):

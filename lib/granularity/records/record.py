@@ -41,8 +41,7 @@ def write(
     """Writes one record atomically and returns it; `started` is in seconds since the epoch.
 
     `state` is what `git_state` said when the work began: now, where it is not given.
-    Raises RecordError, naming the field, for what is not JSON-plain or not finite, and for a name
-    that stands both among the metrics and the arguments (one table holds both).
+    Raises RecordError, naming the field, for what is not JSON-plain or not finite.
     """
     now = time.time()
     begun = now if started is None else min(started, now)  # a clock may be set back meanwhile
@@ -62,9 +61,6 @@ def write(
         except (TypeError, ValueError) as error:
             raise RecordError(f"{path}: field '{name}' cannot be recorded: {error}") from error
     record.setdefault("fingerprint", digest([kind, record["parameters"]]))
-    both = set(metrics) & set(record.get("arguments", ()))
-    if both:
-        raise RecordError(f"{path}: {sorted(both)} named both as metric and as argument")
     record["checksum"] = digest(record)
     files.write(Path(path), json.dumps(record, allow_nan=False) + "\n")
     return record

@@ -136,12 +136,16 @@ def table(*paths: Path | str) -> pd.DataFrame:
 
 
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record, flat and under today's names: what a chapter groups, averages and draws."""
-    made = record["made_by"]
+    """A record, flat and under today's names: what a chapter groups, averages and draws.
+
+    An argument that is called like a metric, as the `classes` that a run was to have, is `chosen_`.
+    """
+    made, metrics = record["made_by"], record["metrics"]
+    arguments = renamed.current(record.get("arguments", {}))
     kept = ("kind", "fingerprint", "started", "seconds", "code", "entry")
     return {
-        **renamed.current(record.get("arguments", {})),
-        **record["metrics"],
+        **{f"chosen_{name}" if name in metrics else name: arguments[name] for name in arguments},
+        **metrics,
         **{name: record.get(name) for name in kept},
         "curves": renamed.current(record.get("curves")),
         "images_per_second": record.get("images_per_second"),
