@@ -35,7 +35,8 @@ def taken(wanted: int, there: Sequence[str], locks: Path = LOCKS, every: float =
     """
     if wanted > len(there):
         here = f"{len(there)} may be seen here ({VISIBLE}={','.join(there)})"
-        raise ValueError(f"{wanted} GPUs are wanted and {here}")
+        asked = f"{wanted} GPU{'s are' if wanted > 1 else ' is'} wanted and {here}"
+        raise ValueError(asked + "; on a CPU: `device: cpu` in the size file" * (not there))
     if wanted == len(there):
         return list(there)
     folder = locks / os.uname().nodename

@@ -81,6 +81,8 @@ def test_too_many_gpus_are_refused(tmp_path):
     saw_end(started.process.returncode, told)
     assert started.process.returncode == 1
     assert told == "error: 2 GPUs are wanted and 1 may be seen here (CUDA_VISIBLE_DEVICES=7)\n"
+    _, told = Started(tmp_path, 1, "").process.communicate()
+    assert "1 GPU is wanted and 0 may be seen" in told and "`device: cpu` in the size file" in told
 
 
 def test_what_a_cluster_gives_a_job_is_left_as_it_is(tmp_path):
