@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from granularity.analysis import spoken
-from granularity.claims import judging, outcome
+from granularity.claims import effects, judging, outcome
 from granularity.claims.outcome import Verdict
 from granularity.claims.rules import MARKS, Claim, Rule
 from granularity.claims.scoreboard import Entry, Line, name_of
@@ -155,8 +155,7 @@ def demands(rule: Rule) -> str:
     """The rule's numbers in one sentence or two."""
     said = f"Version {rule.version} of {rule.date}: at least {rule.seeds} seeds"
     if rule.smallest_effect:
-        smallest = 100 * rule.smallest_effect
-        said += f", smallest effect {smallest:g} point{'s' * (smallest != 1)}"
+        said += f", smallest effect {effects.in_words(rule)}"
     said += f", {rule.interval:.0%} intervals; {judging.listed(rule.sizes)} runs decide."
     for gate in rule.gate:
         arm = f" of the {gate.arm} runs" if gate.arm else ""
